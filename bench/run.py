@@ -1,0 +1,236 @@
+"""`make bench`: each scenario by each side in turn (A B B A), on one broker, in one go; ratios are the result.
+
+The first of `--sides` is the reference; naming it twice shows the noise. Every run has a sink and a process of its own,
+and reads the same topic. Printed: a table a scenario, then one line of JSON, which is also kept in bench/results/.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple, Protocol
+
+from bench import workload
+from bench.ledger import verdict
+from bench.processes import ROOT, run_json, sink
+from bench.service import Streamer
+from bench.workload import Workload
+from streamer.testing.brokers import start_kafka
+
+PARTITIONS = 8
+RATIOS = ("rate", "cpu_us", "rss_mb", "t50_others_s")
+FAULTS = ("order_violations", "duplicates", "missing")
+RESULTS = ROOT / "bench" / "results"
+COMPACTED = {"cleanup.policy": "compact"}
+
+
+class Goal(NamedTuple):
+    """A figure to reach: at least, or at most, `limit`; of the ratio to the reference, or as it is."""
+
+    figure: str
+    limit: float
+    is_floor: bool = True
+    is_ratio: bool = True
+
+
+class Scenario(NamedTuple):
+    """One row of the bench. `kind` names the loop: route, send or restore."""
+
+    name: str
+    kind: str
+    work: Workload
+    latency_ms: float = 0.0
+    in_flight: int = 64
+    goals: tuple[Goal, ...] = ()
+
+
+class Stand(NamedTuple):
+    """Where a run happens: the broker, and a folder for its files."""
+
+    bootstrap: str
+    folder: Path
+
+
+class Side(Protocol):
+    """One of those compared, in processes of its own."""
+
+    def prepare(self, scenario: Scenario, stand: Stand, topic: str) -> str:
+        """From the filled topic make what all sides will read, and return its name; most often the topic itself."""
+
+    def run(self, scenario: Scenario, stand: Stand, topic: str, url: str) -> dict[str, Any]:
+        """Read `topic` to its end, posting to `url`.
+
+        Returns events, seconds and cpu_s from the first record handled to the last, and rss_mb, the peak.
+        """
+
+
+class Loop:
+    """The hand-written loops of `baselines`."""
+
+    def prepare(self, scenario: Scenario, stand: Stand, topic: str) -> str:
+        return topic
+
+    def run(self, scenario: Scenario, stand: Stand, topic: str, url: str) -> dict[str, Any]:
+        where = ("--bootstrap", stand.bootstrap, "--topic", topic)
+        return run_json("bench.baselines", scenario.kind, *where, "--url", url, "--in-flight", scenario.in_flight)
+
+
+class DecodingLoop(Loop):
+    """The bare `getmany` that decodes too: how much of a router's time is decoding."""
+
+    def run(self, scenario: Scenario, stand: Stand, topic: str, url: str) -> dict[str, Any]:
+        decode = ("--decode",) if scenario.kind == "route" else ()
+        where = ("--bootstrap", stand.bootstrap, "--topic", topic)
+        return run_json(
+            "bench.baselines", scenario.kind, *where, "--url", url, "--in-flight", scenario.in_flight, *decode
+        )
+
+
+SIDES: dict[str, Side] = {"loop": Loop(), "streamer": Streamer(), "decoding-loop": DecodingLoop()}
+
+SEND_GOALS = {0: (Goal("rate", 0.55),), 50: (Goal("rate", 0.9),)}
+UNDELAYED = Goal("t50_others_s", 1.5, is_floor=False)
+
+# Enough events for 5 s or more of the loop. Zipf at 50 ms: the hottest user's 600 sends take 30 s by themselves.
+SCENARIOS = (
+    Scenario("route 1 %", "route", Workload(500_000, 100_000, match_share=0.01), goals=(Goal("rate", 0.6),)),
+    Scenario("send 0 ms, 64", "send", Workload(20_000, 10_000), 0, 64, SEND_GOALS[0]),
+    Scenario("send 0 ms, 256", "send", Workload(20_000, 10_000), 0, 256, SEND_GOALS[0]),
+    Scenario("send 50 ms, 64", "send", Workload(10_000, 10_000), 50, 64, SEND_GOALS[50]),
+    Scenario("send 50 ms, 256", "send", Workload(20_000, 10_000), 50, 256),
+    Scenario("send 0 ms, 64, Zipf", "send", Workload(20_000, 10_000, is_zipf=True), 0, 64, (UNDELAYED,)),
+    Scenario("send 0 ms, 256, Zipf", "send", Workload(20_000, 10_000, is_zipf=True), 0, 256, (UNDELAYED,)),
+    Scenario("send 50 ms, 64, Zipf", "send", Workload(4_000, 10_000, is_zipf=True), 50, 64, (UNDELAYED,)),
+    Scenario("send 50 ms, 256, Zipf", "send", Workload(4_000, 10_000, is_zipf=True), 50, 256, (UNDELAYED,)),
+    Scenario(
+        "restore 100 000",
+        "restore",
+        Workload(0, 100_000),
+        goals=(Goal("rate", 0.4), Goal("rss_mb", 150, is_floor=False, is_ratio=False)),
+    ),
+)
+
+
+async def fill(scenario: Scenario, stand: Stand, topic: str) -> None:
+    """Make the scenario's topic: tracks, or for `restore` one identify a user."""
+    now_ms = time.time_ns() // 1_000_000
+    is_restore = scenario.kind == "restore"
+    records = workload.identifies(scenario.work.users, now_ms) if is_restore else workload.tracks(scenario.work, now_ms)
+    await workload.create_topic(stand.bootstrap, topic, PARTITIONS, COMPACTED if is_restore else None)
+    await workload.fill(stand.bootstrap, topic, PARTITIONS, records)
+
+
+def run_side(side: Side, scenario: Scenario, stand: Stand, topic: str) -> dict[str, Any]:
+    """One run with a sink of its own; for `send` the sink's clock counts, which is the same for every side."""
+    ledger = stand.folder / "ledger.jsonl"
+    with sink(ledger, scenario.latency_ms) as target:
+        run = side.run(scenario, stand, topic, target.url)
+    if scenario.kind == "send":
+        run |= verdict(ledger, scenario.work)
+    ledger.unlink()
+    done = run["sends"] if scenario.kind == "send" else run["events"]
+    return run | {"rate": done / run["seconds"], "cpu_us": run["cpu_s"] / done * 1e6}
+
+
+def compare(scenario: Scenario, names: Sequence[str], stand: Stand, rounds: int) -> dict[str, Any]:
+    """The scenario by each side in turn: medians of each side, and of the ratios to the first within one round."""
+    topic = f"bench-{time.time_ns()}"
+    asyncio.run(fill(scenario, stand, topic))
+    for name in names:
+        topic = SIDES[name].prepare(scenario, stand, topic)
+    # Not counted: the first read after a fill is the slowest, for the broker has just begun to serve the topic.
+    run_json("bench.baselines", "route", "--bootstrap", stand.bootstrap, "--topic", topic)
+    runs = []
+    for number in range(rounds):  # there and back, so that no side always comes first
+        places = range(len(names)) if number % 2 == 0 else reversed(range(len(names)))
+        turn = {place: run_side(SIDES[names[place]], scenario, stand, topic) for place in places}
+        runs.append([turn[place] for place in range(len(names))])
+    sides = []
+    for place, name in enumerate(names):
+        mine = [turn[place] for turn in runs]
+        figures = {figure: median(run[figure] for run in mine) for figure in mine[0]}
+        ratios = {
+            figure: median(turn[place][figure] / turn[0][figure] for turn in runs)
+            for figure in RATIOS
+            if figure in figures
+        }
+        sides.append({"side": name, "figures": figures, "ratios": ratios, "missed": missed(scenario, figures, ratios)})
+    return {"scenario": scenario.name, "sides": sides, "runs": runs}
+
+
+def missed(scenario: Scenario, figures: dict[str, float], ratios: dict[str, float]) -> list[str]:
+    """The goals that one side did not reach, and by how much."""
+    found = [f"{fault} {figures[fault]:.0f}" for fault in FAULTS if figures.get(fault)]
+    for goal in scenario.goals:
+        value = (ratios if goal.is_ratio else figures)[goal.figure]
+        if (value < goal.limit) if goal.is_floor else (value > goal.limit):
+            found.append(f"{goal.figure} {value:.2f}, not {goal.limit}")
+    return found
+
+
+COLUMNS = {
+    "rate": ("/s", 9, 0),
+    "cpu_us": ("CPU µs", 8, 1),
+    "rss_mb": ("peak MB", 9, 0),
+    "t50_others_s": ("t50 others s", 14, 2),
+    "order_violations": ("misordered", 12, 0),
+    "duplicates": ("repeated", 10, 0),
+    "missing": ("missing", 9, 0),
+}
+
+
+def table(result: dict[str, Any]) -> str:
+    """One scenario as text: a row a side; ratios to the first side in a row below each other."""
+    lines = [f"{result['scenario']:<24}" + "".join(f"{head:>{width}}" for head, width, _ in COLUMNS.values())]
+    for side in result["sides"]:
+        figures, ratios = side["figures"], side["ratios"]
+        cells = (
+            f"{figures[key]:>{width}.{digits}f}" if key in figures else " " * width
+            for key, (_, width, digits) in COLUMNS.items()
+        )
+        lines.append(f"  {side['side']:<22}" + "".join(cells))
+        if side is not result["sides"][0]:
+            cells = (
+                f"{ratios[key]:>{width}.2f}" if key in ratios else " " * width for key, (_, width, _) in COLUMNS.items()
+            )
+            lines.append(f"  {'  ÷ ' + result['sides'][0]['side']:<22}" + "".join(cells))
+        lines += [f"    missed: {text}" for text in side["missed"]]
+    return "\n".join(lines)
+
+
+def scaled(scenario: Scenario, scale: float) -> Scenario:
+    """The scenario with so many times its events, or its users where there are no events."""
+    work = scenario.work
+    users = work.users if work.events else int(work.users * scale)
+    return scenario._replace(work=work._replace(events=int(work.events * scale), users=users))
+
+
+def main() -> None:
+    """Run the scenarios asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=["loop", "streamer"])
+    parser.add_argument("--only", default="", help="scenarios whose name holds this")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number of events, for a quick look")
+    given = parser.parse_args()
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # a new topic's first writes are retried, and it says so
+    results = []
+    with tempfile.TemporaryDirectory(prefix="streamer-bench-") as folder, start_kafka(Path(folder) / "kafka") as broker:
+        stand = Stand(broker.bootstrap, Path(folder))
+        for scenario in SCENARIOS:
+            if given.only in scenario.name:
+                results.append(compare(scaled(scenario, given.scale), given.sides, stand, given.rounds))
+                print(table(results[-1]), flush=True)
+    text = json.dumps(results)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{time.strftime('%Y%m%dT%H%M%S')}.json").write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

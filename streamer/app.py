@@ -1,0 +1,241 @@
+"""The composition root: the only place that builds the parts and joins them, and runs one process of the service.
+
+The task tree: serve → sinks, stages (router, owner), committers, observer, HTTP. Stop is an event: the stages drain
+while the sinks still write, then the rest ends.
+"""
+
+import asyncio
+import gc
+import random
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, closing
+from typing import Any, Final, Protocol
+
+from aiokafka.helpers import create_ssl_context
+from prometheus_client import REGISTRY, generate_latest
+
+from streamer.clock import SystemClock
+from streamer.config import Config, KafkaConfig
+from streamer.http.server import HttpServer, Status, listener
+from streamer.kafka.consumer import ChangelogReader, GroupSource
+from streamer.kafka.producer import BatchSink
+from streamer.kafka.topics import COMPACTED, TopicSpec, deleted_after, ensure_offsets, ensure_topics
+from streamer.pipeline.assignment import Services
+from streamer.pipeline.committer import Committer
+from streamer.pipeline.dead_letters import DeadLetters
+from streamer.pipeline.owner import Owner, OwnerPlan
+from streamer.pipeline.router import Router, RouterPlan
+from streamer.pipeline.sender import Sender
+from streamer.store.memory import MemoryStore
+from streamer.telemetry import logger
+from streamer.twilio.client import Credentials, TwilioGateway
+
+ROLES: Final = ("router", "owner", "http")
+POLL_STALL_S: Final = 60.0  # a rebalance may hold a poll for 45 s
+PROGRESS_STALL_S: Final = 90.0  # behind, and nothing completed: over six times the gateway's default timeout
+OBSERVE_EVERY_S: Final = 1.0
+COLLECT_EVERY: Final = 100_000  # containers made and not freed: a few times a second at full load; 20 000 cost 10 %
+STOP_MARGIN_S: Final = 2.0  # beyond the longest request, when the process stops
+
+log = logger(__name__)
+
+
+def connection(kafka: KafkaConfig) -> dict[str, Any]:
+    """aiokafka's own connection arguments."""
+    arguments: dict[str, Any] = {
+        "bootstrap_servers": kafka.bootstrap_servers,
+        "client_id": kafka.client_id,
+        "security_protocol": kafka.security_protocol,
+    }
+    if kafka.security_protocol.endswith("SSL"):
+        context = create_ssl_context(
+            cafile=kafka.ssl_cafile or None,
+            certfile=kafka.ssl_certfile or None,
+            keyfile=kafka.ssl_keyfile or None,
+            password=kafka.ssl_password or None,
+        )
+        context.check_hostname = kafka.ssl_check_hostname
+        arguments["ssl_context"] = context
+    if kafka.security_protocol.startswith("SASL"):
+        arguments |= {
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.sasl_plain_username or None,
+            "sasl_plain_password": kafka.sasl_plain_password or None,
+            "sasl_kerberos_service_name": kafka.sasl_kerberos_service_name,
+            "sasl_kerberos_domain_name": kafka.sasl_kerberos_domain_name or None,
+        }
+    return arguments
+
+
+def tune_collector() -> None:
+    """Have the cyclic collector pass by what start-up made, and look more rarely: it took 20 % of a busy sender's CPU.
+
+    Little of what a record makes is cyclic, so young garbage is freed by its reference counts; call it once imported.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY, 20, 20)
+
+
+async def prepare(config: Config) -> None:
+    """Create or check our topics and set the groups' first offsets. Raises: BrokerUnusable."""
+    topics = config.topics
+    own = [
+        TopicSpec(topics.by_user, topics.partitions, topics.replication, deleted_after(14)),
+        TopicSpec(topics.state, topics.partitions, topics.replication, COMPACTED),
+        TopicSpec(topics.deliveries, topics.partitions, topics.replication, deleted_after(30)),
+        TopicSpec(topics.dead_letters, topics.partitions, topics.replication, deleted_after(30)),
+    ]
+    kafka = connection(config.kafka)
+    counts = await ensure_topics(kafka, own, topics.events)
+    inputs = {topic: counts[topic] for topic in topics.events}
+    await ensure_offsets(
+        kafka, f"{config.kafka.group}.router", inputs, topics.start, (topics.by_user, topics.partitions)
+    )
+    by_user = {topics.by_user: topics.partitions}
+    await ensure_offsets(kafka, f"{config.kafka.group}.owner", by_user, "earliest", (topics.state, topics.partitions))
+
+
+class Process:
+    """One process of the service: the stages of its `roles`, joined. Build it inside a running loop."""
+
+    def __init__(self, config: Config, roles: frozenset[str]) -> None:
+        self._config = config
+        self._kafka = connection(config.kafka)
+        self._clock = SystemClock()
+        self._sinks: list[BatchSink] = []
+        self._gateways: list[TwilioGateway] = []
+        self._committers: list[Committer] = []
+        self._router = self._build_router() if "router" in roles else None
+        self._owner = self._build_owner() if "owner" in roles else None
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Run the stages until `stop`, then drain. Raises: StreamerError, in a group, when a part can't go on."""
+        stages = [stage for stage in (self._router, self._owner) if stage is not None]
+        async with AsyncExitStack() as stack:
+            for gateway in self._gateways:
+                stack.push_async_callback(gateway.close)
+            async with asyncio.TaskGroup() as tasks:
+                for number, sink in enumerate(self._sinks):
+                    tasks.create_task(sink.run(), name=f"sink.{number}")
+                helpers = [tasks.create_task(each.run(), name="committer") for each in self._committers]
+                helpers.append(tasks.create_task(self._observe(), name="observer"))
+                async with asyncio.TaskGroup() as running:
+                    for stage in stages:
+                        running.create_task(stage.run(stop), name=type(stage).__name__.lower())
+                    running.create_task(stop.wait(), name="stop")
+                for helper in helpers:
+                    helper.cancel()
+                for sink in self._sinks:
+                    await sink.stop()
+
+    def status(self) -> Status:
+        """Ready when every stage is; problems where there is no progress."""
+        stages = [stage for stage in (self._router, self._owner) if stage is not None]
+        now_s = self._clock.now_s()
+        problems = [
+            f"the {type(stage).__name__.lower()} has not polled Kafka for {int(now_s - stage.polled_s)} s"
+            for stage in stages
+            if now_s - stage.polled_s > POLL_STALL_S
+        ]
+        problems += [
+            f"the {each.role} lags and has completed nothing for {int(now_s - each.moved_s)} s"
+            for each in self._committers
+            if now_s - each.moved_s > PROGRESS_STALL_S
+        ]
+        return Status(all(stage.is_ready for stage in stages), tuple(problems))
+
+    @staticmethod
+    def metrics() -> bytes:
+        """This process's metrics."""
+        return generate_latest(REGISTRY)
+
+    async def _observe(self) -> None:
+        while True:
+            for stage in (self._router, self._owner):
+                if stage is not None:
+                    stage.observe()
+            await self._clock.sleep(OBSERVE_EVERY_S)
+
+    def _sink(self) -> BatchSink:
+        sink = BatchSink(self._kafka, is_idempotent=self._config.kafka.enable_idempotence)
+        self._sinks.append(sink)
+        return sink
+
+    def _source(self, role: str, topics: tuple[str, ...]) -> GroupSource:
+        group = f"{self._config.kafka.group}.{role}"
+        return GroupSource(topics, group, self._kafka, self._config.kafka.session_timeout_s)
+
+    def _letters(self, sink: BatchSink) -> DeadLetters:
+        return DeadLetters(sink, self._config.topics.dead_letters, self._config.topics.partitions)
+
+    def _build_router(self) -> Router:
+        topics = self._config.topics
+        plan = RouterPlan(self._config.mappings, topics.by_user, topics.partitions)
+        source = self._source("router", topics.events)
+        sink = self._sink()
+        router = Router(plan, source, sink, self._letters(sink), self._clock)
+        self._committers.append(Committer("router", router, source, self._clock))
+        return router
+
+    def _build_owner(self) -> Owner:
+        topics, accounts = self._config.topics, self._config.accounts
+        source = self._source("owner", (topics.by_user,))
+        events = self._sink()
+        senders = {}
+        for name, account in accounts.items():
+            key = Credentials(account.account_sid, account.api_key_sid, account.api_key_secret)
+            gateway = TwilioGateway(account.base_url, key, account.timeout_s)
+            self._gateways.append(gateway)
+            senders[name] = Sender(name, gateway, account.concurrency, self._clock)
+        services = Services(
+            mappings=self._config.mappings,
+            store=MemoryStore(),
+            state_sink=self._sink(),
+            event_sink=events,
+            letters=self._letters(events),
+            senders=senders,
+            clock=self._clock,
+            jitter=random.Random(time.time_ns()),
+            state_topic=topics.state,
+            deliveries_topic=topics.deliveries,
+        )
+        stop_drain_s = max((account.timeout_s for account in accounts.values()), default=0.0) + STOP_MARGIN_S
+        plan = OwnerPlan(topics.by_user, stop_drain_s)
+        owner = Owner(plan, source, ChangelogReader(self._kafka), services)
+        self._committers.append(Committer("owner", owner, source, self._clock))
+        return owner
+
+
+class Service(Protocol):
+    """What stands behind the operator's endpoints: one process, or a parent and its workers."""
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Work until `stop`."""
+
+    def status(self) -> Status:
+        """How it is."""
+
+    def metrics(self) -> bytes:
+        """Its metrics, in Prometheus' text format."""
+
+
+async def serve_with_http(
+    config: Config, roles: frozenset[str], stop: asyncio.Event, build: Callable[[], Service]
+) -> None:
+    """Build and run a service, with the operator's endpoints beside it if it has that role.
+
+    The address is taken first: if it is in use, nothing has been connected yet.
+    """
+    if "http" not in roles:
+        await build().serve(stop)
+        return
+    with closing(listener(config.http.host, config.http.port)) as address:
+        service = build()
+        server = HttpServer(address, service.status, service.metrics)
+        log.info("http.listening", host=config.http.host, port=address.getsockname()[1])
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.run(), name="http")
+            await service.serve(stop)
+            server.stop()

@@ -1,0 +1,1 @@
+"""The `streamer` command: one module a verb; each parses arguments, calls app or core, and prints."""

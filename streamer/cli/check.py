@@ -1,0 +1,126 @@
+"""`streamer check`: read the configuration as `run` would, without secrets or connections, and say what it means."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from streamer.cli.options import config_option
+from streamer.config import Config, load
+from streamer.core.mapping import Mapping, Sender
+from streamer.errors import ConfigError
+
+EXIT_FAULTS = 2
+
+
+@click.command(short_help="Check the configuration and its mappings.")
+@config_option
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object, also for faults.")
+@click.pass_context
+def check(context: click.Context, config_path: Path, is_json: bool) -> None:
+    """Check the configuration and its mappings; connects to nothing and needs no secrets.
+
+    Prints what is read, who sends, and which events each mapping takes. Exits with 2 and every fault, one a line with
+    its file, line and column, if there is any.
+    """
+    try:
+        config = load(config_path, secrets=False)
+    except ConfigError as error:
+        if not is_json:
+            raise
+        _print_json({"is_valid": False, "faults": _faults(str(error))})
+        context.exit(EXIT_FAULTS)
+    if is_json:
+        _print_json({"is_valid": True, **_summary(config)})
+    else:
+        click.echo(_text(config))
+
+
+def _print_json(value: object) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def _faults(message: str) -> list[str]:
+    """The faults of a message; the indented lines below a fault belong to it."""
+    faults: list[str] = []
+    for line in message.split("\n"):
+        if line.startswith(" ") and faults:
+            faults[-1] += f"\n{line}"
+        else:
+            faults.append(line)
+    return faults
+
+
+def _summary(config: Config) -> dict[str, Any]:
+    topics = config.topics
+    return {
+        "config": str(config.path),
+        "version": config.mappings.version,
+        "topics": {
+            "events": topics.events,
+            "start": topics.start,
+            "by_user": topics.by_user,
+            "state": topics.state,
+            "deliveries": topics.deliveries,
+            "dead_letters": topics.dead_letters,
+            "partitions": topics.partitions,
+            "replication": topics.replication,
+        },
+        "senders": [
+            {"name": each.name, "account": each.account, "from": each.number, "messaging_service": each.service_sid}
+            for each in config.senders.values()
+        ],
+        "mappings": [
+            {
+                "id": each.id,
+                "version": each.version,
+                "when": each.when.text,
+                "types": None if each.when.types is None else sorted(each.when.types),
+                "names": None if each.when.names is None else sorted(each.when.names),
+                "channel": each.channel,
+                "sender": each.sender.name,
+            }
+            for each in config.mappings.mappings
+        ],
+    }
+
+
+def _text(config: Config) -> str:
+    topics = config.topics
+    own = [topics.by_user, topics.state, topics.deliveries, topics.dead_letters]
+    mappings = config.mappings.mappings
+    return "\n".join(
+        [
+            f"{config.path}: no faults",
+            "",
+            f"Topics: reads {', '.join(topics.events)}, at the first start from {topics.start}",
+            f"  own: {', '.join(own)}; {topics.partitions} partitions",
+            "",
+            f"Senders: {len(config.senders)}",
+            *(_sender_line(each) for each in config.senders.values()),
+            "",
+            f"Mappings: {len(mappings)} enabled, set {config.mappings.version}",
+            *(_mapping_lines(each) for each in mappings),
+        ]
+    )
+
+
+def _sender_line(sender: Sender) -> str:
+    return (
+        f"  {sender.name}: {sender.number or sender.service_sid or '(from the environment)'}, account {sender.account}"
+    )
+
+
+def _mapping_lines(mapping: Mapping) -> str:
+    when = " ".join(mapping.when.text.split())
+    return f"  {mapping.id}: {mapping.channel} from {mapping.sender.name}, takes {_reach(mapping)}\n    when {when}"
+
+
+def _reach(mapping: Mapping) -> str:
+    """Which events come as far as the filter's other conditions."""
+    types, names = mapping.when.types, mapping.when.names
+    if types == frozenset() or names == frozenset():
+        return "no event: its conditions exclude each other"
+    kinds = "every event" if types is None else f"{' and '.join(sorted(types))} events"
+    return kinds if names is None else f"{kinds} named {' or '.join(sorted(names))}"

@@ -1,0 +1,173 @@
+"""The life of a send as values: the message, its answers, its decision, and the event that publishes it.
+
+A send is one message to one person; an attempt is one request for it. Every (event, mapping) whose filter matched
+ends in exactly one `Decision`; its send id never changes, so a repeat of it is recognised everywhere.
+"""
+
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+SUPPRESSED: Final = "suppressed"
+ACCEPTED: Final = "accepted"
+FAILED: Final = "failed"
+UNKNOWN: Final = "unknown"
+_CHANNEL_NAMES: Final = {"sms": "SMS"}
+_json: Final = msgspec.json.Encoder()
+
+
+class Message(Struct, frozen=True, array_like=True):
+    """One message, ready to be posted. `sender_from` or `service_sid` is set, never both; numbers are E.164."""
+
+    account: str
+    channel: str
+    to: str
+    body: str
+    sender_from: str = ""
+    service_sid: str = ""
+
+
+class Accepted(Struct, frozen=True, tag=True):
+    """The gateway created the message. `status` and `parts` are what it said; parts 0 means not said."""
+
+    sid: str
+    status: str
+    parts: int = 0
+
+
+class Refused(Struct, frozen=True, tag=True):
+    """The gateway definitely did not create the message.
+
+    `reason` is a short constant (`gateway_busy`, `not_sent`, `refused`), `code` the gateway's own (0: none);
+    `is_retryable` says whether the same request may succeed later; `retry_after_s` is what it asked for.
+    """
+
+    reason: str
+    code: int = 0
+    http_status: int = 0
+    is_retryable: bool = False
+    retry_after_s: float | None = None
+
+
+class Unknown(Struct, frozen=True, tag=True):
+    """The request left and no usable answer came: the message may exist. Never blindly repeated."""
+
+    reason: str
+    http_status: int = 0
+
+
+Answer = Accepted | Refused | Unknown
+
+
+class Origin(Struct, frozen=True, array_like=True):
+    """Where an event was first read: its identity key then, and its coordinates; carried through every hop.
+
+    Units: `event_ms` is the corrected event time, `received_ms` the Kafka timestamp.
+    """
+
+    key: str
+    topic: str
+    partition: int
+    offset: int
+    event_ms: int
+    received_ms: int
+
+
+class Decision(Struct, frozen=True, array_like=True):
+    """What was decided for one (event, mapping), with all that its delivery event says. `to` is masked."""
+
+    send_id: bytes
+    mapping: str
+    mapping_version: str
+    origin: Origin
+    message_id: str
+    outcome: str
+    reason: str
+    decided_ms: int
+    detail: str = ""
+    attempt: int = 0
+    code: int = 0
+    sid: str = ""
+    channel: str = ""
+    to: str = ""
+    sender: str = ""
+    parts: int = 0
+    posted_ms: int = 0
+    answered_ms: int = 0
+
+
+def send_id(mapping: str, origin: Origin, message_id: str) -> bytes:
+    """The 16-byte identity of one send, the same over redelivery, replay, hop and restart.
+
+    blake2b-128 of mapping id, origin key and message id, each length-prefixed; without a message id, of the
+    record's coordinates. Source: ARCHITECTURE, "A send's life".
+    """
+    digest = blake2b(digest_size=16)
+    if message_id:
+        parts = (b"m", mapping.encode(), origin.key.encode(), message_id.encode())
+    else:
+        place = f"{origin.topic}/{origin.partition}/{origin.offset}".encode()
+        parts = (b"o", mapping.encode(), origin.key.encode(), place)
+    for part in parts:
+        digest.update(len(part).to_bytes(4, "big"))
+        digest.update(part)
+    return digest.digest()
+
+
+def masked(number: str) -> str:
+    """A number as it may be shown: its first two digits and its last two, e.g. `+15*******89`."""
+    if len(number) < 8:
+        return "*" * len(number)
+    return f"{number[:3]}{'*' * (len(number) - 5)}{number[-2:]}"
+
+
+def event_id(send: bytes, attempt: int, status: str) -> str:
+    """The messageId of a delivery event: the same whenever the same fact is published again."""
+    return blake2b(send + attempt.to_bytes(4, "big") + status.encode(), digest_size=16).hexdigest()
+
+
+def delivery_event(key: str, decision: Decision) -> bytes:
+    """The JSON of a decision's delivery event, shaped as a Segment track ("SMS Accepted", "SMS Suppressed", …).
+
+    A function of its arguments alone, so that publishing it again repeats it to the byte. Times (`…_ms`) are ms
+    since the epoch; 0 means that the step was not reached. Flat, so that a warehouse loads it as columns.
+    """
+    origin = decision.origin
+    person = {"userId": key[2:]} if key.startswith("u:") else {"anonymousId": key[2:]}
+    happened_ms = decision.answered_ms or decision.decided_ms
+    return _json.encode(
+        {
+            "type": "track",
+            "event": f"{_CHANNEL_NAMES.get(decision.channel, 'Message')} {decision.outcome.capitalize()}",
+            "messageId": event_id(decision.send_id, decision.attempt, decision.outcome),
+            **person,
+            "timestamp": datetime.fromtimestamp(happened_ms / 1000, UTC),
+            "properties": {
+                "send_id": decision.send_id.hex(),
+                "attempt": decision.attempt,
+                "mapping": decision.mapping,
+                "mapping_version": decision.mapping_version,
+                "source_message_id": decision.message_id,
+                "source_topic": origin.topic,
+                "source_partition": origin.partition,
+                "source_offset": origin.offset,
+                "outcome": decision.outcome,
+                "reason": decision.reason,
+                "detail": decision.detail,
+                "twilio_code": decision.code,
+                "twilio_sid": decision.sid,
+                "channel": decision.channel,
+                "sender": decision.sender,
+                "to": decision.to,
+                "parts": decision.parts,
+                "event_ms": origin.event_ms,
+                "received_ms": origin.received_ms,
+                "decided_ms": decision.decided_ms,
+                "posted_ms": decision.posted_ms,
+                "answered_ms": decision.answered_ms,
+            },
+        }
+    )

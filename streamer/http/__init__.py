@@ -1,0 +1,1 @@
+"""The operator's HTTP endpoints: metrics, health and readiness."""

@@ -1,0 +1,3 @@
+"""Kafka through aiokafka: the only package that imports it.
+
+Read in this order: `consumer`, `producer`, `topics`."""

@@ -1,0 +1,201 @@
+"""The second stage: the single writer of its partitions' people.
+
+A tenure goes: assigned (everything closed) → restore → open → records, timers, sends → revoked: drain, commit, let go.
+Backpressure is by partition, so that one partition's busy person pauses only that partition; the pump keeps polling.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from streamer.pipeline.assignment import Assignment, Services
+from streamer.pipeline.restore import Restore
+from streamer.ports import Changelog, Partition, RecordSource
+from streamer.telemetry import (
+    PARTITIONS_OPEN,
+    PARTITIONS_PAUSED,
+    PEOPLE,
+    RECORDS_PENDING,
+    RECORDS_READ,
+    RECORDS_WAITING,
+    SENDS_HELD,
+    logger,
+)
+
+POLL_RECORDS_MAX: Final = 100  # 3 ms of decisions, so that answers and acks are not kept waiting; 500 were 5 % slower
+WAITING_MAX: Final = 32_768  # records in memory over all partitions: about 50 MB
+WAITING_MIN: Final = 256  # and of one partition at least, however many there are
+RESUME_SHARE: Final = 0.6  # resume well below the mark: pausing drops what was prefetched
+RESTORES_MAX: Final = 4  # partitions restored at a time
+REVOKE_DRAIN_S: Final = 3.0
+FLUSH_S: Final = 3.0  # more, and a broker that acks nothing would hold up the group's rebalance
+TICK_S: Final = 0.05  # how late a held send may be released
+
+log = logger(__name__)
+
+
+@dataclass(frozen=True)
+class OwnerPlan:
+    """Which topic an owner reads, and how long requests may take to end when the process stops."""
+
+    by_user: str
+    stop_drain_s: float
+
+
+class Owner:
+    """One member of the owner group. All methods run on one event loop; state changes without an await between."""
+
+    def __init__(self, plan: OwnerPlan, source: RecordSource, changelog: Changelog, services: Services) -> None:
+        self._plan = plan
+        self._source = source
+        self._changelog = changelog
+        self._services = services
+        self._assignments: dict[Partition, Assignment] = {}
+        self._paused: set[Partition] = set()
+        self._restores = asyncio.Semaphore(RESTORES_MAX)
+        self._opening: list[asyncio.Task[None]] = []
+        self._drain_s = REVOKE_DRAIN_S
+        self._tenure = 0
+        self._unopened = 0
+        self._was_assigned = False
+        self.polled_s = services.clock.now_s()
+
+    @property
+    def is_ready(self) -> bool:
+        """Assigned, and every partition restored and open."""
+        return self._was_assigned and not self._unopened
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`, then drain and leave the group. Raises: BrokerUnusable."""
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                senders = [
+                    self._tasks.create_task(sender.run(), name=f"senders.{account}")
+                    for account, sender in self._services.senders.items()
+                ]
+                timers = self._tasks.create_task(self._release_held(), name="owner.timers")
+                pump = self._tasks.create_task(self._pump(), name="owner.pump")
+                await stop.wait()
+                pump.cancel()  # it may be waiting to join, or for a rebalance to end
+                self._drain_s = self._plan.stop_drain_s
+                await self._source.stop()
+                for task in (timers, *senders):
+                    task.cancel()
+        finally:
+            await self._source.stop()
+
+    async def on_assigned(self, partitions: frozenset[Partition]) -> None:
+        """Begin to restore the partitions of a new tenure."""
+        self._tenure += 1
+        self._was_assigned = True
+        self._unopened = len(partitions)
+        self._opening = [
+            self._tasks.create_task(self._open(place, self._tenure), name=f"owner.open.{place.partition}")
+            for place in sorted(partitions)
+        ]
+
+    async def on_revoked(self, partitions: frozenset[Partition]) -> None:
+        """Start nothing, give requests in flight their time, flush, commit once, let go."""
+        self._tenure += 1
+        self._was_assigned = False
+        for opening in self._opening:
+            opening.cancel()  # the next tenure fills the same store: a slower one would bring older records back
+        assignments, self._assignments = self._assignments, {}
+        self._paused.clear()
+        try:
+            async with asyncio.timeout(self._drain_s), asyncio.TaskGroup() as drains:
+                for assignment in assignments.values():
+                    drains.create_task(assignment.drain(), name=f"owner.drain.{assignment.partition}")
+        except TimeoutError:
+            log.warning("owner.drain_timeout")  # the next owner finds their postings, and calls them unknown
+        marks = {place: each.tracker.low_water_mark() for place, each in assignments.items()}
+        for assignment in assignments.values():
+            assignment.close()  # before the commit: nothing is written or published once its offset may move on
+            self._services.store.drop(assignment.partition)
+        await self._flush_state()
+        is_committed = await self._source.commit(marks)
+        if assignments:
+            log.info("owner.revoked", partitions=len(partitions), committed=is_committed)
+
+    async def _flush_state(self) -> None:
+        """Wait for the writes of a drain that was cut off: the next owner must not restore before them."""
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                await self._services.state_sink.flush()
+        except TimeoutError:
+            log.warning("owner.flush_timeout", pending=self._services.state_sink.records_pending)
+
+    def positions(self) -> dict[Partition, int]:
+        """What may be committed, per partition; also has each assignment note what is published."""
+        for assignment in self._assignments.values():
+            assignment.write_checkpoint()
+        return {place: each.tracker.low_water_mark() for place, each in self._assignments.items()}
+
+    def observe(self) -> None:
+        """Set the gauges."""
+        store = self._services.store
+        PARTITIONS_OPEN.labels("owner").set(len(self._assignments))
+        PARTITIONS_PAUSED.labels("owner").set(len(self._paused))
+        PEOPLE.set(sum(store.count(place.partition) for place in self._assignments))
+        RECORDS_WAITING.set(sum(each.records_waiting for each in self._assignments.values()))
+        SENDS_HELD.set(sum(each.sends_held for each in self._assignments.values()))
+        RECORDS_PENDING.labels("state").set(self._services.state_sink.records_pending)
+        RECORDS_PENDING.labels("deliveries").set(self._services.event_sink.records_pending)
+        for sender in self._services.senders.values():
+            sender.observe()
+
+    async def _open(self, place: Partition, tenure: int) -> None:
+        """Restore one partition, then read it; gives up quietly if the tenure ends meanwhile."""
+        async with self._restores:
+            if tenure != self._tenure:
+                return
+            began_s = self._services.clock.now_s()
+            changelog = Partition(self._services.state_topic, place.partition)
+            restore = Restore(self._changelog, self._services.store, changelog)
+            await restore.load()
+        if tenure != self._tenure:
+            return
+        position = await self._source.committed(place)
+        if tenure != self._tenure:
+            return
+        assignment = Assignment(place.partition, self._services, position, restore.end)
+        self._assignments[place] = assignment
+        resumed = await restore.resume(assignment)
+        if tenure != self._tenure:
+            return
+        self._source.open(place, position)
+        self._unopened -= 1
+        took_s = round(self._services.clock.now_s() - began_s, 3)
+        log.info("owner.restored", partition=place.partition, records=restore.end, resumed=resumed, seconds=took_s)
+
+    async def _pump(self) -> None:
+        await self._source.start(self)
+        while True:
+            await self._turn()
+
+    async def _turn(self) -> None:
+        batches = await self._source.poll(POLL_RECORDS_MAX)
+        self.polled_s = self._services.clock.now_s()
+        for place, records in batches.items():
+            assignment = self._assignments.get(place)
+            if assignment is not None:
+                RECORDS_READ.labels("owner").inc(len(records))
+                assignment.accept(records)
+        self._regulate()
+
+    def _regulate(self) -> None:
+        high = max(WAITING_MIN, WAITING_MAX // max(1, len(self._assignments)))
+        full = {place for place, each in self._assignments.items() if each.records_waiting > high}
+        if full - self._paused:
+            self._source.pause(full - self._paused)
+        low = high * RESUME_SHARE
+        roomy = {place for place in self._paused if self._assignments[place].records_waiting < low}
+        if roomy:
+            self._source.resume(roomy)
+        self._paused = (self._paused | full) - roomy
+
+    async def _release_held(self) -> None:
+        while True:
+            await self._services.clock.sleep(TICK_S)
+            for assignment in list(self._assignments.values()):
+                assignment.tick()

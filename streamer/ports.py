@@ -1,0 +1,164 @@
+"""What the pipeline asks of the outside world: Protocols only, each with a shipped fake in `testing`.
+
+`RecordSource` reads, `RecordSink` writes, `Changelog` restores, `StateStore` remembers, `SmsGateway` sends, `Clock`
+tells the time.
+Adapters translate their client's errors into `errors` at the edge; none of them passes a port.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from streamer.core.delivery import Answer, Message
+
+
+class Partition(NamedTuple):
+    """One partition of one topic; equal to the client library's own pair."""
+
+    topic: str
+    partition: int
+
+
+class Record(Protocol):
+    """One consumed Kafka record. `timestamp` is the broker's, in ms since the epoch."""
+
+    @property
+    def topic(self) -> str:
+        """The topic it came from."""
+
+    @property
+    def partition(self) -> int:
+        """The partition it came from."""
+
+    @property
+    def offset(self) -> int:
+        """Its place there."""
+
+    @property
+    def timestamp(self) -> int:
+        """The broker's, ms since the epoch."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Its key."""
+
+    @property
+    def value(self) -> bytes | None:
+        """Its value; None is a tombstone."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]:
+        """Its headers, in order."""
+
+
+class AssignmentListener(Protocol):
+    """Told by a `RecordSource` when a tenure of partitions begins and ends."""
+
+    async def on_assigned(self, partitions: frozenset[Partition]) -> None:
+        """A tenure began; everything is paused. Must return within a second."""
+
+    async def on_revoked(self, partitions: frozenset[Partition]) -> None:
+        """The tenure ends when this returns: stop, drain, commit."""
+
+
+class RecordSource(Protocol):
+    """One member of a consumer group. Each tenure starts with every partition closed: `open` fetches it."""
+
+    async def start(self, listener: AssignmentListener) -> None:
+        """Join the group. Raises: BrokerUnusable."""
+
+    async def poll(self, records_max: int) -> Mapping[Partition, Sequence[Record]]:
+        """The next records, at most `records_max`, perhaps none. Raises: BrokerUnusable when offsets are gone."""
+
+    async def committed(self, partition: Partition) -> int:
+        """The committed offset, or the log's start where none is."""
+
+    def open(self, partition: Partition, offset: int) -> None:
+        """Begin to fetch there. Nothing, if the tenure is over."""
+
+    def end_offset(self, partition: Partition) -> int | None:
+        """The broker's end offset as of the last fetch, or None before one."""
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        """Stop fetching these; what was fetched and not polled is dropped and read again."""
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """Fetch these again."""
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> bool:
+        """Commit the next offsets to read. False: the tenure is over, or the broker did not answer in time."""
+
+    async def stop(self) -> None:
+        """Leave the group. The listener's `on_revoked` runs first."""
+
+
+class RecordSink(Protocol):
+    """Writes records in order, per partition, acks=all, and says when each is safe."""
+
+    @property
+    def records_pending(self) -> int:
+        """Records appended and not yet acked."""
+
+    def append(
+        self,
+        partition: Partition,
+        key: bytes,
+        value: bytes | None,
+        headers: list[tuple[str, bytes]] | None = None,
+        on_ack: Callable[[int], None] | None = None,
+    ) -> None:
+        """Queue one record; `on_ack(offset)` runs once it is safe. The caller bounds what is pending."""
+
+    async def run(self) -> None:
+        """Write what is appended until `stop`. Raises: BrokerUnusable, when a record can't be written after retries."""
+
+    async def flush(self) -> None:
+        """Return when nothing is pending."""
+
+    async def stop(self) -> None:
+        """End `run` and close the connection; what is still pending is not written."""
+
+
+class Changelog(Protocol):
+    """Reads one partition of a compacted topic from its start, outside any group."""
+
+    async def read(self, partition: Partition, apply: Callable[[Sequence[Record]], None]) -> int:
+        """Give every record below the end offset of this moment to `apply`, in order; returns that end offset."""
+
+
+class StateStore(Protocol):
+    """The encoded state records of the partitions this process owns."""
+
+    def get(self, partition: int, key: bytes) -> bytes | None:
+        """The record of `key`, or None."""
+
+    def put(self, partition: int, key: bytes, value: bytes | None) -> None:
+        """Set the record of `key`; None deletes it."""
+
+    def drop(self, partition: int) -> None:
+        """Forget a whole partition."""
+
+    def count(self, partition: int) -> int:
+        """How many keys a partition holds."""
+
+
+class SmsGateway(Protocol):
+    """Sends one message by one request. Never retries: the answer says what is known of it."""
+
+    async def create(self, message: Message) -> Answer:
+        """POST the message once. Raises: nothing; a lost reply is the answer `Unknown`."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+
+
+class Clock(Protocol):
+    """The time, so that tests can own it."""
+
+    def now_s(self) -> float:
+        """Monotonic seconds."""
+
+    def now_ms(self) -> int:
+        """Wall time, ms since the epoch, UTC."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds`."""

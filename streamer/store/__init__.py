@@ -1,0 +1,1 @@
+"""State stores: where the encoded state records of owned partitions are kept."""

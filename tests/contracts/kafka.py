@@ -1,0 +1,449 @@
+"""What every `RecordSource`, `RecordSink` and `Changelog` does, each on a broker that outlives it.
+
+One `Broker` per test makes topics, and clients of them; the fakes' is a `MemoryLog`, the adapters' a real Kafka.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from contextlib import asynccontextmanager
+
+from streamer.ports import Changelog, Partition, RecordSink, RecordSource
+
+ANSWER_S = 30.0
+
+
+class Broker(ABC):
+    """Topics of one test and what reads and writes them."""
+
+    @abstractmethod
+    async def create(self, name: str, partitions: int, *, is_compacted: bool = False) -> str:
+        """A new topic; returns its whole name."""
+
+    @abstractmethod
+    async def source(self, topic: str, group: str = "g") -> RecordSource:
+        """A member that is not started; its group is prepared as the service prepares it: from the beginning."""
+
+    @abstractmethod
+    def sink(self) -> RecordSink: ...
+
+    @abstractmethod
+    def changelog(self) -> Changelog: ...
+
+
+@asynccontextmanager
+async def writing(broker):
+    """A sink that runs; what it raises is raised here."""
+    sink = broker.sink()
+    async with asyncio.timeout(ANSWER_S), asyncio.TaskGroup() as tasks:
+        tasks.create_task(sink.run(), name="sink")
+        yield sink
+        await sink.flush()
+        await sink.stop()
+
+
+async def write(broker, partition, *values):
+    """Records without a key of meaning; returns their offsets."""
+    offsets = []
+    async with writing(broker) as sink:
+        for value in values:
+            sink.append(partition, b"k", value, None, offsets.append)
+    return offsets
+
+
+class Member:
+    """A group member that opens whatever it is assigned, and keeps what it is told."""
+
+    def __init__(self, source, *, is_opening=True):
+        self.source = source
+        self.is_opening = is_opening
+        self.told = []
+        self._changed = asyncio.Event()
+        self.assigned = frozenset()
+        self.positions = {}
+        self.read = defaultdict(list)
+        self.commit_at_revoke = {}
+        self.may_revoke = asyncio.Event()
+        self.may_revoke.set()
+        self.revoking = []  # how many calls were in `on_revoked` at each of its beginnings
+        self._in_revoked = 0
+        self.was_committed = None
+        self.tasks = asyncio.TaskGroup()
+
+    async def on_assigned(self, partitions):
+        self.told.append("assigned")
+        self.assigned = partitions
+        self._changed.set()
+        if self.is_opening:
+            self.tasks.create_task(self._open(partitions), name="open")
+
+    async def on_revoked(self, partitions):
+        self.told.append("revoked")
+        self._in_revoked += 1
+        self.revoking.append(self._in_revoked)
+        self._changed.set()
+        await self.may_revoke.wait()
+        self._in_revoked -= 1
+        if self.commit_at_revoke:
+            self.was_committed = await self.source.commit(self.commit_at_revoke)
+        self.assigned = frozenset()
+
+    async def _open(self, partitions):
+        for partition in partitions:
+            self.positions[partition] = await self.source.committed(partition)
+            self.source.open(partition, self.positions[partition])
+
+    async def when(self, is_true):
+        """Wait until a rebalance has made it true."""
+        async with asyncio.timeout(ANSWER_S):
+            while not is_true():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def until(self, is_true):
+        """Poll until `is_true`."""
+        async with asyncio.timeout(ANSWER_S):
+            while not is_true():
+                for partition, records in (await self.source.poll(10)).items():
+                    assert 0 < len(records) <= 10
+                    self.read[partition] += records
+
+    def values(self, partition):
+        return [record.value for record in self.read[partition]]
+
+
+@asynccontextmanager
+async def member(broker, topic, group="g", is_opening=True):
+    """A started member, which leaves at the end."""
+    joined = Member(await broker.source(topic, group), is_opening=is_opening)
+    async with joined.tasks:
+        await joined.source.start(joined)
+        try:
+            yield joined
+        finally:
+            await joined.source.stop()
+
+
+class RecordSourceContract(ABC):
+    @abstractmethod
+    def broker(self) -> Broker: ...
+
+    async def test_records_come_in_order_with_all_that_was_written(self):
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        place = Partition(topic, 0)
+        async with writing(broker) as sink:
+            sink.append(place, b"key", b"one", [("a", b"\x00"), ("b", b"")])
+            sink.append(place, b"", b"")
+            sink.append(place, b"key", None)
+        async with member(broker, topic) as reader:
+            await reader.until(lambda: len(reader.read[place]) == 3)
+        one, two, three = reader.read[place]
+        assert [record.offset for record in reader.read[place]] == [0, 1, 2]
+        assert (one.topic, one.partition, one.key, one.value) == (topic, 0, b"key", b"one")
+        assert list(one.headers) == [("a", b"\x00"), ("b", b"")]
+        assert (two.key, two.value, list(two.headers)) == (b"", b"", [])
+        assert three.value is None
+        assert one.timestamp > 1_700_000_000_000
+
+    async def test_a_poll_returns_no_more_than_asked_for(self):
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        place = Partition(topic, 0)
+        values = [str(number).encode() for number in range(95)]
+        await write(broker, place, *values)
+        async with member(broker, topic) as reader:
+            await reader.until(lambda: len(reader.read[place]) == 95)  # asserts the bound for each poll
+        assert reader.values(place) == values
+
+    async def test_a_new_group_opens_at_the_logs_start(self):
+        broker = self.broker()
+        topic = await broker.create("in", 2)
+        await write(broker, Partition(topic, 0), b"one")
+        async with member(broker, topic) as reader:
+            await reader.until(lambda: len(reader.positions) == 2 and reader.read)
+        assert set(reader.positions.values()) == {0}
+
+    async def test_a_partition_that_is_not_opened_is_not_fetched(self):
+        """A restore must end before the first record is handled."""
+        broker = self.broker()
+        topic = await broker.create("in", 2)
+        first, second = Partition(topic, 0), Partition(topic, 1)
+        for place in (first, second):
+            await write(broker, place, b"one", b"two")
+        async with member(broker, topic, is_opening=False) as reader:
+            await reader.when(lambda: reader.assigned)
+            reader.source.open(first, 1)
+            await reader.until(lambda: reader.read[first])
+        assert reader.values(first) == [b"two"]
+        assert not reader.read[second]
+
+    async def test_what_was_committed_is_where_the_next_member_goes_on(self):
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        place = Partition(topic, 0)
+        await write(broker, place, b"one", b"two", b"three")
+        async with member(broker, topic) as reader:
+            await reader.until(lambda: len(reader.read[place]) == 3)
+            assert await reader.source.commit({place: 1})
+        async with member(broker, topic) as again:
+            await again.until(lambda: len(again.read[place]) == 2)
+        assert again.positions == {place: 1}
+        assert again.values(place) == [b"two", b"three"]
+
+    async def test_groups_commit_apart(self):
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        place = Partition(topic, 0)
+        await write(broker, place, b"one")
+        async with member(broker, topic, group="g") as reader:
+            await reader.until(lambda: reader.read[place])
+            assert await reader.source.commit({place: 1})
+        async with member(broker, topic, group="other") as other:
+            await other.until(lambda: other.read[place])
+        assert other.values(place) == [b"one"]
+
+    async def test_a_commit_in_the_revoked_callback_still_counts(self):
+        """The last of a tenure: without it the next owner reads everything again."""
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        place = Partition(topic, 0)
+        await write(broker, place, b"one", b"two")
+        async with member(broker, topic) as reader:
+            await reader.until(lambda: len(reader.read[place]) == 2)
+            reader.commit_at_revoke = {place: 2}
+        assert reader.was_committed is True
+        async with member(broker, topic) as again:
+            await write(broker, place, b"three")
+            await again.until(lambda: again.read[place])
+        assert again.values(place) == [b"three"]
+
+    async def test_stop_revokes_once_and_may_be_called_twice(self):
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        await write(broker, Partition(topic, 0), b"one")
+        async with member(broker, topic) as reader:
+            await reader.until(lambda: reader.read)
+            before = reader.told.count("revoked")
+            await reader.source.stop()
+            await reader.source.stop()
+        assert reader.told.count("revoked") == before + 1
+        assert reader.told[-1] == "revoked"
+
+    async def test_a_commit_after_the_tenure_is_refused(self):
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        place = Partition(topic, 0)
+        await write(broker, place, b"one")
+        async with member(broker, topic) as reader:
+            await reader.until(lambda: reader.read)
+            await reader.source.stop()
+            assert await reader.source.commit({place: 1}) is False
+
+    async def test_committing_nothing_succeeds(self):
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        await write(broker, Partition(topic, 0), b"one")
+        async with member(broker, topic) as reader:
+            await reader.until(lambda: reader.read)
+            assert await reader.source.commit({}) is True
+
+    async def test_a_paused_partition_rests_and_a_resumed_one_loses_nothing(self):
+        broker = self.broker()
+        topic = await broker.create("in", 2)
+        paused, other = Partition(topic, 0), Partition(topic, 1)
+        for place in (paused, other):
+            await write(broker, place, b"one")
+        async with member(broker, topic) as reader:
+            await reader.until(lambda: len(reader.read) == 2)
+            reader.source.pause([paused])
+            await write(broker, paused, b"two")
+            await write(broker, other, b"two")
+            await reader.until(lambda: len(reader.read[other]) == 2)
+            assert reader.values(paused) == [b"one"]
+            reader.source.resume([paused])
+            await reader.until(lambda: len(reader.read[paused]) == 2)
+        assert reader.values(paused) == [b"one", b"two"]
+
+    async def test_the_end_offset_is_known_once_something_was_fetched(self):
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        place = Partition(topic, 0)
+        await write(broker, place, b"one", b"two")
+        async with member(broker, topic, is_opening=False) as reader:
+            assert reader.source.end_offset(place) is None
+            await self._opened(reader, place)
+            await reader.until(lambda: len(reader.read[place]) == 2)
+            assert reader.source.end_offset(place) == 2
+
+    async def test_what_is_not_assigned_is_neither_opened_paused_nor_committed(self):
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        place, stranger = Partition(topic, 0), Partition("another", 5)
+        await write(broker, place, b"one")
+        async with member(broker, topic) as reader:
+            await reader.until(lambda: reader.read)
+            reader.source.open(stranger, 0)
+            reader.source.pause([stranger])
+            reader.source.resume([stranger])
+            assert reader.source.end_offset(stranger) is None
+            assert await reader.source.commit({place: 1, stranger: 1}) is False
+
+    async def test_a_second_member_takes_a_share_after_the_first_has_let_go(self):
+        broker = self.broker()
+        topic = await broker.create("in", 2)
+        places = [Partition(topic, 0), Partition(topic, 1)]
+        for place in places:
+            await write(broker, place, b"one")
+        async with member(broker, topic) as first:
+            await first.until(lambda: len(first.read) == 2)
+            async with member(broker, topic) as second:
+                await self._shared(first, second)
+                assert not first.assigned & second.assigned
+                assert first.assigned | second.assigned == set(places)
+            assert "revoked" in first.told
+
+    async def test_leaving_during_a_rebalance_waits_for_its_drain(self):
+        """If a second call returned at once, the next owner would begin beside this one, and text people twice."""
+        broker = self.broker()
+        topic = await broker.create("in", 2)
+        await write(broker, Partition(topic, 0), b"one")
+        async with member(broker, topic) as leaving:
+            await leaving.until(lambda: leaving.read)
+            leaving.may_revoke.clear()
+            leaving.revoking.clear()
+            joining = Member(await broker.source(topic))
+            async with asyncio.timeout(ANSWER_S), joining.tasks, asyncio.TaskGroup() as tasks:
+                polling = tasks.create_task(leaving.until(lambda: False), name="poll")
+                starting = tasks.create_task(joining.source.start(joining), name="start")
+                await leaving.when(lambda: leaving.revoking)
+                polling.cancel()  # as a stage does before it leaves
+                stopping = tasks.create_task(leaving.source.stop(), name="stop")
+                for _ in range(20):
+                    await asyncio.sleep(0)
+                assert leaving.revoking == [1]
+                leaving.may_revoke.set()
+                await stopping
+                await starting
+                await joining.source.stop()
+        assert set(leaving.revoking) == {1}
+
+    async def _opened(self, reader, place):
+        await reader.when(lambda: reader.assigned)
+        reader.source.open(place, await reader.source.committed(place))
+
+    async def _shared(self, *members):
+        """Both poll, as members must, until each has one partition."""
+        async with asyncio.TaskGroup() as tasks:
+            polls = [tasks.create_task(each.until(lambda: False), name="poll") for each in members]
+            for each in members:
+                await each.when(lambda each=each: len(each.assigned) == 1)
+            for poll in polls:
+                poll.cancel()
+
+
+class RecordSinkContract(ABC):
+    @abstractmethod
+    def broker(self) -> Broker: ...
+
+    async def test_acks_come_in_order_with_the_records_offset(self):
+        broker = self.broker()
+        place = Partition(await broker.create("out", 1), 0)
+        assert await write(broker, place, *(b"x" * 100 for _ in range(3_000))) == list(range(3_000))
+
+    async def test_partitions_keep_their_own_order(self):
+        broker = self.broker()
+        topic = await broker.create("out", 2)
+        acked = []
+        async with writing(broker) as sink:
+            for number in range(200):
+                place = Partition(topic, number % 2)
+                sink.append(place, b"k", b"v", None, lambda at, place=place: acked.append((place.partition, at)))
+        for partition in range(2):
+            assert [at for where, at in acked if where == partition] == list(range(100))
+
+    async def test_no_ack_comes_within_the_append(self):
+        """Its caller is in the middle of a change."""
+        broker = self.broker()
+        place = Partition(await broker.create("out", 1), 0)
+        acked = []
+        async with writing(broker) as sink:
+            for _ in range(100):
+                sink.append(place, b"k", b"v", None, acked.append)
+                assert not acked
+            assert sink.records_pending == 100
+        assert sink.records_pending == 0
+
+    async def test_an_ack_may_append(self):
+        """A decided outcome is published at the ack of its state record."""
+        broker = self.broker()
+        place = Partition(await broker.create("out", 1), 0)
+        acked = []
+
+        def again(at):
+            acked.append(at)
+            if len(acked) < 5:
+                sink.append(place, b"k", b"v", None, again)
+
+        async with writing(broker) as sink:
+            sink.append(place, b"k", b"v", None, again)
+            await sink.flush()
+        assert acked == [0, 1, 2, 3, 4]
+
+    async def test_a_flush_with_nothing_pending_returns_at_once(self):
+        broker = self.broker()
+        await broker.create("out", 1)
+        async with writing(broker) as sink:
+            await sink.flush()
+            await sink.flush()
+
+    async def test_a_flush_returns_after_the_last_ack(self):
+        broker = self.broker()
+        place = Partition(await broker.create("out", 1), 0)
+        acked = []
+        async with writing(broker) as sink:
+            for _ in range(10):
+                sink.append(place, b"k", b"v", None, acked.append)
+            await sink.flush()
+            assert len(acked) == 10
+
+
+class ChangelogContract(ABC):
+    @abstractmethod
+    def broker(self) -> Broker: ...
+
+    async def _read(self, broker, place):
+        read = []
+        async with asyncio.timeout(ANSWER_S):
+            end = await broker.changelog().read(place, read.extend)
+        return read, end
+
+    async def test_every_record_below_the_end_is_applied_in_order(self):
+        broker = self.broker()
+        place = Partition(await broker.create("state", 2, is_compacted=True), 1)
+        values = [str(number).encode() for number in range(12_000)]
+        await write(broker, place, *values)
+        read, end = await self._read(broker, place)
+        assert [record.value for record in read] == values
+        assert end == 12_000
+
+    async def test_an_empty_partition_is_read_at_once(self):
+        broker = self.broker()
+        topic = await broker.create("state", 2, is_compacted=True)
+        await write(broker, Partition(topic, 0), b"other")
+        assert await self._read(broker, Partition(topic, 1)) == ([], 0)
+
+    async def test_a_tombstone_is_applied(self):
+        broker = self.broker()
+        place = Partition(await broker.create("state", 1, is_compacted=True), 0)
+        await write(broker, place, b"one", None)
+        read, _ = await self._read(broker, place)
+        assert [record.value for record in read] == [b"one", None]
+
+    async def test_two_reads_give_the_same(self):
+        broker = self.broker()
+        place = Partition(await broker.create("state", 1, is_compacted=True), 0)
+        await write(broker, place, b"one")
+        first, _ = await self._read(broker, place)
+        second, _ = await self._read(broker, place)
+        assert [record.offset for record in first] == [record.offset for record in second] == [0]

@@ -1,0 +1,168 @@
+"""The real adapters keep the ports' contracts: aiokafka on a real Kafka, the gateway against the fake Twilio."""
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager, closing
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import TopicPartition
+
+from streamer.clock import SystemClock
+from streamer.core.delivery import Accepted
+from streamer.kafka.consumer import ChangelogReader, GroupSource
+from streamer.kafka.producer import BatchSink
+from streamer.kafka.topics import COMPACTED, ensure_offsets
+from streamer.ports import Partition
+from streamer.store.memory import MemoryStore
+from streamer.testing.fake_twilio import FakeTwilio
+from streamer.testing.fake_twilio_api import Setup
+from streamer.testing.fake_twilio_faults import Faults
+from streamer.twilio.client import Credentials, TwilioGateway
+from tests.contracts.clock import ClockContract
+from tests.contracts.kafka import Broker, ChangelogContract, RecordSinkContract, RecordSourceContract, member, write
+from tests.contracts.sms_gateway import MESSAGE, TO, SmsGatewayContract
+from tests.contracts.state_store import StateStoreContract
+
+SESSION_S = 6.0  # the least that Kafka takes by default
+TIMEOUT_S = 5.0
+
+
+class KafkaBroker(Broker):
+    def __init__(self, bootstrap, prefix):
+        self.connection = {"bootstrap_servers": bootstrap}
+        self.prefix = prefix
+        self.partitions = {}
+
+    async def create(self, name, partitions, *, is_compacted=False):
+        self.partitions[self.prefix + name] = partitions
+        topic = NewTopic(self.prefix + name, partitions, 1, topic_configs=COMPACTED if is_compacted else {})
+        admin = AIOKafkaAdminClient(**self.connection)
+        await admin.start()
+        try:
+            await admin.create_topics([topic])
+        finally:
+            await admin.close()
+        return topic.name
+
+    async def source(self, topic, group="g"):
+        count = self.partitions[topic]
+        await ensure_offsets(self.connection, self.prefix + group, {topic: count}, "earliest", (topic, count))
+        return GroupSource([topic], self.prefix + group, self.connection, SESSION_S)
+
+    def sink(self):
+        return BatchSink(self.connection, is_idempotent=True)
+
+    def changelog(self):
+        return ChangelogReader(self.connection)
+
+
+class OnKafka:
+    @pytest.fixture(autouse=True)
+    def _on_kafka(self, kafka, topic_prefix):
+        self._broker = KafkaBroker(kafka.bootstrap, topic_prefix)
+
+    def broker(self):
+        return self._broker
+
+
+class TestGroupSource(OnKafka, RecordSourceContract):
+    async def test_a_partition_added_later_is_read_from_its_beginning(self):
+        """The group has committed the others and not this one; aiokafka must not be asked where it would begin."""
+        broker = self.broker()
+        topic = await broker.create("in", 2)
+        old, new = Partition(topic, 0), Partition(topic, 1)
+        for place in (old, new):
+            await write(broker, place, b"one", b"two")
+        consumer = AIOKafkaConsumer(**broker.connection, group_id=broker.prefix + "g", enable_auto_commit=False)
+        await consumer.start()
+        consumer.assign([TopicPartition(*old)])
+        await consumer.commit({TopicPartition(*old): 1})
+        await consumer.stop()
+        async with member(broker, topic) as reader:
+            await reader.until(lambda: reader.read[old] and len(reader.read[new]) == 2)
+        assert (reader.values(old), reader.values(new)) == ([b"two"], [b"one", b"two"])
+
+
+class TestBatchSink(OnKafka, RecordSinkContract):
+    pass
+
+
+class TestChangelogReader(OnKafka, ChangelogContract):
+    pass
+
+
+class TestTwilioGateway(SmsGatewayContract):
+    twilios: tuple[FakeTwilio, ...] = ()
+
+    @asynccontextmanager
+    async def _gateway(self, timeout_s=TIMEOUT_S, **faults):
+        async with FakeTwilio(Setup(faults=Faults(**faults))) as twilio:
+            self.twilios += (twilio,)
+            account = twilio.account
+            key = Credentials(account.account_sid, account.api_key_sid, account.api_key_secret)
+            gateway = TwilioGateway(twilio.base_url, key, timeout_s)
+            try:
+                yield gateway
+            finally:
+                await gateway.close()
+
+    def accepting(self):
+        return self._gateway()
+
+    def refusing(self, code):
+        return self._gateway(refused_numbers={TO: code})
+
+    def too_busy(self):
+        return self._gateway(too_many_share=1.0)
+
+    def failing_after_creation(self):
+        return self._gateway(error_after_share=1.0)
+
+    def failing_before_creation(self):
+        return self._gateway(error_before_share=1.0)
+
+    def hanging_after_creation(self):
+        return self._gateway(timeout_s=0.5, hang_after_share=1.0)
+
+    @asynccontextmanager
+    async def unreachable(self):
+        with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+            port = taken.getsockname()[1]
+        gateway = TwilioGateway(f"http://127.0.0.1:{port}", Credentials("AC1", "SK1", "secret"), TIMEOUT_S)
+        try:
+            yield gateway
+        finally:
+            await gateway.close()
+
+    def created(self):
+        return [message.body for twilio in self.twilios for message in twilio.messages]
+
+    async def test_the_number_of_parts_is_what_the_gateway_says(self):
+        async with self.accepting() as gateway:
+            answer = await gateway.create(MESSAGE)
+        assert isinstance(answer, Accepted)
+        assert (answer.parts, answer.status) == (1, "queued")
+
+    async def test_wrong_credentials_are_a_refusal(self):
+        """No retry helps, and no message was made."""
+        async with FakeTwilio() as twilio:
+            gateway = TwilioGateway(twilio.base_url, Credentials(twilio.account_sid, "SK1", "wrong"), TIMEOUT_S)
+            answer = await gateway.create(MESSAGE)
+            await gateway.close()
+        assert (answer.reason, answer.code, answer.http_status, answer.is_retryable) == ("refused", 20003, 401, False)
+
+
+class TestMemoryStore(StateStoreContract):
+    def store(self):
+        return MemoryStore()
+
+
+class TestSystemClock(ClockContract):
+    def clock(self):
+        return SystemClock()
+
+    async def slept(self, clock, seconds):
+        await clock.sleep(seconds)
+        await asyncio.sleep(0)

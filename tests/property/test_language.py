@@ -1,0 +1,179 @@
+"""Invariants of the mapping language: it answers any text, drops nothing that would match, and sends to one number."""
+
+import operator
+import re
+
+import phonenumbers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamer.core.filters import compile_filter
+from streamer.core.mapping import MappingDefaults, MappingSet, Sender, compile_mapping
+from streamer.core.phone import BadPhone, normalise
+from streamer.core.segments import is_gsm7, parts
+from streamer.core.template import Missing, compile_template
+from streamer.errors import FilterError, TemplateError
+
+SENDERS = {"shop": Sender("shop", "main", number="+15550006789")}
+DEFAULTS = MappingDefaults(region="US", sender="shop", max_age_s=60.0)
+ORDERS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+# fmt: off
+filter_words = st.sampled_from([
+    "type", "event", "properties.a", "traits.b.c", "and", "or", "(", ")", "=", "!=", "<", ">=", '"x"', "'", '"', "\\",
+    "1", "-1.5e3", "null", "true", "[0]", ".", "!", "é", "\x00", "\n", " ",
+])
+# fmt: on
+template_words = st.sampled_from(
+    ["{{", "}}", "{", "}", "{%", "|", "userId", "properties.a", "[0]", ".", " ", "\n", "é"]
+)
+some_filters = (
+    st.text() | st.lists(filter_words, max_size=20).map("".join) | st.lists(filter_words, max_size=20).map(" ".join)
+)
+some_templates = st.text() | st.lists(template_words, max_size=20).map("".join)
+
+# A small world, so that filters and events often meet.
+names = st.sampled_from(["A", "B", 'a "b"', "and", ""])
+types = st.sampled_from(["track", "page", "identify"])
+numbers = (
+    st.sampled_from([0, 1, 1.0, -2.5, 2**53, 2**53 + 1, 10**30])
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+literals = st.none() | st.booleans() | numbers | names
+values = st.recursive(
+    literals, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner), max_leaves=4
+)
+events = st.fixed_dictionaries(
+    {"type": types},
+    optional={"event": names | st.none(), "properties": values, "traits": values, "context": values, "userId": values},
+)
+paths = st.sampled_from(["userId", "properties.a", "properties.a.b", "traits.b", "traits.b.a.b", "context.a"])
+conditions = (
+    st.tuples(st.just("type"), st.sampled_from(["=", "=", "!="]), types)
+    | st.tuples(st.just("event"), st.sampled_from(["=", "=", "!="]), names | st.none())
+    | st.tuples(paths, st.sampled_from(["=", "!=", *ORDERS]), literals)
+)
+
+
+def written(literal):
+    """A literal as a filter's text has it."""
+    if literal is None or isinstance(literal, bool):
+        return {None: "null", True: "true", False: "false"}[literal]
+    if isinstance(literal, str):
+        return '"' + literal.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(literal)
+
+
+def filter_text(parts_of_it):
+    return " and ".join(f"{path} {comparison} {written(literal)}" for path, comparison, literal in parts_of_it)
+
+
+def kind(value):
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+
+
+def double(value):
+    return float(value) if kind(value) == "number" else value
+
+
+def holds(event, path, comparison, literal):
+    """The rule, read off its definition."""
+    value = event
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    if comparison in ORDERS:
+        return kind(value) == kind(literal) == "number" and ORDERS[comparison](double(value), double(literal))
+    return (kind(value) == kind(literal) and double(value) == double(literal)) == (comparison == "=")
+
+
+def fault_of(make, text):
+    """The error that `make` refuses `text` with, or None."""
+    try:
+        make(text)
+    except (FilterError, TemplateError) as exc:
+        return exc
+    return None
+
+
+@given(some_filters, events)
+def test_any_text_is_a_filter_or_a_filter_error(text, event):
+    fault = fault_of(compile_filter, text)
+    if fault is None:
+        assert compile_filter(text)(event) in (True, False)
+        return
+    lines = text.split("\n")
+    assert 1 <= fault.line <= len(lines)
+    assert 1 <= fault.column <= len(lines[fault.line - 1]) + 1
+    assert str(fault).endswith("^")
+
+
+@given(some_templates, events)
+def test_any_text_is_a_template_or_a_template_error(text, event):
+    fault = fault_of(compile_template, text)
+    if fault is None:
+        assert isinstance(compile_template(text).render(event), str | Missing)
+    else:
+        assert str(fault).endswith("^")
+
+
+@given(st.lists(conditions, min_size=1, max_size=4), events)
+def test_a_filter_holds_when_each_of_its_conditions_does(wanted, event):
+    assert all(holds(event, *each) for each in wanted) == compile_filter(filter_text(wanted))(event)
+
+
+@given(st.lists(st.lists(conditions, min_size=1, max_size=3), max_size=6), events)
+def test_candidates_never_omit_a_mapping_that_would_match(all_wanted, event):
+    """Omitting one would lose an event."""
+    compiled = [
+        compile_mapping(f"m{number}", {"when": filter_text(wanted), "send": {"body": "x"}}, SENDERS, DEFAULTS)
+        for number, wanted in enumerate(all_wanted)
+    ]
+    candidates = MappingSet.of(compiled).candidates(event["type"], event.get("event"))
+    assert {m.id for m in compiled if m.when(event)} <= {m.id for m in candidates}
+    assert [m.id for m in candidates] == sorted({m.id for m in candidates})
+
+
+@given(st.text(max_size=400), st.text(max_size=400))
+def test_more_text_is_never_fewer_parts(text, more):
+    assert max(parts(text), parts(more)) <= parts(text + more)
+
+
+@given(*[st.text(st.sampled_from("aé€[\n"), max_size=500)] * 2)
+def test_joining_two_texts_costs_at_most_one_part_more(text, more):
+    """One alphabet throughout: a second one can more than double the whole."""
+    assert is_gsm7(text + more)
+    assert parts(text + more) <= parts(text) + parts(more) + 1
+
+
+@given(st.text(max_size=2000))
+def test_parts_lie_within_the_bounds_of_their_alphabets(text):
+    units = len(text.encode("utf-16-le", "surrogatepass")) // 2
+    assert (text != "") <= parts(text) <= -(-units // 66) + 1
+
+
+regions = st.sampled_from(sorted(phonenumbers.SUPPORTED_REGIONS))
+# As people write them: some region's example with its last digits changed, and anything that looks like a number.
+examples = st.builds(
+    lambda region, form, tail: (
+        phonenumbers.format_number(phonenumbers.example_number(region), form)[: -len(tail)] + tail
+    ),
+    regions,
+    st.integers(0, 2),
+    st.text("0123456789", min_size=1, max_size=4),
+)
+written_numbers = examples | st.text("0123456789 -()+", max_size=20) | st.from_regex(r"\A(\+|00)?[0-9]{5,16}\Z")
+
+
+@given(written_numbers, regions, regions)
+def test_a_normalised_number_stays_itself_in_every_region(raw, region, other):
+    """State is keyed by the number: two writings of one phone must not become two people."""
+    e164 = normalise(raw, region)
+    if isinstance(e164, str):
+        assert re.fullmatch(r"\+[1-9][0-9]{1,14}", e164)
+        assert e164 == normalise(e164, other)
+
+
+@given(st.text() | st.integers() | st.none() | st.booleans() | st.floats() | st.lists(st.integers()), regions)
+def test_anything_is_a_number_or_a_bad_phone(raw, region):
+    assert isinstance(normalise(raw, region), str | BadPhone)

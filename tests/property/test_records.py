@@ -1,0 +1,101 @@
+"""No bytes at all make a reader raise anything but `BadRecord`, and both depths agree on what an event is."""
+
+import json
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from streamer.core.identity import identity_key
+from streamer.core.profile import fold
+from streamer.core.records import full, origin, slim
+from streamer.core.state import Person, decode, encode
+from streamer.errors import BadRecord
+
+KAFKA_MS = 1_767_225_600_000
+NAMES = (
+    "type",
+    "event",
+    "userId",
+    "anonymousId",
+    "messageId",
+    "timestamp",
+    "originalTimestamp",
+    "sentAt",
+    "receivedAt",
+)
+NAMES += ("name", "category", "groupId", "previousId", "properties", "traits", "context", "other")
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+times = st.datetimes().map(lambda moment: moment.isoformat() + "Z") | st.sampled_from(
+    ["2026-13-01T00:00:00Z", "now", ""]
+)
+anything = st.recursive(
+    scalars | times, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8
+)
+near_events = st.fixed_dictionaries(
+    {"type": st.sampled_from(["track", "identify", "page", "batch", "", None, 1])},
+    optional={name: anything | times | st.sampled_from(["a", "", {}, None]) for name in NAMES if name != "type"},
+)
+good_events = st.fixed_dictionaries(
+    {"type": st.sampled_from(["track", "identify"]), "event": st.sampled_from(["A", "é"]), "userId": st.just("u")},
+    optional={"traits": st.dictionaries(st.text(max_size=5), anything), "timestamp": times, "sentAt": times},
+)
+cuts = st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=3)), max_size=3)
+
+
+def read(value):
+    """Slim, full and origin of a record; None if it is bad."""
+    try:
+        event = slim(value)
+        whole = full(value)
+        return event, whole, origin(event, "in", 0, 0, KAFKA_MS)
+    except BadRecord as bad:
+        refused = bad
+    assert refused.reason.replace("_", "").isalpha()
+    assert len(refused.detail) < 400
+    return None
+
+
+@given(st.binary() | st.none())
+@example(b"\xef\xbb\xbf{}")
+@example(b"[" * 30_000)
+@example(b'{"a":' * 6_000)
+@example(b"1" * 30_000)
+@example(b'{"type":"track","event":"E","userId":"\\ud800"}')
+def test_no_bytes_make_a_reader_raise_anything_else(value):
+    """A record that stops the pump stops a partition for good."""
+    read(value)
+
+
+@given(near_events, cuts)
+def test_no_damaged_event_makes_a_reader_raise_anything_else(event, damage):
+    value = json.dumps(event).encode()
+    for at, junk in damage:
+        value = value[: at % (len(value) + 1)] + junk + value[(at + len(junk)) % (len(value) + 1) :]
+    read(value)
+
+
+@given(near_events)
+def test_what_is_accepted_is_a_whole_event(event):
+    """Whatever comes after a reader may rely on it."""
+    found = read(json.dumps(event).encode())
+    if found is None:
+        return
+    seen, whole, at = found
+    assert whole["type"] == seen.type
+    assert whole.get("event") == seen.event
+    assert (whole.get("messageId") or None) == (seen.message_id or None)
+    assert at.key == identity_key(whole.get("userId"), whole.get("anonymousId"))
+    assert 0 <= at.event_ms <= KAFKA_MS
+    assert isinstance(whole.get("traits") or {}, dict)
+    assert isinstance(whole.get("properties") or {}, dict)
+
+
+@given(good_events)
+def test_what_is_accepted_can_be_kept(event):
+    """A state record that can't be written would stop its partition."""
+    found = read(json.dumps(event).encode())
+    if found is not None:
+        person = Person()
+        fold(person.traits, found[1].get("traits") or {}, found[2].event_ms)
+        assert decode(encode(person)).traits == person.traits

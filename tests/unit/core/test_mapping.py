@@ -1,0 +1,214 @@
+"""Mappings: defaults, every fault at once, versions, and the index of a set."""
+
+import pytest
+
+from streamer.core.duration import parse_duration_s
+from streamer.core.mapping import MappingDefaults, MappingSet, Sender, compile_mapping
+from streamer.errors import MappingError
+
+SHOP = Sender("shop", "main", number="+15550006789")
+SERVICE = Sender("service", "main", service_sid="MG" + "0" * 32, channels=("whatsapp",))
+SENDERS = {"shop": SHOP, "service": SERVICE}
+DEFAULTS = MappingDefaults(region="US", sender="shop", max_age_s=86_400.0)
+WHEN = 'type = "track" and event = "Order Shipped"'
+
+
+def compiled(mapping_id="order-shipped", when=WHEN, senders=SENDERS, defaults=DEFAULTS, send=(), **keys):
+    document = {"when": when, "send": {"body": "Hi {{profile.traits.first_name}}", **dict(send)}, **keys}
+    return compile_mapping(mapping_id, document, senders, defaults)
+
+
+def faults(document, mapping_id="m", senders=SENDERS, defaults=DEFAULTS):
+    with pytest.raises(MappingError) as refused:
+        compile_mapping(mapping_id, document, senders, defaults)
+    return refused.value.faults
+
+
+def test_what_is_not_said_has_a_default():
+    mapping = compiled()
+    assert mapping.enabled
+    assert mapping.channel == "sms"
+    assert mapping.to.paths == ("profile.traits.phone",)
+    assert mapping.sender == SHOP
+    assert mapping.region == "US"
+    assert mapping.max_age_s == 86_400.0
+
+
+def test_what_is_said_holds():
+    send = {"channel": "sms", "to": "{{properties.phone}}", "from": "other", "body": "Hi"}
+    other = Sender("other", "main", number="+15550001111", channels=("sms",))
+    mapping = compiled(enabled=False, max_age="10m", send=send, senders=SENDERS | {"other": other})
+    assert not mapping.enabled
+    assert mapping.max_age_s == 600.0
+    assert mapping.to.paths == ("properties.phone",)
+    assert mapping.sender == other
+    assert mapping.body.constant == "Hi"
+
+
+def test_the_only_sender_is_the_default():
+    assert compiled(senders={"shop": SHOP}, defaults=MappingDefaults("US", "", 60.0)).sender == SHOP
+
+
+def test_all_faults_are_told_at_once():
+    """Whoever writes mappings should not have to start the service once for each mistake."""
+    found = faults(
+        {
+            "enabeld": True,
+            "enabled": "yes",
+            "when": 'type = "track" or',
+            "max_age": 10,
+            "send": {"chanel": "sms", "channel": "smss", "to": "{{phone}}", "from": "shpo", "body": "", True: 1},
+        },
+        mapping_id="Bad Id",
+    )
+    assert [path for path, _ in found] == [
+        "",
+        "enabeld",
+        "enabled",
+        "when",
+        "max_age",
+        "send.chanel",
+        "send.True",
+        "send.channel",
+        "send.from",
+        "send.to",
+        "send.body",
+    ]
+    texts = dict(found)
+    assert "did you mean 'enabled'?" in texts["enabeld"]
+    assert "did you mean 'channel'?" in texts["send.chanel"]
+    assert "did you mean 'sms'?" in texts["send.channel"]
+    assert "did you mean 'shop'?" in texts["send.from"]
+    assert "^" in texts["when"]
+
+
+@pytest.mark.parametrize("mapping_id", ["", "A", "-a", ".a", "a b", "a/b", "a\n", "é", "a" * 65])
+def test_an_id_that_could_not_be_a_label_is_refused(mapping_id):
+    with pytest.raises(MappingError):
+        compiled(mapping_id)
+
+
+@pytest.mark.parametrize("mapping_id", ["a", "0", "order-shipped.v2_b", "a" * 64])
+def test_an_id(mapping_id):
+    assert mapping_id == compiled(mapping_id).id
+
+
+@pytest.mark.parametrize(
+    ("document", "path", "says"),
+    [
+        (None, "", "an object"),
+        ([], "", "an object"),
+        ({"send": {"body": "x"}}, "when", "is required"),
+        ({"when": WHEN}, "send", "is required"),
+        ({"when": WHEN, "send": "x"}, "send", "is required"),
+        ({"when": WHEN, "send": {}}, "send.body", "is required"),
+        ({"when": WHEN, "send": {"body": 5}}, "send.body", "is required"),
+        ({"when": WHEN, "send": {"body": " \n"}}, "send.body", "is empty"),
+        ({"when": WHEN, "send": {"body": "x" * 1601}}, "send.body", "1601 characters; at most 1600"),
+        ({"when": WHEN, "send": {"body": "{{x}}"}}, "send.body", "line 1, column 3"),
+        ({"when": WHEN, "send": {"body": "x", "to": "5551"}}, "send.to", "too_short"),
+        ({"when": WHEN, "send": {"body": "x", "from": "service"}}, "send.from", "does not do sms"),
+        ({"when": WHEN, "send": {"body": "x", "from": None}}, "send.from", "no sender is named"),
+        ({"when": WHEN, "send": {"body": "x"}, "max_age": "0s"}, "max_age", "longer than nothing"),
+        ({"when": WHEN, "send": {"body": "x"}, "max_age": True}, "max_age", "not a duration"),
+    ],
+)
+def test_a_fault_names_its_path(document, path, says):
+    ((found_path, text),) = faults(document)
+    assert path == found_path
+    assert says in text
+
+
+def test_without_a_default_several_senders_must_be_chosen_from():
+    ((path, text),) = faults({"when": WHEN, "send": {"body": "x"}}, defaults=MappingDefaults("US", "", 60.0))
+    assert path == "send.from"
+    assert "there is shop, service" in text
+
+
+def test_the_longest_body_passes():
+    assert compiled(send={"body": "x" * 1600}).body.constant == "x" * 1600
+
+
+def test_the_version_follows_everything_that_changes_what_is_sent():
+    """Every decision names its mapping's version; two behaviours under one version could not be told apart."""
+    versions = [
+        compiled().version,
+        compiled(send={"body": "Hello"}).version,
+        compiled(when='type = "track"').version,
+        compiled(max_age="1h").version,
+        compiled(senders={"shop": Sender("shop", "main", number="+15550001111")}).version,
+        compiled(defaults=MappingDefaults("GB", "shop", 86_400.0)).version,
+    ]
+    assert len(versions) == len(set(versions))
+    assert versions[0] == compiled().version
+    assert all(len(version) == 8 and int(version, 16) >= 0 for version in versions)
+
+
+def test_the_version_does_not_depend_on_the_order_of_keys():
+    document = {"when": WHEN, "enabled": True, "send": {"body": "x", "from": "shop"}}
+    turned = {"send": {"from": "shop", "body": "x"}, "enabled": True, "when": WHEN}
+    one, other = (compile_mapping("m", each, SENDERS, DEFAULTS) for each in (document, turned))
+    assert one == other
+
+
+def test_a_set_holds_the_enabled_mappings_in_order_of_id():
+    mappings = [compiled("b"), compiled("c", enabled=False), compiled("a")]
+    assert [m.id for m in MappingSet.of(mappings).mappings] == ["a", "b"]
+
+
+def test_the_version_of_a_set_is_that_of_its_content():
+    one, two = compiled("a"), compiled("b")
+    assert MappingSet.of([one, two]).version == MappingSet.of([two, one]).version
+    assert MappingSet.of([one]).version != MappingSet.of([one, two]).version
+    assert MappingSet.of([one]).version != MappingSet.of([compiled("a", max_age="1h")]).version
+    assert len(MappingSet.of([]).version) == 8
+
+
+def test_two_mappings_of_one_id_are_refused():
+    """A send's id is made from its mapping's: two would take each other's sends for redelivered ones."""
+    with pytest.raises(MappingError, match="two mappings have the id 'a'"):
+        MappingSet.of([compiled("a"), compiled("a", max_age="1h")])
+
+
+@pytest.mark.parametrize(
+    ("event_type", "event_name", "expected"),
+    [
+        ("track", "Order Shipped", ["any", "named", "shipped", "track"]),
+        ("track", "Other", ["any", "track"]),
+        ("track", None, ["any", "track"]),
+        ("page", "Order Shipped", ["any", "named"]),
+        ("page", None, ["any"]),
+        ("identify", None, ["any", "identify"]),
+        ("group", "Order Shipped", ["any", "named"]),
+        ("", "", ["any"]),
+    ],
+)
+def test_candidates_are_those_whose_filter_may_match(event_type, event_name, expected):
+    mappings = MappingSet.of(
+        compiled(mapping_id, when=when)
+        for mapping_id, when in {
+            "shipped": WHEN,
+            "track": 'type = "track"',
+            "named": 'event = "Order Shipped"',
+            "identify": 'type = "identify"',
+            "any": "properties.total > 5",
+            "never": 'type = "track" and type = "page"',
+        }.items()
+    )
+    assert expected == [m.id for m in mappings.candidates(event_type, event_name)]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("250ms", 0.25), ("10s", 10.0), ("10m", 600.0), ("24h", 86_400.0), ("7d", 604_800.0), ("0s", 0.0)],
+)
+def test_a_duration(text, seconds):
+    assert seconds == parse_duration_s(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "10", "m", "10 m", "-1s", "1.5h", "10M", "1h30m", "\u0661\u0660m", "10m\n", "9" * 5000 + "s"]
+)
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration_s(text)

@@ -1,0 +1,347 @@
+"""What an event does to a person, and an answer to an open send: every reason, every order, every repeat."""
+
+import pytest
+
+from streamer.core import plan
+from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN, Accepted, Origin, Refused, Unknown
+from streamer.core.mapping import MappingDefaults, Sender, compile_mapping
+from streamer.core.profile import values
+from streamer.core.state import Person
+
+NOW_MS = 1_767_225_600_000
+MAX_AGE_S = 60.0
+SHOP = Sender("shop", "main", number="+15550006789")
+SERVICE = Sender("alerts", "second", service_sid="MG" + "0" * 32)
+BODY = "Order {{properties.order}} {{properties.note}}"
+
+
+def mapping(name="shipped", body="Order {{properties.order}}", when='event = "Shipped"', **send):
+    document = {"when": f'type = "track" and {when}', "send": {"body": body, **send}}
+    return compile_mapping(name, document, {"shop": SHOP, "alerts": SERVICE}, MappingDefaults("US", "shop", MAX_AGE_S))
+
+
+def origin(offset=0, event_ms=NOW_MS):
+    return Origin("u:1", "events", 0, offset, event_ms, NOW_MS)
+
+
+def track(number=1, **properties):
+    return {
+        "type": "track",
+        "event": "Shipped",
+        "messageId": f"m{number}",
+        "properties": {"order": number, **properties},
+    }
+
+
+def with_phone(phone="+15551230001"):
+    person = Person()
+    person.traits["phone"] = (phone, 1)
+    return person
+
+
+def apply(person, event, offset=0, mappings=None, now_ms=NOW_MS, event_ms=NOW_MS):
+    return plan.apply_event(person, event, origin(offset, event_ms), mappings or (mapping(),), now_ms)
+
+
+def only(person):
+    """The one outcome of a person."""
+    [sent] = person.decided
+    assert person.out == [sent]
+    return person.decision(sent)
+
+
+# ── deciding ──────────────────────────────────────────────────────────────
+
+
+def test_a_matched_event_becomes_a_due_send_with_all_it_needs():
+    person = with_phone("(555) 123-0001")
+    applied = apply(person, track())
+    assert (applied.is_changed, applied.matched, applied.repeated) == (True, ("shipped",), ())
+    [send] = person.due
+    assert (send.message.to, send.message.body) == ("+15551230001", "Order 1")
+    assert (send.message.account, send.message.sender_from, send.sender) == ("main", "+15550006789", "shop")
+    assert (send.parts, send.attempt, send.is_posting) == (1, 0, False)
+    assert send.expires_ms == NOW_MS + 60_000
+    assert not person.decided
+
+
+def test_a_messaging_service_posts_without_a_number_of_its_own():
+    person = with_phone()
+    apply(person, track(), mappings=(mapping(**{"from": "alerts"}),))
+    assert (person.due[0].message.sender_from, person.due[0].message.service_sid) == ("", SERVICE.service_sid)
+
+
+@pytest.mark.parametrize(
+    ("phone", "body", "event_ms", "reason", "detail"),
+    [
+        (None, "Hi", NOW_MS, "no_phone", "profile.traits.phone"),
+        ("", "Hi", NOW_MS, "no_phone", "profile.traits.phone"),
+        ("call me", "Hi", NOW_MS, "bad_number", "not_a_number"),
+        ("12", "Hi", NOW_MS, "bad_number", "too_short"),
+        ("+15551230001", "{{properties.note}}", NOW_MS, "missing_value", "properties.note"),
+        ("+15551230001", "{{properties.long}}", NOW_MS, "body_too_long", "1601 characters"),
+        ("+15551230001", "Hi", NOW_MS - 60_001, "too_old", ""),
+        (None, "{{properties.note}}", NOW_MS - 60_001, "too_old", ""),
+    ],
+)
+def test_what_cannot_be_sent_is_suppressed_with_its_reason(phone, body, event_ms, reason, detail):
+    person = with_phone(phone) if phone is not None else Person()
+    apply(person, track(long="x" * 1601), mappings=(mapping(body=body),), event_ms=event_ms)
+    decided = only(person)
+    assert (decided.outcome, decided.reason, decided.detail) == (SUPPRESSED, reason, detail)
+    assert not person.due
+    assert "5551230001" not in decided.to
+
+
+def test_an_event_just_within_its_age_is_sent():
+    person = with_phone()
+    apply(person, track(), event_ms=NOW_MS - 60_000)
+    assert person.due
+
+
+def test_the_longest_body_is_sent():
+    person = with_phone()
+    apply(person, track(long="x" * 1600), mappings=(mapping(body="{{properties.long}}"),))
+    assert len(person.due[0].message.body) == plan.BODY_CHARS_MAX
+
+
+def test_each_matching_mapping_decides_for_itself():
+    person = with_phone()
+    mappings = (mapping("a"), mapping("b", body=BODY), mapping("c", when='event = "Other"'), mapping("d"))
+    applied = apply(person, track(), mappings=mappings)
+    assert applied.matched == ("a", "b", "d")
+    assert [send.mapping for send in person.due] == ["a", "d"]
+    assert only(person).reason == "missing_value"
+
+
+def test_an_event_that_matches_nothing_changes_nothing():
+    person = with_phone()
+    applied = apply(person, track(), mappings=(mapping(when='event = "Other"'),))
+    assert (applied.is_changed, applied.matched) == (False, ())
+    assert not person.seen
+
+
+def test_an_identify_is_folded_before_it_is_decided():
+    person = Person()
+    event = {"type": "identify", "traits": {"phone": "+15551230001"}}
+    apply(person, event, event_ms=5)
+    apply(person, track(), offset=1)
+    assert values(person.traits) == {"phone": "+15551230001"}
+    assert person.due[0].message.to == "+15551230001"
+
+
+def test_only_an_identify_is_folded():
+    person = Person()
+    apply(person, track() | {"traits": {"phone": "+15551230001"}})
+    assert not person.traits
+
+
+def test_traits_too_large_leave_the_profile_as_it_was():
+    """An unbounded record would stop a partition."""
+    person = with_phone()
+    applied = apply(person, {"type": "identify", "traits": {"phone": None, "x": "y" * 25_000}}, event_ms=9)
+    assert not applied.is_changed
+    assert values(person.traits) == {"phone": "+15551230001"}
+
+
+# ── repeats ───────────────────────────────────────────────────────────────
+
+
+def test_a_redelivered_record_repeats_its_published_outcome_and_decides_nothing():
+    person = Person()
+    apply(person, track())
+    person.out.clear()
+    before = only_decided(person)
+    applied = apply(person, track(), now_ms=NOW_MS + 5)
+    assert (applied.is_changed, applied.repeated) == (False, (before.send_id,))
+    assert only_decided(person) == before
+    assert not person.out
+
+
+def only_decided(person):
+    [sent] = person.decided
+    return person.decision(sent)
+
+
+def test_an_outcome_that_is_on_its_way_is_not_repeated():
+    """Its write may not be safe yet: published now and lost in a crash, it would be decided again, differently."""
+    person = Person()
+    apply(person, track())
+    assert apply(person, track()).repeated == ()
+
+
+def test_a_redelivered_record_whose_send_waits_is_left_alone():
+    person = with_phone()
+    apply(person, track())
+    assert not apply(person, track()).is_changed
+    assert len(person.due) == 1
+    plan.begin(person, NOW_MS)
+    plan.settle(person, Refused("gateway_busy", is_retryable=True), NOW_MS, 0.5)
+    assert not apply(person, track()).is_changed
+    assert len(person.held) == 1
+    assert not person.due
+
+
+def test_a_clients_repeat_is_noted_though_it_decides_nothing():
+    """Else, once its decision is evicted, its redelivery would look like a new event and be sent again."""
+    person = Person()
+    apply(person, track())
+    person.out.clear()
+    applied = apply(person, track(), offset=8, event_ms=NOW_MS + 9)
+    assert applied.is_changed
+    assert len(applied.repeated) == 1
+    assert person.seen == {"events/0": 8}
+
+
+def test_what_was_decided_and_evicted_is_not_decided_again_but_a_new_event_is():
+    person = Person()
+    for number in range(200):
+        apply(person, track(number), offset=number)
+        person.out.clear()
+    count = len(person.decided)
+    assert count < 200
+    again = apply(person, track(0), offset=0)
+    assert (again.is_changed, again.matched, again.repeated) == (False, ("shipped",), ())
+    assert apply(person, track(200), offset=200, event_ms=NOW_MS - 50_000).is_changed
+    assert len(person.out) == 1
+
+
+# ── sending ───────────────────────────────────────────────────────────────
+
+
+def due(count=1, mappings=None):
+    person = with_phone()
+    for number in range(count):
+        apply(person, track(number), offset=number, event_ms=NOW_MS - 1_000 + number, mappings=mappings)
+    return person
+
+
+def test_only_the_first_due_send_is_posted_and_the_others_keep_their_order():
+    person = due(3)
+    posting = plan.begin(person, NOW_MS)
+    assert (posting.message.body, posting.attempt, posting.is_posting, posting.posted_ms) == (
+        "Order 0",
+        1,
+        True,
+        NOW_MS,
+    )
+    assert [(send.message.body, send.is_posting) for send in person.due] == [
+        ("Order 0", True),
+        ("Order 1", False),
+        ("Order 2", False),
+    ]
+
+
+def test_a_send_that_expired_in_line_is_suppressed_as_too_old():
+    person = due()
+    assert plan.begin(person, NOW_MS - 1_000 + 60_001) is None
+    assert (only(person).outcome, only(person).reason, only(person).attempt) == (SUPPRESSED, "too_old", 0)
+    assert not person.due
+
+
+def test_a_request_that_never_left_does_not_count_as_an_attempt():
+    person = due()
+    before = person.due[0]
+    plan.begin(person, NOW_MS)
+    plan.unbegin(person)
+    assert person.due == [before]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "reason", "more"),
+    [
+        (Accepted("SM1", "queued"), ACCEPTED, "accepted", {"sid": "SM1", "parts": 1}),
+        (Accepted("SM1", "queued", 3), ACCEPTED, "accepted", {"sid": "SM1", "parts": 3}),
+        (Refused("refused", 21610, 400), FAILED, "refused", {"code": 21610, "detail": "HTTP 400"}),
+        (Refused("refused", 0, 404), FAILED, "refused", {"code": 0, "detail": "HTTP 404"}),
+        (Unknown("timeout"), UNKNOWN, "timeout", {"detail": ""}),
+        (Unknown("gateway_error", 503), UNKNOWN, "gateway_error", {"detail": "HTTP 503"}),
+    ],
+)
+def test_an_answer_gives_the_send_its_outcome(answer, outcome, reason, more):
+    person = due(2)
+    plan.begin(person, NOW_MS)
+    assert plan.settle(person, answer, NOW_MS + 7, 0.5) is None
+    decided = only(person)
+    assert (decided.outcome, decided.reason, decided.attempt) == (outcome, reason, 1)
+    assert (decided.posted_ms, decided.answered_ms, decided.to) == (NOW_MS, NOW_MS + 7, "+15*******01")
+    assert {name: getattr(decided, name) for name in more} == more
+    assert [send.message.body for send in person.due] == ["Order 1"]
+
+
+def busy(person, now_ms=NOW_MS, retry_after_s=2.0):
+    plan.begin(person, now_ms)
+    return plan.settle(person, Refused("gateway_busy", 20429, 429, True, retry_after_s), now_ms, 0.0)
+
+
+def test_a_busy_gateway_holds_the_send_and_the_next_attempt_is_counted():
+    person = due()
+    held = busy(person)
+    assert (held.until_ms, held.reason, held.attempt, held.is_posting) == (NOW_MS + 2_000, "gateway_busy", 1, False)
+    assert person.held == [held]
+    assert not person.due
+    assert not person.decided
+    assert plan.release(person, NOW_MS + 2_000)
+    assert plan.begin(person, NOW_MS + 2_000).attempt == 2
+
+
+def test_a_send_that_would_wait_past_its_age_fails_with_the_gateways_code():
+    person = due()
+    assert busy(person, retry_after_s=61.0) is None
+    assert (only(person).outcome, only(person).reason, only(person).code) == (FAILED, "gateway_busy", 20429)
+
+
+def test_nothing_is_released_before_its_time():
+    person = due()
+    busy(person)
+    assert not plan.release(person, NOW_MS + 1_999)
+    assert not person.due
+
+
+def test_released_sends_take_their_place_in_event_order_behind_the_one_that_is_posting():
+    person = due(4)
+    busy(person, retry_after_s=5.0)
+    busy(person, retry_after_s=1.0)
+    plan.begin(person, NOW_MS)
+    assert plan.release(person, NOW_MS + 5_000)
+    assert [send.message.body for send in person.due] == ["Order 2", "Order 0", "Order 1", "Order 3"]
+    assert [send.is_posting for send in person.due] == [True, False, False, False]
+    assert all(send.until_ms == 0 and send.reason == "" for send in person.due)
+
+
+def test_two_sends_of_one_instant_are_ordered_by_their_offset():
+    person = with_phone()
+    for number in (2, 1):
+        apply(person, track(number), offset=number, event_ms=NOW_MS)
+    busy(person)
+    plan.release(person, NOW_MS + 2_000)
+    assert [send.origin.offset for send in person.due] == [1, 2]
+
+
+def test_a_posting_found_after_a_crash_is_unknown_and_the_others_go_on():
+    """Its request may have left: sending again could text twice."""
+    person = due(2)
+    plan.begin(person, NOW_MS)
+    assert plan.interrupted(person, NOW_MS + 9)
+    assert (only(person).outcome, only(person).reason, only(person).attempt) == (UNKNOWN, "interrupted", 1)
+    assert [send.message.body for send in person.due] == ["Order 1"]
+    assert not plan.interrupted(person, NOW_MS + 9)
+
+
+def test_held_and_due_sends_found_after_a_crash_were_not_sent():
+    person = due(2)
+    busy(person)
+    assert not plan.interrupted(person, NOW_MS)
+    assert (len(person.held), len(person.due)) == (1, 1)
+
+
+def test_an_outcome_that_cannot_be_stored_leaves_the_send_posting():
+    """Else a defect in one answer would lose the send: its event's offset is complete since the intent."""
+    huge = Refused("refused", code=2**70)
+    person = with_phone()
+    apply(person, track())
+    plan.begin(person, NOW_MS)
+    with pytest.raises(OverflowError):
+        plan.settle(person, huge, NOW_MS, 0.0)
+    assert [True] == [send.is_posting for send in person.due]
+    assert ({}, []) == (person.decided, person.out)

@@ -1,0 +1,92 @@
+"""A pipeline over fakes that a test drives step by step: one process, one partition of everything, two accounts."""
+
+import json
+import random
+
+from streamer.core import state
+from streamer.core.delivery import Origin
+from streamer.core.hop import event_headers
+from streamer.core.mapping import MappingDefaults, MappingSet, Sender, compile_mapping
+from streamer.pipeline.assignment import Assignment, Services
+from streamer.pipeline.dead_letters import DeadLetters
+from streamer.pipeline.sender import Sender as Slots
+from streamer.ports import Partition
+from streamer.store.memory import MemoryStore
+from streamer.testing.fakes import FakeGateway, FakeSink, ManualClock
+from streamer.testing.memory_log import MemoryLog
+
+IN, BY_USER, STATE = Partition("in", 0), Partition("by-user", 0), Partition("state", 0)
+DELIVERIES, DEAD = Partition("deliveries", 0), Partition("dead-letters", 0)
+TOPICS = dict.fromkeys(("in", "by-user", "state", "deliveries", "dead-letters"), 1)
+PHONE = "+15551230001"
+
+
+def mapping(name="shipped", event="Shipped", sender="shop"):
+    send = {"to": "{{properties.phone}}", "body": name + " {{properties.n}}", "from": sender}
+    document = {"when": f'type = "track" and event = "{event}"', "send": send}
+    senders = {"shop": Sender("shop", "main", number="+15550006789")}
+    senders["alerts"] = Sender("alerts", "second", number="+15550004321")
+    return compile_mapping(name, document, senders, MappingDefaults("US", "shop", 3_600.0))
+
+
+def shipped(n, user="1", phone=PHONE, **fields):
+    """An event that matches; without a phone it is suppressed."""
+    properties = {"n": n} | ({"phone": phone} if phone else {})
+    event = {"type": "track", "event": "Shipped", "userId": user, "messageId": f"m{n}", "properties": properties}
+    return json.dumps(event | fields).encode()
+
+
+class Rig:
+    """Sinks and gateway do nothing until told; `assignment` is one tenure of the one partition."""
+
+    def __init__(self, concurrency=1, mappings=None, log=None, clock=None):
+        self.clock = clock or ManualClock()
+        self.log = log or MemoryLog(TOPICS, self.clock)
+        self.state, self.events = (FakeSink(self.log, is_automatic=False) for _ in range(2))
+        self.gateway = FakeGateway(lambda message: None)
+        self.sender, self.second = (Slots(name, self.gateway, concurrency, self.clock) for name in ("main", "second"))
+        self.store = MemoryStore()
+        self.services = Services(
+            mappings=MappingSet.of(mappings or [mapping()]),
+            store=self.store,
+            state_sink=self.state,
+            event_sink=self.events,
+            letters=DeadLetters(self.events, "dead-letters", 1),
+            senders={"main": self.sender, "second": self.second},
+            clock=self.clock,
+            jitter=random.Random(0),
+            state_topic="state",
+            deliveries_topic="deliveries",
+        )
+        self.assignment = Assignment(0, self.services, 0, 0)
+
+    def arrive(self, *values, key=b"u:1"):
+        """Records of one person reach the owner."""
+        before = self.log.end_offset(BY_USER)
+        for value in values:
+            offset = self.log.end_offset(BY_USER)
+            origin = Origin(key.decode(), "in", 0, offset, self.clock.now_ms(), self.clock.now_ms())
+            self.log.append(BY_USER, key, value, event_headers(origin))
+        self.assignment.accept(self.log.read(BY_USER, before, len(values)))
+
+    @staticmethod
+    def ack(sink):
+        """Everything queued now is written and acked."""
+        for partition in sink.queued:
+            sink.write(partition)
+        for partition in sink.written:
+            sink.ack(partition)
+
+    def person(self, key=b"u:1"):
+        """The last state record in the log."""
+        records = [record for record in self.log.read(STATE, 0, 10_000) if record.key == key]
+        return state.decode(records[-1].value)
+
+    def outcomes(self):
+        """What was published: (outcome, reason, n) in order."""
+        said = [json.loads(record.value)["properties"] for record in self.log.read(DELIVERIES, 0, 10_000)]
+        return [(each["outcome"], each["reason"], each["source_message_id"]) for each in said]
+
+    def bodies(self):
+        """What was posted, in order."""
+        return [message.body for message in self.gateway.posted]

@@ -1,0 +1,122 @@
+"""Slots and requests of one account: bounded, first come first served, and none is ever lost."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from streamer.core.delivery import Accepted, Message, Refused, Unknown
+from streamer.pipeline.sender import SLOTS_PER_REQUEST, Sender
+from streamer.testing.fakes import FakeGateway, ManualClock, settle
+
+MESSAGE = Message("main", "sms", "+15551230001", "Hi")
+
+
+class Posting:
+    """A job that notes what happens to it."""
+
+    message = MESSAGE
+
+    def __init__(self, is_starting=True):
+        self.is_starting = is_starting
+        self.answers = []
+
+    def start(self):
+        return self.is_starting
+
+    def settle(self, answer):
+        self.answers.append(answer)
+
+
+@asynccontextmanager
+async def running(concurrency, decide):
+    gateway = FakeGateway(decide)
+    sender = Sender("main", gateway, concurrency, ManualClock())
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(sender.run(), name="sender")
+        yield sender, gateway
+        task.cancel()
+
+
+def idle(concurrency=1):
+    return Sender("main", FakeGateway(), concurrency, ManualClock())
+
+
+def test_there_are_twice_as_many_slots_as_requests():
+    """While one half is at the gateway, the intents of the other half are acked."""
+    sender = idle(3)
+    granted = [sender.acquire(lambda: None) for _ in range(8)]
+    assert granted == [True] * 3 * SLOTS_PER_REQUEST + [False] * 2
+
+
+def test_who_waits_is_served_in_order():
+    sender, served = idle(), []
+    for _ in range(SLOTS_PER_REQUEST):
+        sender.acquire(lambda: None)
+    for name in "abc":
+        sender.acquire(lambda name=name: served.append(name))
+    sender.release()
+    assert served == ["a"]
+    sender.release()
+    sender.release()
+    assert served == ["a", "b", "c"]
+
+
+def test_nobody_passes_the_line():
+    sender, served = idle(), []
+    for _ in range(SLOTS_PER_REQUEST):
+        sender.acquire(lambda: None)
+    sender.acquire(lambda: served.append("first"))
+    sender._slots = 1  # as within `release`, before the first in line is called
+    assert not sender.acquire(lambda: served.append("second"))
+
+
+def test_a_long_line_of_expired_sends_is_served_without_recursion():
+    """Each gives its slot back at once; a thousand nested calls would end the process."""
+    sender, served = idle(), []
+    for _ in range(SLOTS_PER_REQUEST):
+        sender.acquire(lambda: None)
+
+    def expired():
+        served.append(1)
+        sender.release()
+
+    for _ in range(5_000):
+        sender.acquire(expired)
+    sender.release()
+    assert len(served) == 5_000
+    assert sender.acquire(lambda: None)
+    assert not sender.acquire(lambda: None)
+
+
+async def test_requests_in_flight_are_bounded():
+    async with running(2, lambda message: None) as (sender, gateway):
+        for _ in range(6):
+            sender.submit(Posting())
+        await settle()
+        assert len(gateway.open) == 2
+        gateway.answer(gateway.open[0], Accepted("", "queued"))
+        await settle()
+        assert len(gateway.open) == 2
+        assert len(gateway.posted) == 3
+
+
+@pytest.mark.parametrize(
+    "answer", [Accepted("SM1", "queued"), Refused("refused", 21610, 400), Unknown("timeout")], ids=type
+)
+async def test_a_job_is_told_its_answer_once(answer):
+    posting = Posting()
+    async with running(1, lambda message: answer) as (sender, _):
+        sender.submit(posting)
+        await settle()
+    assert [type(each) for each in posting.answers] == [type(answer)]
+
+
+async def test_a_job_that_may_not_start_posts_nothing():
+    posting = Posting(is_starting=False)
+    async with running(1, lambda message: Unknown("timeout")) as (sender, gateway):
+        sender.submit(posting)
+        sender.submit(Posting())
+        await settle()
+    assert posting.answers == []
+    assert len(gateway.posted) == 1

@@ -1,0 +1,315 @@
+"""The fakes keep the ports' contracts, and do what the tests that drive them rely on."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from streamer.core.delivery import Accepted, Message, Refused, Unknown
+from streamer.errors import BrokerUnusable
+from streamer.ports import Partition
+from streamer.store.memory import MemoryStore
+from streamer.testing.fakes import (
+    ROUNDS_MAX,
+    FakeChangelog,
+    FakeGateway,
+    FakeSink,
+    FakeSource,
+    ManualClock,
+    run_manually,
+    settle,
+)
+from streamer.testing.memory_log import MemoryLog
+from tests.contracts.clock import ClockContract
+from tests.contracts.kafka import Broker, ChangelogContract, RecordSinkContract, RecordSourceContract, member, write
+from tests.contracts.sms_gateway import SmsGatewayContract
+from tests.contracts.state_store import StateStoreContract
+
+PLACE = Partition("t", 0)
+
+
+class MemoryBroker(Broker):
+    def __init__(self):
+        self.clock = ManualClock()
+        self.log = MemoryLog({"t": 2, "in": 2, "in1": 1, "out": 2, "state": 2}, self.clock)
+
+    async def create(self, name, partitions, *, is_compacted=False):
+        return "in1" if (name, partitions) == ("in", 1) else name
+
+    async def source(self, topic, group="g"):
+        return FakeSource(self.log, group, [topic])
+
+    def sink(self):
+        return FakeSink(self.log)
+
+    def changelog(self):
+        return FakeChangelog(self.log)
+
+
+class TestFakeSource(RecordSourceContract):
+    def broker(self):
+        return MemoryBroker()
+
+    async def test_reading_what_retention_deleted_is_an_error(self):
+        """Skipping on would lose records without a word."""
+        broker = MemoryBroker()
+        await write(broker, PLACE, b"one", b"two", b"three")
+        async with member(broker, "t") as reader:
+            await reader.until(lambda: len(reader.read[PLACE]) == 3)
+            await reader.source.commit({PLACE: 1})
+        broker.log.delete_before(PLACE, 2)
+        async with member(broker, "t") as again:
+            with pytest.raises(BrokerUnusable):
+                await again.until(lambda: again.read)
+
+    async def test_what_a_listener_raises_the_next_poll_raises(self):
+        """As with the real client, whose callbacks swallow it."""
+        broker = MemoryBroker()
+
+        class Broken:
+            async def on_assigned(self, partitions):
+                raise BrokerUnusable("assigned")
+
+            async def on_revoked(self, partitions):
+                pass
+
+        source = await broker.source("t")
+        await source.start(Broken())
+        with pytest.raises(BrokerUnusable, match="assigned"):
+            await source.poll(10)
+        await source.stop()
+
+    async def test_a_crashed_member_is_told_nothing_and_its_calls_do_nothing(self):
+        broker = MemoryBroker()
+        await write(broker, PLACE, b"one")
+        async with member(broker, "t") as reader:
+            await reader.until(lambda: reader.read)
+            told = list(reader.told)
+            reader.source.crash()
+            assert await reader.source.commit({PLACE: 1}) is False
+        assert reader.told == told
+        async with member(broker, "t") as again:
+            await again.until(lambda: again.read)
+        assert again.values(PLACE) == [b"one"]
+
+    async def test_a_failing_commit_says_so(self):
+        broker = MemoryBroker()
+        await write(broker, PLACE, b"one")
+        async with member(broker, "t") as reader:
+            await reader.until(lambda: reader.read)
+            reader.source.is_committing = False
+            assert await reader.source.commit({PLACE: 1}) is False
+        assert broker.log.group("g").committed == {}
+
+
+class TestFakeSink(RecordSinkContract):
+    def broker(self):
+        return MemoryBroker()
+
+    async def test_written_and_acked_are_two_steps(self):
+        log, acked = MemoryLog({"t": 1}, ManualClock()), []
+        sink = FakeSink(log, is_automatic=False)
+        for value in (b"one", b"two", b"three"):
+            sink.append(PLACE, b"k", value, None, acked.append)
+        sink.write(PLACE, 2)
+        assert log.end_offset(PLACE) == 2
+        assert not acked
+        sink.ack(PLACE, 1)
+        assert (acked, sink.records_pending) == ([0], 2)
+        sink.ack(PLACE, is_offset_told=False)
+        assert acked == [0, -1]
+        assert (sink.queued, sink.written) == ([PLACE], [])
+
+    async def test_a_rebuilt_producer_writes_what_was_not_acked_twice_and_in_order(self):
+        log, acked = MemoryLog({"t": 1}, ManualClock()), []
+        sink = FakeSink(log, is_automatic=False)
+        for value in (b"one", b"two", b"three"):
+            sink.append(PLACE, b"k", value, None, acked.append)
+        sink.write(PLACE, 2)
+        sink.write_again(PLACE)
+        sink.write(PLACE)
+        sink.ack(PLACE)
+        assert [record.value for record in log.read(PLACE, 0, 9)] == [b"one", b"two", b"one", b"two", b"three"]
+        assert acked == [2, 3, 4]
+
+    async def test_a_crash_keeps_a_first_part_and_acks_nothing(self):
+        log, acked = MemoryLog({"t": 1}, ManualClock()), []
+        sink = FakeSink(log, is_automatic=False)
+        for value in (b"one", b"two", b"three"):
+            sink.append(PLACE, b"k", value, None, acked.append)
+        sink.crash(lambda queued: queued - 1)
+        sink.append(PLACE, b"k", b"after", None, acked.append)
+        assert [record.value for record in log.read(PLACE, 0, 9)] == [b"one", b"two"]
+        assert not acked
+
+    async def test_a_failure_ends_the_run(self):
+        sink = FakeSink(MemoryLog({"t": 1}, ManualClock()))
+        sink.fail(BrokerUnusable("gone"))
+        with pytest.raises(BrokerUnusable, match="gone"):
+            await sink.run()
+
+
+class TestFakeChangelog(ChangelogContract):
+    def broker(self):
+        return MemoryBroker()
+
+    async def test_a_compacted_partition_has_gaps_and_keeps_its_end(self):
+        log, read = MemoryLog({"t": 1}, ManualClock()), []
+        for number in range(100):
+            log.append(PLACE, str(number % 10).encode(), str(number).encode())
+        log.compact(PLACE)
+        assert await FakeChangelog(log).read(PLACE, read.extend) == 100
+        assert [record.offset for record in read] == list(range(90, 100))
+
+    async def test_records_appended_meanwhile_are_not_read(self):
+        log, read = MemoryLog({"t": 1}, ManualClock()), []
+        for _ in range(20):
+            log.append(PLACE, b"k", b"v")
+
+        def apply(records):
+            read.extend(records)
+            log.append(PLACE, b"k", b"late")
+
+        assert await FakeChangelog(log).read(PLACE, apply) == 20
+        assert len(read) == 20
+
+
+class TestManualClock(ClockContract):
+    def clock(self):
+        return ManualClock()
+
+    async def slept(self, clock, seconds):
+        async with asyncio.TaskGroup() as tasks:
+            sleeper = tasks.create_task(clock.sleep(seconds), name="sleeper")
+            await settle()
+            clock.advance(seconds / 2)
+            await settle()
+            assert not sleeper.done()
+            clock.advance(seconds / 2)
+
+    async def test_sleepers_wake_in_order_of_their_time(self):
+        clock, woken = ManualClock(), []
+
+        async def sleep(seconds):
+            await clock.sleep(seconds)
+            woken.append(seconds)
+
+        async with asyncio.TaskGroup() as tasks:
+            for seconds in (3.0, 1.0, 2.0):
+                tasks.create_task(sleep(seconds), name="sleeper")
+            await settle()
+            clock.advance(10.0)
+        assert woken == [1.0, 2.0, 3.0]
+
+    async def test_a_cancelled_sleeper_is_passed_over(self):
+        clock = ManualClock()
+        async with asyncio.TaskGroup() as tasks:
+            sleeper = tasks.create_task(clock.sleep(1.0), name="sleeper")
+            await settle()
+            sleeper.cancel()
+            await settle()
+            clock.advance(2.0)
+        assert sleeper.cancelled()
+
+    def test_a_timeout_too_waits_for_the_test(self):
+        clock = ManualClock()
+
+        async def main():
+            async with asyncio.TaskGroup() as tasks:
+                waiter = tasks.create_task(self._timed_out(), name="waiter")
+                await settle()
+                clock.advance(3599.0)
+                await settle()
+                assert not waiter.done()
+                clock.advance(1.0)
+            return waiter.result()
+
+        assert run_manually(main(), clock) == "timed out"
+
+    @staticmethod
+    async def _timed_out():
+        try:
+            async with asyncio.timeout(3600.0):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return "timed out"
+
+
+async def test_a_loop_that_is_never_quiet_is_found():
+    async def spin():
+        for _ in range(2 * ROUNDS_MAX):
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as tasks:
+        busy = tasks.create_task(spin(), name="busy")
+        with pytest.raises(RuntimeError, match="still busy"):
+            await settle()
+        busy.cancel()
+
+
+class TestMemoryStore(StateStoreContract):
+    def store(self):
+        return MemoryStore()
+
+
+class TestFakeGateway(SmsGatewayContract):
+    gateways: tuple[FakeGateway, ...] = ()
+
+    @asynccontextmanager
+    async def _deciding(self, answer):
+        gateway = FakeGateway(lambda message: answer)
+        self.gateways += (gateway,)
+        yield gateway
+        await gateway.close()
+        assert gateway.is_closed
+
+    def accepting(self):
+        return self._deciding(Accepted("", "queued"))
+
+    def refusing(self, code):
+        return self._deciding(Refused("refused", code, 400))
+
+    def too_busy(self):
+        return self._deciding(Refused("gateway_busy", 20429, 429, is_retryable=True))
+
+    @asynccontextmanager
+    async def _told(self, answer):
+        """Created first, then answered."""
+        gateway = FakeGateway(lambda message: None)
+        self.gateways += (gateway,)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._tell(gateway, answer), name="other side")
+            yield gateway
+
+    @staticmethod
+    async def _tell(gateway, answer):
+        for _ in range(10):  # turns of the loop; the call comes in the first
+            await asyncio.sleep(0)
+        gateway.arrive(gateway.open[0])
+        gateway.answer(gateway.open[0], answer)
+
+    def failing_after_creation(self):
+        return self._told(Unknown("gateway_error", 500))
+
+    def failing_before_creation(self):
+        return self._deciding(Unknown("gateway_error", 503))
+
+    def hanging_after_creation(self):
+        return self._told(Unknown("timeout"))
+
+    def unreachable(self):
+        return self._deciding(Refused("not_sent", is_retryable=True))
+
+    def created(self):
+        return [message.body for gateway in self.gateways for _, message in gateway.created]
+
+    async def test_a_request_stays_open_until_it_is_told(self):
+        gateway = FakeGateway(lambda message: None)
+        async with asyncio.TaskGroup() as tasks:
+            call = tasks.create_task(gateway.create(Message("main", "sms", "+1", "Hi")), name="call")
+            await settle()
+            assert not call.done()
+            [request] = gateway.open
+            gateway.answer(request, Accepted("", "queued"))
+        assert call.result() == Accepted(gateway.created[0][0], "queued")
+        assert not gateway.open
