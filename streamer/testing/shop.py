@@ -1,7 +1,7 @@
 """A shop's day as events: realistic, with every trouble that real producers make; the same for the same seed. Pure.
 
-It suits the mappings of `streamer/examples/shop`; what must become of the events says `shop_ledger`. Every number is reserved
-for fiction: +1 … 555-0100 to 0199, and +44 7700 900000 to 900999.
+It suits the mappings of `streamer/examples/shop`; what must become of the events says `shop_ledger`. Every number is
+reserved for fiction: +1 … 555-0100 to 0199, and +44 7700 900000 to 900999.
 """
 
 from collections.abc import Callable
