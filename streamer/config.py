@@ -28,7 +28,7 @@ from streamer.config_checks import (
 )
 from streamer.config_section import Section, fields
 from streamer.config_yaml import DOCUMENT_BYTES_MAX, Document, Faults, Mark, nearest, shown
-from streamer.core.mapping import CHANNELS, Mapping, MappingDefaults, MappingSet, Sender, compile_mapping
+from streamer.core.rules import CHANNELS, Rule, RuleDefaults, RuleSet, Sender, compile_rule
 from streamer.errors import ConfigError, MappingError
 
 FILE_NAME: Final = "streamer.yaml"
@@ -173,7 +173,7 @@ class Config(Struct, frozen=True):
     http: HttpConfig
     store: StoreConfig
     defaults: Defaults
-    mappings: MappingSet
+    mappings: RuleSet
     path: Path
 
 
@@ -212,14 +212,14 @@ def _config(document: Document, file: Path) -> Config | None:
         http=_http(section.section("http")),
         store=_store(section.section("store"), file.parent),
         defaults=_defaults(section.section("defaults"), senders),
-        mappings=MappingSet.of(()),
+        mappings=RuleSet.of(()),
         path=file,
     )
     section.close()
     return config
 
 
-def _mappings(folder: Path, faults: Faults, config: Config | None) -> MappingSet:
+def _mappings(folder: Path, faults: Faults, config: Config | None) -> RuleSet:
     """The mappings of a folder, none if it isn't there. Without a `config` they are checked as far as they can be."""
     files: dict[str, Path] = {}
     mappings = []
@@ -236,16 +236,16 @@ def _mappings(folder: Path, faults: Faults, config: Config | None) -> MappingSet
         mapping = _mapping(document, mapping_id, content, config)
         if mapping is not None and first == file:
             mappings.append(mapping)
-    return MappingSet.of(mappings)
+    return RuleSet.of(mappings)
 
 
-def _mapping(document: Document, mapping_id: str, content: Any, config: Config | None) -> Mapping | None:
+def _mapping(document: Document, mapping_id: str, content: Any, config: Config | None) -> Rule | None:
     """One mapping, or None and its faults."""
     defaults = config.defaults if config else Defaults()
     senders = config.senders if config else {}
     try:
-        return compile_mapping(
-            mapping_id, content, senders, MappingDefaults(defaults.region, defaults.sender, defaults.max_age_s)
+        return compile_rule(
+            mapping_id, content, senders, RuleDefaults(defaults.region, defaults.sender, defaults.max_age_s)
         )
     except MappingError as error:
         for path, text in error.faults:

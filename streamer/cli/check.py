@@ -8,7 +8,7 @@ import msgspec
 
 from streamer.cli.options import config_option
 from streamer.config import Config, load
-from streamer.core.mapping import Mapping, Sender
+from streamer.core.rules import Rule, Sender
 from streamer.errors import ConfigError
 
 EXIT_FAULTS = 2
@@ -112,12 +112,12 @@ def _sender_line(sender: Sender) -> str:
     )
 
 
-def _mapping_lines(mapping: Mapping) -> str:
+def _mapping_lines(mapping: Rule) -> str:
     when = " ".join(mapping.when.text.split())
     return f"  {mapping.id}: {mapping.channel} from {mapping.sender.name}, takes {_reach(mapping)}\n    when {when}"
 
 
-def _reach(mapping: Mapping) -> str:
+def _reach(mapping: Rule) -> str:
     """Which events come as far as the filter's other conditions."""
     types, names = mapping.when.types, mapping.when.names
     if types == frozenset() or names == frozenset():

@@ -4,7 +4,7 @@ Every function here changes the `Person` it is given and nothing else; the owner
 and then does what the record says. Read after `state` and `delivery`.
 """
 
-from collections.abc import Mapping as Fields
+from collections.abc import Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from streamer.core import delivery
 from streamer.core.delivery import Accepted, Answer, Decision, Message, Origin, Refused, Unknown, masked
-from streamer.core.mapping import Mapping
 from streamer.core.phone import BadPhone, normalise
 from streamer.core.profile import TRAITS_MAX, fold, values
 from streamer.core.retry import RetryPolicy, delay_s
+from streamer.core.rules import Rule
 from streamer.core.segments import parts
 from streamer.core.state import TRAITS_BYTES_MAX, Person, Send, traits_bytes
 from streamer.core.template import Missing
@@ -36,7 +36,7 @@ class Applied(Struct, frozen=True):
 
 
 def apply_event(
-    person: Person, event: dict[str, Any], origin: Origin, mappings: tuple[Mapping, ...], now_ms: int
+    person: Person, event: dict[str, Any], origin: Origin, mappings: tuple[Rule, ...], now_ms: int
 ) -> Applied:
     """Fold the event into the person and decide it for every mapping whose filter matches.
 
@@ -69,7 +69,7 @@ def apply_event(
 class _Case(Struct, frozen=True):
     """One (event, mapping) that is being decided."""
 
-    mapping: Mapping
+    mapping: Rule
     send_id: bytes
     origin: Origin
     message_id: str
@@ -92,7 +92,7 @@ class _Case(Struct, frozen=True):
         )
 
 
-def _fold(person: Person, traits: Fields[str, Any], event_ms: int) -> tuple[bool, str]:
+def _fold(person: Person, traits: Mapping[str, Any], event_ms: int) -> tuple[bool, str]:
     """Fold an identify; whether the traits changed, and why some or all of its were left out ("": none was)."""
     before = dict(person.traits)
     if not fold(person.traits, traits, event_ms):
@@ -103,7 +103,7 @@ def _fold(person: Person, traits: Fields[str, Any], event_ms: int) -> tuple[bool
     return True, _left_out(person, traits)
 
 
-def _left_out(person: Person, traits: Fields[str, Any]) -> str:
+def _left_out(person: Person, traits: Mapping[str, Any]) -> str:
     is_full = len(person.traits) >= TRAITS_MAX
     return "too_many_traits" if is_full and any(name not in person.traits for name in traits) else ""
 

@@ -20,8 +20,8 @@ from streamer.core import plan, state
 from streamer.core.commit_tracker import CommitTracker
 from streamer.core.delivery import Answer, Decision, Message, delivery_event
 from streamer.core.hop import event_origin
-from streamer.core.mapping import MappingSet
 from streamer.core.records import event_of
+from streamer.core.rules import RuleSet
 from streamer.core.state import HELD_MAX, OUT_MAX, Person, Send
 from streamer.errors import BadRecord
 from streamer.pipeline.dead_letters import DeadLetters
@@ -34,7 +34,7 @@ from streamer.telemetry import EVENTS_REJECTED, LATE_ANSWERS, RECORDS_REPEATED, 
 class Services:
     """What every assignment of an owner shares."""
 
-    mappings: MappingSet
+    mappings: RuleSet
     store: StateStore
     state_sink: RecordSink
     event_sink: RecordSink

@@ -14,7 +14,7 @@ from streamer.core import records
 from streamer.core.commit_tracker import CommitTracker
 from streamer.core.hop import event_headers
 from streamer.core.identity import partition_of
-from streamer.core.mapping import MappingSet
+from streamer.core.rules import RuleSet
 from streamer.errors import BadRecord
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.ports import Clock, Partition, Record, RecordSink, RecordSource
@@ -32,7 +32,7 @@ log = logger(__name__)
 class RouterPlan:
     """What a router needs to know: the mappings, and where the next stage reads."""
 
-    mappings: MappingSet
+    mappings: RuleSet
     by_user: str
     partitions: int
 

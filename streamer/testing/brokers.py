@@ -194,8 +194,12 @@ def _free_port() -> int:
 
 def _start_at_port(port: int, start: Callable[[int], Broker]) -> Broker:
     """Start at `port`, or at free ones until one wasn't taken in between."""
+    tried: set[int] = set()
     for _ in range(1 if port else STARTS_MAX):
         at = port or _free_port()
+        if at in tried:
+            continue  # the system may offer a port again that whoever took it has left
+        tried.add(at)
         try:
             return start(at)
         except _TakenPortError:

@@ -5,11 +5,7 @@ clients are Twilio's own SDK and a raw POST as our gateway makes it. One Prism s
 """
 
 import asyncio
-import fcntl
-import hashlib
 import json
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -36,6 +32,7 @@ from streamer.testing.fake_twilio import FakeTwilio
 from streamer.testing.fake_twilio_api import Setup
 from streamer.testing.fake_twilio_model import Account, Step
 from streamer.testing.twilio_signature import twilio_signature
+from tests.node import install
 
 PRISM = Path(__file__).parent / "prism"
 ACCOUNT = Account()
@@ -44,28 +41,6 @@ SENDER = "+15550006789"
 ANSWER_TIMEOUT_S = 30
 
 pytestmark = pytest.mark.xdist_group("prism")
-
-
-def install_prism() -> Path:
-    """The Prism command, installed on first use; a lock makes parallel workers take turns."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if not (node and npm):
-        reason = "Node 20 with npm is needed to run Stoplight Prism"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    lockfile = PRISM / "package-lock.json"
-    stamp = PRISM / "node_modules" / ".installed"
-    wanted = hashlib.sha256(lockfile.read_bytes()).hexdigest()
-    with lockfile.open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not stamp.exists() or stamp.read_text() != wanted:
-            command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            done = subprocess.run(command, cwd=PRISM, capture_output=True, text=True, timeout=240, check=False)
-            if done.returncode:
-                pytest.fail(f"npm ci failed:\n{done.stderr[-2000:]}")
-            stamp.write_text(wanted)
-    return PRISM / "node_modules" / ".bin" / "prism"
 
 
 @contextmanager
@@ -93,7 +68,7 @@ def running(command: list[str], sign_of_life: str) -> Iterator[str]:
 @contextmanager
 def prism_before(upstream: str) -> Iterator[str]:
     """The URL of a validating proxy in front of `upstream`."""
-    prism = install_prism()
+    prism = install(PRISM) / ".bin" / "prism"
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     contract = str(PRISM / "messages_openapi.json")

@@ -15,8 +15,8 @@ from streamer.core import state
 from streamer.core.delivery import Accepted, Origin, Refused, Unknown, send_id
 from streamer.core.hop import event_origin
 from streamer.core.identity import RESERVED
-from streamer.core.mapping import MappingDefaults, MappingSet, Sender, compile_mapping
 from streamer.core.profile import values
+from streamer.core.rules import RuleDefaults, RuleSet, Sender, compile_rule
 from streamer.pipeline.assignment import Services
 from streamer.pipeline.committer import Committer
 from streamer.pipeline.dead_letters import DeadLetters
@@ -39,7 +39,7 @@ SENDERS = {
     "shop": Sender("shop", "main", number="+15550006789"),
     "alerts": Sender("alerts", "second", service_sid="MG" + "0" * 32),
 }
-DEFAULTS = MappingDefaults(region="US", sender="shop", max_age_s=86_400.0)
+DEFAULTS = RuleDefaults(region="US", sender="shop", max_age_s=86_400.0)
 BODY_WITH_X = "three-c {{properties.n}} {{properties.x}}"
 DOCUMENTS = {
     "one": ('event = "One"', "shop", {}),
@@ -72,8 +72,8 @@ def mappings():
         send = {"from": sender, "body": name + " {{properties.n}}"} | {k: v for k, v in extra.items() if k != "max_age"}
         document = {"when": f'type = "track" and {when}', "send": send}
         document |= {k: v for k, v in extra.items() if k == "max_age"}
-        compiled.append(compile_mapping(name, document, SENDERS, DEFAULTS))
-    return MappingSet.of(compiled)
+        compiled.append(compile_rule(name, document, SENDERS, DEFAULTS))
+    return RuleSet.of(compiled)
 
 
 def matches(event):

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.core.filters import compile_filter
-from streamer.core.mapping import MappingDefaults, MappingSet, Sender, compile_mapping
 from streamer.core.phone import BadPhone, normalise
+from streamer.core.rules import RuleDefaults, RuleSet, Sender, compile_rule
 from streamer.core.segments import is_gsm7, parts
 from streamer.core.template import Missing, compile_template
 from streamer.errors import FilterError, TemplateError
 
 SENDERS = {"shop": Sender("shop", "main", number="+15550006789")}
-DEFAULTS = MappingDefaults(region="US", sender="shop", max_age_s=60.0)
+DEFAULTS = RuleDefaults(region="US", sender="shop", max_age_s=60.0)
 ORDERS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 # fmt: off
@@ -126,10 +126,10 @@ def test_a_filter_holds_when_each_of_its_conditions_does(wanted, event):
 def test_candidates_never_omit_a_mapping_that_would_match(all_wanted, event):
     """Omitting one would lose an event."""
     compiled = [
-        compile_mapping(f"m{number}", {"when": filter_text(wanted), "send": {"body": "x"}}, SENDERS, DEFAULTS)
+        compile_rule(f"m{number}", {"when": filter_text(wanted), "send": {"body": "x"}}, SENDERS, DEFAULTS)
         for number, wanted in enumerate(all_wanted)
     ]
-    candidates = MappingSet.of(compiled).candidates(event["type"], event.get("event"))
+    candidates = RuleSet.of(compiled).candidates(event["type"], event.get("event"))
     assert {m.id for m in compiled if m.when(event)} <= {m.id for m in candidates}
     assert [m.id for m in candidates] == sorted({m.id for m in candidates})
 

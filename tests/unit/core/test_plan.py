@@ -4,8 +4,8 @@ import pytest
 
 from streamer.core import plan
 from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN, Accepted, Origin, Refused, Unknown
-from streamer.core.mapping import MappingDefaults, Sender, compile_mapping
 from streamer.core.profile import values
+from streamer.core.rules import RuleDefaults, Sender, compile_rule
 from streamer.core.state import Person
 
 NOW_MS = 1_767_225_600_000
@@ -17,7 +17,7 @@ BODY = "Order {{properties.order}} {{properties.note}}"
 
 def mapping(name="shipped", body="Order {{properties.order}}", when='event = "Shipped"', **send):
     document = {"when": f'type = "track" and {when}', "send": {"body": body, **send}}
-    return compile_mapping(name, document, {"shop": SHOP, "alerts": SERVICE}, MappingDefaults("US", "shop", MAX_AGE_S))
+    return compile_rule(name, document, {"shop": SHOP, "alerts": SERVICE}, RuleDefaults("US", "shop", MAX_AGE_S))
 
 
 def origin(offset=0, event_ms=NOW_MS):

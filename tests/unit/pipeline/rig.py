@@ -6,7 +6,7 @@ import random
 from streamer.core import state
 from streamer.core.delivery import Origin
 from streamer.core.hop import event_headers
-from streamer.core.mapping import MappingDefaults, MappingSet, Sender, compile_mapping
+from streamer.core.rules import RuleDefaults, RuleSet, Sender, compile_rule
 from streamer.pipeline.assignment import Assignment, Services
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.sender import Sender as Slots
@@ -26,7 +26,7 @@ def mapping(name="shipped", event="Shipped", sender="shop"):
     document = {"when": f'type = "track" and event = "{event}"', "send": send}
     senders = {"shop": Sender("shop", "main", number="+15550006789")}
     senders["alerts"] = Sender("alerts", "second", number="+15550004321")
-    return compile_mapping(name, document, senders, MappingDefaults("US", "shop", 3_600.0))
+    return compile_rule(name, document, senders, RuleDefaults("US", "shop", 3_600.0))
 
 
 def shipped(n, user="1", phone=PHONE, **fields):
@@ -47,7 +47,7 @@ class Rig:
         self.sender, self.second = (Slots(name, self.gateway, concurrency, self.clock) for name in ("main", "second"))
         self.store = MemoryStore()
         self.services = Services(
-            mappings=MappingSet.of(mappings or [mapping()]),
+            mappings=RuleSet.of(mappings or [mapping()]),
             store=self.store,
             state_sink=self.state,
             event_sink=self.events,

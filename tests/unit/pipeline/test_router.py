@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from streamer.core.hop import event_origin
 from streamer.core.identity import partition_of
-from streamer.core.mapping import MappingSet
+from streamer.core.rules import RuleSet
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.router import PENDING_HIGH, PENDING_LOW, Router, RouterPlan
 from streamer.ports import Partition
@@ -22,7 +22,7 @@ class Process:
     def __init__(self, log, clock):
         self.source = FakeSource(log, "router", ["in"])
         self.sink = FakeSink(log, is_automatic=False)
-        plan = RouterPlan(MappingSet.of([mapping()]), "by-user", PARTITIONS)
+        plan = RouterPlan(RuleSet.of([mapping()]), "by-user", PARTITIONS)
         self.router = Router(plan, self.source, self.sink, DeadLetters(self.sink, "dead-letters", 1), clock)
         self.stop = asyncio.Event()
 

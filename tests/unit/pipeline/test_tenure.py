@@ -8,7 +8,7 @@ from collections.abc import Callable
 from streamer.core import state
 from streamer.core.delivery import ACCEPTED, Decision, Origin, send_id
 from streamer.core.hop import event_headers
-from streamer.core.mapping import MappingDefaults, MappingSet, Sender, compile_mapping
+from streamer.core.rules import RuleDefaults, RuleSet, Sender, compile_rule
 from streamer.core.state import Person
 from streamer.pipeline.assignment import Assignment, Services
 from streamer.pipeline.dead_letters import DeadLetters
@@ -21,11 +21,11 @@ from streamer.testing.memory_log import MemoryLog
 
 STATE, BY_USER = Partition("state", 0), Partition("by-user", 0)
 TOPICS = {"by-user": 1, "state": 1, "deliveries": 1, "dead-letters": 1}
-MAPPING = compile_mapping(
+MAPPING = compile_rule(
     "shipped",
     {"when": 'type = "track" and event = "Shipped"', "send": {"body": "on its way"}},
     {"shop": Sender("shop", "main", number="+15550006789")},
-    MappingDefaults("US", "shop", 3600.0),
+    RuleDefaults("US", "shop", 3600.0),
 )
 
 
@@ -36,7 +36,7 @@ class Process:
         self.store = MemoryStore()
         self.state, self.events = (FakeSink(log, is_automatic=is_automatic) for _ in range(2))
         self.services = Services(
-            mappings=MappingSet.of([MAPPING]),
+            mappings=RuleSet.of([MAPPING]),
             store=self.store,
             state_sink=self.state,
             event_sink=self.events,

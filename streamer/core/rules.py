@@ -1,13 +1,12 @@
-"""A mapping: which events it wants, and the message it makes of one; compiled once from its YAML document.
+"""A rule: one mapping file, compiled: which events it wants, and the message it makes of one.
 
-`compile_mapping` turns one document into a `Mapping` or lists every fault in it. `MappingSet` holds those of a
+`compile_rule` turns one document into a `Rule` or lists every fault in it. `RuleSet` holds those of a
 service as one immutable value with a content hash, indexed so that an event costs two look-ups.
 """
 
 import difflib
 import re
-from collections import abc
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Any, Final
@@ -42,7 +41,7 @@ class Sender(Struct, frozen=True):
     channels: tuple[str, ...] = ()
 
 
-class MappingDefaults(Struct, frozen=True):
+class RuleDefaults(Struct, frozen=True):
     """What a mapping uses where it says nothing. An empty `sender` means: the only one there is."""
 
     region: str
@@ -50,7 +49,7 @@ class MappingDefaults(Struct, frozen=True):
     max_age_s: float
 
 
-class Mapping(Struct, frozen=True):
+class Rule(Struct, frozen=True):
     """A compiled mapping. `version` changes whenever what it would send changes."""
 
     id: str
@@ -68,20 +67,20 @@ class Mapping(Struct, frozen=True):
 class _Row(Struct, frozen=True):
     """The candidates among events of one type: by event name, and for every other name or none."""
 
-    by_name: dict[str, tuple[Mapping, ...]]
-    others: tuple[Mapping, ...]
+    by_name: dict[str, tuple[Rule, ...]]
+    others: tuple[Rule, ...]
 
 
-class MappingSet(Struct, frozen=True):
+class RuleSet(Struct, frozen=True):
     """The enabled mappings, sorted by id; build it with `of`. `version` is a hash of all their versions."""
 
-    mappings: tuple[Mapping, ...]
+    mappings: tuple[Rule, ...]
     version: str
     rows: dict[str, _Row]
     others: _Row
 
     @classmethod
-    def of(cls, mappings: Iterable[Mapping]) -> "MappingSet":
+    def of(cls, mappings: Iterable[Rule]) -> "RuleSet":
         """The set of the enabled ones of `mappings`. Raises: MappingError, when two have one id."""
         enabled = sorted((m for m in mappings if m.enabled), key=lambda m: m.id)
         twice = sorted({a.id for a, b in pairwise(enabled) if a.id == b.id})
@@ -95,15 +94,15 @@ class MappingSet(Struct, frozen=True):
             others=_row([m for m in enabled if m.when.types is None]),
         )
 
-    def candidates(self, event_type: str, event_name: str | None) -> tuple[Mapping, ...]:
+    def candidates(self, event_type: str, event_name: str | None) -> tuple[Rule, ...]:
         """The mappings whose filter may match an event of this type and name, in order of id; 0.1 µs."""
         row = self.rows.get(event_type, self.others)
         return row.by_name.get(event_name, row.others)  # type: ignore[arg-type]  # None is no key, which is the point
 
 
-def compile_mapping(
-    mapping_id: str, document: dict[str, Any], senders: abc.Mapping[str, Sender], defaults: MappingDefaults
-) -> Mapping:
+def compile_rule(
+    mapping_id: str, document: dict[str, Any], senders: Mapping[str, Sender], defaults: RuleDefaults
+) -> Rule:
     """Compile one mapping's document.
 
     Raises: MappingError with every fault; a fault's path is dotted, as in `send.body`; an empty one means the whole.
@@ -111,9 +110,9 @@ def compile_mapping(
     return _Compiler(senders, defaults).compile(mapping_id, document)
 
 
-def _row(mappings: list[Mapping]) -> _Row:
+def _row(mappings: list[Rule]) -> _Row:
     others = tuple(m for m in mappings if m.when.names is None)
-    named: dict[str, list[Mapping]] = {}
+    named: dict[str, list[Rule]] = {}
     for mapping in mappings:
         for name in mapping.when.names or ():
             named.setdefault(name, []).append(mapping)
@@ -132,12 +131,12 @@ class _Compiler:
     A part that is faulty yields None; the mapping is built only when there was no fault.
     """
 
-    def __init__(self, senders: abc.Mapping[str, Sender], defaults: MappingDefaults) -> None:
+    def __init__(self, senders: Mapping[str, Sender], defaults: RuleDefaults) -> None:
         self.senders = senders
         self.defaults = defaults
         self.faults: list[tuple[str, str]] = []
 
-    def compile(self, mapping_id: str, document: object) -> Mapping:
+    def compile(self, mapping_id: str, document: object) -> Rule:
         """The mapping of `document`. Raises: MappingError."""
         if not _ID.fullmatch(mapping_id):
             self._fault("", f"{mapping_id[:80]!r} is not an id: at most 64 of a-z 0-9 . _ - and no sign at its start")
@@ -160,7 +159,7 @@ class _Compiler:
         # A None has left its fault; the type checker needs to be told.
         if self.faults or when is None or sender is None or to is None or body is None:
             raise MappingError(self.faults)
-        return Mapping(
+        return Rule(
             id=mapping_id,
             version=_hash([document, sender, self.defaults.region, max_age_s]),
             enabled=enabled,

@@ -3,24 +3,24 @@
 import pytest
 
 from streamer.core.duration import parse_duration_s
-from streamer.core.mapping import MappingDefaults, MappingSet, Sender, compile_mapping
+from streamer.core.rules import RuleDefaults, RuleSet, Sender, compile_rule
 from streamer.errors import MappingError
 
 SHOP = Sender("shop", "main", number="+15550006789")
 SERVICE = Sender("service", "main", service_sid="MG" + "0" * 32, channels=("whatsapp",))
 SENDERS = {"shop": SHOP, "service": SERVICE}
-DEFAULTS = MappingDefaults(region="US", sender="shop", max_age_s=86_400.0)
+DEFAULTS = RuleDefaults(region="US", sender="shop", max_age_s=86_400.0)
 WHEN = 'type = "track" and event = "Order Shipped"'
 
 
 def compiled(mapping_id="order-shipped", when=WHEN, senders=SENDERS, defaults=DEFAULTS, send=(), **keys):
     document = {"when": when, "send": {"body": "Hi {{profile.traits.first_name}}", **dict(send)}, **keys}
-    return compile_mapping(mapping_id, document, senders, defaults)
+    return compile_rule(mapping_id, document, senders, defaults)
 
 
 def faults(document, mapping_id="m", senders=SENDERS, defaults=DEFAULTS):
     with pytest.raises(MappingError) as refused:
-        compile_mapping(mapping_id, document, senders, defaults)
+        compile_rule(mapping_id, document, senders, defaults)
     return refused.value.faults
 
 
@@ -46,7 +46,7 @@ def test_what_is_said_holds():
 
 
 def test_the_only_sender_is_the_default():
-    assert compiled(senders={"shop": SHOP}, defaults=MappingDefaults("US", "", 60.0)).sender == SHOP
+    assert compiled(senders={"shop": SHOP}, defaults=RuleDefaults("US", "", 60.0)).sender == SHOP
 
 
 def test_all_faults_are_told_at_once():
@@ -120,7 +120,7 @@ def test_a_fault_names_its_path(document, path, says):
 
 
 def test_without_a_default_several_senders_must_be_chosen_from():
-    ((path, text),) = faults({"when": WHEN, "send": {"body": "x"}}, defaults=MappingDefaults("US", "", 60.0))
+    ((path, text),) = faults({"when": WHEN, "send": {"body": "x"}}, defaults=RuleDefaults("US", "", 60.0))
     assert path == "send.from"
     assert "there is shop, service" in text
 
@@ -137,7 +137,7 @@ def test_the_version_follows_everything_that_changes_what_is_sent():
         compiled(when='type = "track"').version,
         compiled(max_age="1h").version,
         compiled(senders={"shop": Sender("shop", "main", number="+15550001111")}).version,
-        compiled(defaults=MappingDefaults("GB", "shop", 86_400.0)).version,
+        compiled(defaults=RuleDefaults("GB", "shop", 86_400.0)).version,
     ]
     assert len(versions) == len(set(versions))
     assert versions[0] == compiled().version
@@ -147,27 +147,27 @@ def test_the_version_follows_everything_that_changes_what_is_sent():
 def test_the_version_does_not_depend_on_the_order_of_keys():
     document = {"when": WHEN, "enabled": True, "send": {"body": "x", "from": "shop"}}
     turned = {"send": {"from": "shop", "body": "x"}, "enabled": True, "when": WHEN}
-    one, other = (compile_mapping("m", each, SENDERS, DEFAULTS) for each in (document, turned))
+    one, other = (compile_rule("m", each, SENDERS, DEFAULTS) for each in (document, turned))
     assert one == other
 
 
 def test_a_set_holds_the_enabled_mappings_in_order_of_id():
     mappings = [compiled("b"), compiled("c", enabled=False), compiled("a")]
-    assert [m.id for m in MappingSet.of(mappings).mappings] == ["a", "b"]
+    assert [m.id for m in RuleSet.of(mappings).mappings] == ["a", "b"]
 
 
 def test_the_version_of_a_set_is_that_of_its_content():
     one, two = compiled("a"), compiled("b")
-    assert MappingSet.of([one, two]).version == MappingSet.of([two, one]).version
-    assert MappingSet.of([one]).version != MappingSet.of([one, two]).version
-    assert MappingSet.of([one]).version != MappingSet.of([compiled("a", max_age="1h")]).version
-    assert len(MappingSet.of([]).version) == 8
+    assert RuleSet.of([one, two]).version == RuleSet.of([two, one]).version
+    assert RuleSet.of([one]).version != RuleSet.of([one, two]).version
+    assert RuleSet.of([one]).version != RuleSet.of([compiled("a", max_age="1h")]).version
+    assert len(RuleSet.of([]).version) == 8
 
 
 def test_two_mappings_of_one_id_are_refused():
     """A send's id is made from its mapping's: two would take each other's sends for redelivered ones."""
     with pytest.raises(MappingError, match="two mappings have the id 'a'"):
-        MappingSet.of([compiled("a"), compiled("a", max_age="1h")])
+        RuleSet.of([compiled("a"), compiled("a", max_age="1h")])
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_two_mappings_of_one_id_are_refused():
     ],
 )
 def test_candidates_are_those_whose_filter_may_match(event_type, event_name, expected):
-    mappings = MappingSet.of(
+    mappings = RuleSet.of(
         compiled(mapping_id, when=when)
         for mapping_id, when in {
             "shipped": WHEN,
