@@ -28,7 +28,9 @@ from streamer.config_checks import (
 )
 from streamer.config_section import Section, fields
 from streamer.config_yaml import DOCUMENT_BYTES_MAX, Document, Faults, Mark, nearest, shown
-from streamer.core.rules import CHANNELS, Rule, RuleDefaults, RuleSet, Sender, compile_rule
+from streamer.core.channels import CHANNELS, Sender
+from streamer.core.event_filters import INTEGRATION_DEFAULT, EventFilters, compile_event_filters
+from streamer.core.rules import Rule, RuleDefaults, RuleSet, compile_rule
 from streamer.errors import ConfigError, MappingError
 
 FILE_NAME: Final = "streamer.yaml"
@@ -212,7 +214,7 @@ def _config(document: Document, file: Path) -> Config | None:
         http=_http(section.section("http")),
         store=_store(section.section("store"), file.parent),
         defaults=_defaults(section.section("defaults"), senders),
-        mappings=RuleSet.of(()),
+        mappings=RuleSet.of((), _event_filters(section)),
         path=file,
     )
     section.close()
@@ -236,7 +238,7 @@ def _mappings(folder: Path, faults: Faults, config: Config | None) -> RuleSet:
         mapping = _mapping(document, mapping_id, content, config)
         if mapping is not None and first == file:
             mappings.append(mapping)
-    return RuleSet.of(mappings)
+    return RuleSet.of(mappings, config.mappings.filters if config else None)
 
 
 def _mapping(document: Document, mapping_id: str, content: Any, config: Config | None) -> Rule | None:
@@ -441,6 +443,18 @@ def _defaults(section: Section, senders: Collection[str]) -> Defaults:
     )
     section.close()
     return config
+
+
+def _event_filters(section: Section) -> EventFilters:
+    """What stands before every mapping: `integration` and `filters`."""
+    integration = section.text("integration", INTEGRATION_DEFAULT)
+    documents = section.plain("filters", [])
+    try:
+        return compile_event_filters(documents, integration)
+    except MappingError as error:
+        for path, text in error.faults:
+            section.fault("filters", f"{path}: {text}" if path else text)
+    return EventFilters(integration)
 
 
 def _file(section: Section, key: str, folder: Path) -> str:

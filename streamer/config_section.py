@@ -135,6 +135,13 @@ class Section:
         text = self.text(key, "", lambda value: _duration_fault(value, low_s, high_s))
         return parse_duration_s(text) if text else default_s
 
+    def plain(self, key: str, default: Any) -> Any:
+        """The value under a key as dicts, lists, texts, numbers and booleans, for a reader of its own."""
+        node = self._take(key)
+        if node is None:
+            return default
+        return _plain(self.document, node, join(self.path, key), self.mark_of(key))
+
     def section(self, key: str, is_required: bool = False) -> "Section":
         """The mapping under a key; an empty one if it isn't there."""
         node = self._take(key, is_required, may_be_null=True)

@@ -27,6 +27,11 @@ EVENTS_MATCHED: Final = Counter(
 EVENTS_REJECTED: Final = Counter(
     "streamer_rejected_events_total", "Which identifies left traits out, and why?", ("reason",)
 )
+EVENTS_TAKEN: Final = Counter(
+    "streamer_filtered_events_total",
+    "What did `integrations` and `filters` keep from the mappings?",
+    ("reason",),
+)
 SENDS_DECIDED: Final = Counter(
     "streamer_decided_sends_total", "What became of the matched events, and why?", ("mapping", "outcome", "reason")
 )

@@ -8,7 +8,8 @@ import msgspec
 
 from streamer.cli.options import config_option
 from streamer.config import Config, load
-from streamer.core.rules import Rule, Sender
+from streamer.core.channels import Sender
+from streamer.core.rules import Rule
 from streamer.errors import ConfigError
 
 EXIT_FAULTS = 2
@@ -78,8 +79,8 @@ def _summary(config: Config) -> dict[str, Any]:
                 "when": each.when.text,
                 "types": None if each.when.types is None else sorted(each.when.types),
                 "names": None if each.when.names is None else sorted(each.when.names),
-                "channel": each.channel,
-                "sender": each.sender.name,
+                "channel": each.action.channel or None,
+                "sender": each.action.sender or None,
             }
             for each in config.mappings.mappings
         ],
@@ -114,7 +115,9 @@ def _sender_line(sender: Sender) -> str:
 
 def _mapping_lines(mapping: Rule) -> str:
     when = " ".join(mapping.when.text.split())
-    return f"  {mapping.id}: {mapping.channel} from {mapping.sender.name}, takes {_reach(mapping)}\n    when {when}"
+    channel = mapping.action.channel or "by a channel"
+    sender = mapping.action.sender or "a sender that the event names"
+    return f"  {mapping.id}: {channel} from {sender}, takes {_reach(mapping)}\n    when {when}"
 
 
 def _reach(mapping: Rule) -> str:

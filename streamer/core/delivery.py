@@ -11,16 +11,21 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from streamer.core.channels import EVENT_NAMES
+
 SUPPRESSED: Final = "suppressed"
 ACCEPTED: Final = "accepted"
 FAILED: Final = "failed"
 UNKNOWN: Final = "unknown"
-_CHANNEL_NAMES: Final = {"sms": "SMS"}
 _json: Final = msgspec.json.Encoder()
 
 
 class Message(Struct, frozen=True, array_like=True):
-    """One message, ready to be posted. `sender_from` or `service_sid` is set, never both; numbers are E.164."""
+    """One message, ready to be posted. `sender_from` or `service_sid` is set, never both; numbers are E.164.
+
+    What is "", 0, empty or None is not said to the gateway. `content_variables` is a JSON object of texts;
+    `send_at_ms` has the gateway hold the message until then.
+    """
 
     account: str
     channel: str
@@ -28,6 +33,16 @@ class Message(Struct, frozen=True, array_like=True):
     body: str
     sender_from: str = ""
     service_sid: str = ""
+    media_urls: tuple[str, ...] = ()
+    content_sid: str = ""
+    content_variables: str = ""
+    validity_s: int = 0
+    send_at_ms: int = 0
+    tags: dict[str, str] = {}
+    shorten_urls: bool | None = None
+    smart_encoded: bool | None = None
+    risk_check: str = ""
+    message_intent: str = ""
 
 
 class Accepted(Struct, frozen=True, tag=True):
@@ -141,7 +156,7 @@ def delivery_event(key: str, decision: Decision) -> bytes:
     return _json.encode(
         {
             "type": "track",
-            "event": f"{_CHANNEL_NAMES.get(decision.channel, 'Message')} {decision.outcome.capitalize()}",
+            "event": f"{EVENT_NAMES.get(decision.channel, 'Message')} {decision.outcome.capitalize()}",
             "messageId": event_id(decision.send_id, decision.attempt, decision.outcome),
             **person,
             "timestamp": datetime.fromtimestamp(happened_ms / 1000, UTC),

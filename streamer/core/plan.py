@@ -11,33 +11,36 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from streamer.core import delivery
-from streamer.core.delivery import Accepted, Answer, Decision, Message, Origin, Refused, Unknown, masked
-from streamer.core.phone import BadPhone, normalise
+from streamer.core.action import Draft, Unsendable
+from streamer.core.delivery import Accepted, Answer, Decision, Origin, Refused, Unknown, masked
+from streamer.core.event_filters import Taken
 from streamer.core.profile import TRAITS_MAX, fold, values
 from streamer.core.retry import RetryPolicy, delay_s
-from streamer.core.rules import Rule
-from streamer.core.segments import parts
-from streamer.core.state import TRAITS_BYTES_MAX, Person, Send, traits_bytes
-from streamer.core.template import Missing
+from streamer.core.rules import Rule, RuleSet
+from streamer.core.state import SCHEDULED, SCHEDULED_BYTES_MAX, TRAITS_BYTES_MAX, Person, Send, send_bytes, traits_bytes
 
-BODY_CHARS_MAX: Final = 1600  # Twilio's limit; more is refused with 21617
+# Twilio holds a message for 5 minutes to 35 days; a minute more leaves time for the request to get there.
+SCHEDULE_MIN_S: Final = 360
+SCHEDULE_MARGIN_S: Final = 50  # of that minute, gone before the request leaves
+SCHEDULE_MAX_S: Final = 3_024_000
 _DETAIL_CHARS_MAX: Final = 200
 
 
 class Applied(Struct, frozen=True):
     """What an event did: whether the person must be written, the ids of the mappings that matched, and which of the
-    send ids were decided before, to be published again (`repeated`); `rejected` says why traits were left out.
+    send ids were decided before, to be published again (`repeated`); the sends now `held` for their time; `rejected`
+    says why traits were left out, `taken` why no mapping saw the event.
     """
 
     is_changed: bool
     matched: tuple[str, ...] = ()
     repeated: tuple[bytes, ...] = ()
+    held: tuple[Send, ...] = ()
     rejected: str = ""
+    taken: str = ""
 
 
-def apply_event(
-    person: Person, event: dict[str, Any], origin: Origin, mappings: tuple[Rule, ...], now_ms: int
-) -> Applied:
+def apply_event(person: Person, event: dict[str, Any], origin: Origin, rules: RuleSet, now_ms: int) -> Applied:
     """Fold the event into the person and decide it for every mapping whose filter matches.
 
     A send id whose outcome was published is repeated, one that waits or is being published is left alone, and one that
@@ -46,49 +49,75 @@ def apply_event(
     is_changed, rejected = False, ""
     if event["type"] == "identify":
         is_changed, rejected = _fold(person, event.get("traits") or {}, origin.event_ms)
+    seen = _seen(person, event, origin, rules)
+    if isinstance(seen, Taken):
+        if is_changed:
+            person.note_seen(origin)
+        return Applied(is_changed, rejected=rejected, taken=seen.reason)
+    rules_of_it, scope = seen
     matched: list[str] = []
     repeated: list[bytes] = []
+    held_before = len(person.held)
     message_id = event.get("messageId") or ""
-    for mapping in mappings:
-        if not mapping.when(event):
+    for rule in rules_of_it:
+        if not rule.when(scope):
             continue
-        matched.append(mapping.id)
-        send_id = delivery.send_id(mapping.id, origin, message_id)
+        matched.append(rule.id)
+        send_id = delivery.send_id(rule.id, origin, message_id)
         if send_id in person.decided:
             if send_id not in person.out:  # else its write or its event is on its way, and perhaps not safe yet
                 repeated.append(send_id)
-        elif not (person.is_waiting(send_id) or person.was_forgotten(mapping.id, origin)):
-            _decide(person, event, _Case(mapping, send_id, origin, message_id, now_ms))
+        elif not (person.is_waiting(send_id) or person.was_forgotten(rule.id, origin)):
+            _decide(person, scope, Case(rule, send_id, origin, message_id, now_ms))
             is_changed = True
     if is_changed or (matched and not person.may_have_seen(origin)):
         person.note_seen(origin)  # a client's repeat too: once its decision is evicted, nothing else tells it from new
         is_changed = True
-    return Applied(is_changed, tuple(matched), tuple(repeated), rejected)
+    held = tuple(person.held[held_before:])
+    return Applied(is_changed, tuple(matched), tuple(repeated), held, rejected)
 
 
-class _Case(Struct, frozen=True):
+def _seen(
+    person: Person, event: dict[str, Any], origin: Origin, rules: RuleSet
+) -> tuple[tuple[Rule, ...], dict[str, Any]] | Taken:
+    """The mappings that may match, and what they see: the event with its person's `profile`; or why nothing."""
+    candidates = rules.candidates(event["type"], event.get("event"))
+    if not candidates:
+        return candidates, event
+    scope = scope_of(event, person)
+    seen = rules.filters.apply(scope, f"{origin.topic}/{origin.partition}/{origin.offset}")
+    return seen if isinstance(seen, Taken) else (candidates, seen)
+
+
+def scope_of(event: dict[str, Any], person: Person) -> dict[str, Any]:
+    """What filters and fields read: the event's own keys, and the profile of its person."""
+    return {**event, "profile": {"traits": values(person.traits)}}
+
+
+class Case(Struct, frozen=True):
     """One (event, mapping) that is being decided."""
 
-    mapping: Rule
+    rule: Rule
     send_id: bytes
     origin: Origin
     message_id: str
     now_ms: int
 
     def suppressed(self, reason: str, detail: str = "", to: str = "") -> Decision:
+        """The decision not to send; `to` is masked."""
         return Decision(
             send_id=self.send_id,
-            mapping=self.mapping.id,
-            mapping_version=self.mapping.version,
+            mapping=self.rule.id,
+            mapping_version=self.rule.version,
             origin=self.origin,
             message_id=self.message_id,
             outcome=delivery.SUPPRESSED,
             reason=reason,
             decided_ms=self.now_ms,
             detail=detail[:_DETAIL_CHARS_MAX],
-            channel=self.mapping.channel,
+            channel=self.rule.action.channel,
             to=to,
-            sender=self.mapping.sender.name,
+            sender=self.rule.action.sender,
         )
 
 
@@ -108,59 +137,91 @@ def _left_out(person: Person, traits: Mapping[str, Any]) -> str:
     return "too_many_traits" if is_full and any(name not in person.traits for name in traits) else ""
 
 
-def _decide(person: Person, event: dict[str, Any], case: _Case) -> None:
-    """One outcome or one due send for a matched (event, mapping)."""
-    mapping = case.mapping
-    expires_ms = case.origin.event_ms + int(mapping.max_age_s * 1000)
-    if case.now_ms > expires_ms:
-        person.decide(case.suppressed("too_old"))
-        return
-    scope = {**event, "profile": {"traits": values(person.traits)}}
-    raw = mapping.to.render(scope)
-    if isinstance(raw, Missing):
-        person.decide(case.suppressed("no_phone", raw.path))
-        return
-    number = normalise(raw, mapping.region)
-    if isinstance(number, BadPhone):
-        person.decide(case.suppressed("bad_number", number.reason))
-        return
-    body = mapping.body.render(scope)
-    if isinstance(body, Missing):
-        person.decide(case.suppressed("missing_value", body.path, masked(number)))
-        return
-    if len(body) > BODY_CHARS_MAX:
-        person.decide(case.suppressed("body_too_long", f"{len(body)} characters", masked(number)))
-        return
-    person.due.append(_send(case, number, body, expires_ms))
+def _decide(person: Person, scope: dict[str, Any], case: Case) -> None:
+    """One outcome, one due or one held send for a matched (event, mapping)."""
+    verdict = decide(person, scope, case)
+    if isinstance(verdict, Decision):
+        person.decide(verdict)
+    elif verdict.until_ms:
+        person.held.append(verdict)
+    else:
+        person.due.append(verdict)
 
 
-def _send(case: _Case, number: str, body: str, expires_ms: int) -> Send:
-    sender = case.mapping.sender
-    message = Message(sender.account, case.mapping.channel, number, body, sender.number, sender.service_sid)
+def decide(person: Person, scope: Mapping[str, Any], case: Case) -> Decision | Send:
+    """The suppression, or the send, of one matched (event, mapping); a send that waits for its time has `until_ms`.
+
+    Changes nothing. Costs: 8 µs with a plain text and a number seen lately.
+    """
+    rule, now_ms = case.rule, case.now_ms
+    age_ms = int(rule.max_age_s * 1000)
+    if now_ms > case.origin.event_ms + age_ms:
+        return case.suppressed("too_old")
+    draft = rule.action.draft(scope)
+    if isinstance(draft, Unsendable):
+        return case.suppressed(draft.reason, draft.detail, draft.to)
+    # What is wished for later ages from then on.
+    send = _send(case, draft, max(case.origin.event_ms, draft.send_at_ms) + age_ms)
+    wait_s = (draft.send_at_ms - now_ms) / 1000
+    if wait_s <= 0:
+        return send
+    if wait_s > SCHEDULE_MAX_S:
+        return case.suppressed("send_at_too_far", f"more than {SCHEDULE_MAX_S // 86_400} days ahead")
+    if draft.message.service_sid and wait_s >= SCHEDULE_MIN_S:
+        return replace(send, message=replace(draft.message, send_at_ms=draft.send_at_ms))
+    held = replace(send, until_ms=draft.send_at_ms, reason=SCHEDULED)
+    if person.scheduled_bytes() + send_bytes(held) > SCHEDULED_BYTES_MAX:
+        return case.suppressed("too_many_scheduled", f"over {SCHEDULED_BYTES_MAX >> 10} KB of this person's wait")
+    return held
+
+
+def _send(case: Case, draft: Draft, expires_ms: int) -> Send:
     return Send(
         id=case.send_id,
-        mapping=case.mapping.id,
-        mapping_version=case.mapping.version,
+        mapping=case.rule.id,
+        mapping_version=case.rule.version,
         origin=case.origin,
         message_id=case.message_id,
-        message=message,
-        sender=sender.name,
-        parts=parts(body),
+        message=draft.message,
+        sender=draft.sender,
+        parts=draft.parts,
         decided_ms=case.now_ms,
         expires_ms=expires_ms,
     )
 
 
 def begin(person: Person, now_ms: int) -> Send | None:
-    """Mark the first due send as posting its next attempt; None if it expired first and has its outcome now."""
+    """Mark the first due send as posting its next attempt; None if it expired first and has its outcome now.
+
+    A send that Twilio was to hold, and that waited so long that Twilio would refuse it, is returned held instead.
+    """
     send = person.due[0]
     if now_ms > send.expires_ms:
         person.decide(_outcome(send, now_ms, delivery.SUPPRESSED, "too_old"))
         del person.due[0]
         return None
+    if send.message.send_at_ms:
+        send = _due_time(send, now_ms)
+        if send.until_ms:
+            del person.due[0]
+            person.held.append(send)
+            return send
     posting = replace(send, attempt=send.attempt + 1, is_posting=True, posted_ms=now_ms)
     person.due[0] = posting
     return posting
+
+
+def _due_time(send: Send, now_ms: int) -> Send:
+    """A send that Twilio is to hold, as it can still be done: so, held by us, or at once."""
+    at_ms = send.message.send_at_ms
+    if (at_ms - now_ms) / 1000 > SCHEDULE_MIN_S - SCHEDULE_MARGIN_S:
+        return send
+    message = replace(send.message, send_at_ms=0)
+    return (
+        replace(send, message=message)
+        if at_ms <= now_ms
+        else replace(send, message=message, until_ms=at_ms, reason=SCHEDULED)
+    )
 
 
 def unbegin(person: Person) -> None:

@@ -4,7 +4,6 @@
 service as one immutable value with a content hash, indexed so that an event costs two look-ups.
 """
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
@@ -14,31 +13,19 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from streamer.core.action import FIELDS, Action, compile_action
+from streamer.core.action_fields import nearest, no_sender
+from streamer.core.channels import Sender
 from streamer.core.duration import parse_duration_s
+from streamer.core.event_filters import EventFilters
 from streamer.core.filters import Filter, compile_filter
-from streamer.core.phone import BadPhone, normalise
-from streamer.core.template import Template, compile_template
-from streamer.errors import FilterError, MappingError, TemplateError
+from streamer.core.mapping import MissingPolicy
+from streamer.errors import FilterError, MappingError
 
-CHANNELS: Final = ("sms",)
-TO_DEFAULT: Final = "{{profile.traits.phone}}"
-# Twilio refuses a longer body (error 21617).
-BODY_CHARS_MAX: Final = 1600
 VERSION_BYTES: Final = 4
 
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_KEYS: Final = ("enabled", "when", "max_age", "send")
-_SEND_KEYS: Final = ("channel", "to", "from", "body")
-
-
-class Sender(Struct, frozen=True):
-    """Who a message is from: a number, or a Messaging Service. No `channels` means all."""
-
-    name: str
-    account: str
-    number: str = ""
-    service_sid: str = ""
-    channels: tuple[str, ...] = ()
+_KEYS: Final = ("enabled", "when", "max_age", "missing", "send")
 
 
 class RuleDefaults(Struct, frozen=True):
@@ -56,11 +43,7 @@ class Rule(Struct, frozen=True):
     version: str
     enabled: bool
     when: Filter
-    channel: str
-    to: Template
-    sender: Sender
-    body: Template
-    region: str
+    action: Action
     max_age_s: float
 
 
@@ -75,13 +58,15 @@ class RuleSet(Struct, frozen=True):
     """The enabled mappings, sorted by id; build it with `of`. `version` is a hash of all their versions."""
 
     mappings: tuple[Rule, ...]
+    filters: EventFilters
     version: str
     rows: dict[str, _Row]
     others: _Row
 
     @classmethod
-    def of(cls, mappings: Iterable[Rule]) -> "RuleSet":
-        """The set of the enabled ones of `mappings`. Raises: MappingError, when two have one id."""
+    def of(cls, mappings: Iterable[Rule], filters: EventFilters | None = None) -> "RuleSet":
+        """The set of the enabled ones of `mappings`, behind `filters`. Raises: MappingError, when two have one id."""
+        filters = filters or EventFilters()
         enabled = sorted((m for m in mappings if m.enabled), key=lambda m: m.id)
         twice = sorted({a.id for a, b in pairwise(enabled) if a.id == b.id})
         if twice:
@@ -89,7 +74,8 @@ class RuleSet(Struct, frozen=True):
         types = {each for m in enabled for each in m.when.types or ()}
         return cls(
             mappings=tuple(enabled),
-            version=_hash([(m.id, m.version) for m in enabled]),
+            filters=filters,
+            version=_hash([[(m.id, m.version) for m in enabled], filters.version]),
             rows={each: _row([m for m in enabled if m.when.types is None or each in m.when.types]) for each in types},
             others=_row([m for m in enabled if m.when.types is None]),
         )
@@ -147,28 +133,18 @@ class _Compiler:
         enabled = self._enabled(document.get("enabled", True))
         when = self._when(document.get("when"))
         max_age_s = self._max_age_s(document.get("max_age"))
-        send = document.get("send")
-        if not isinstance(send, dict):
-            self._fault("send", "an object with `body` is required")
-            raise MappingError(self.faults)
-        self._check_keys("send", send, _SEND_KEYS)
-        channel = self._channel(send.get("channel", CHANNELS[0]))
-        sender = self._sender(send.get("from", self.defaults.sender), channel)
-        to = self._to(send.get("to", TO_DEFAULT))
-        body = self._body(send.get("body"))
+        missing = self._missing(document.get("missing", "suppress"))
+        action = self._action(document.get("send"), missing)
         # A None has left its fault; the type checker needs to be told.
-        if self.faults or when is None or sender is None or to is None or body is None:
+        if self.faults or when is None or action is None:
             raise MappingError(self.faults)
+        senders = list(self.senders.values()) if action.sender == "" else self.senders[action.sender]
         return Rule(
             id=mapping_id,
-            version=_hash([document, sender, self.defaults.region, max_age_s]),
+            version=_hash([document, senders, self.defaults.region, max_age_s]),
             enabled=enabled,
             when=when,
-            channel=channel,
-            to=to,
-            sender=sender,
-            body=body,
-            region=self.defaults.region,
+            action=action,
             max_age_s=max_age_s,
         )
 
@@ -179,7 +155,7 @@ class _Compiler:
         for key in document:
             if key not in known:
                 name = str(key)[:80]
-                self._fault(f"{path}.{name}" if path else name, f"unknown key; {_nearest(name, known)}")
+                self._fault(f"{path}.{name}" if path else name, f"unknown key; {nearest(name, known)}")
 
     def _enabled(self, value: object) -> bool:
         if not isinstance(value, bool):
@@ -208,54 +184,26 @@ class _Compiler:
             self._fault("max_age", "must be longer than nothing, or every event is too old")
         return max_age_s
 
-    def _channel(self, value: object) -> str:
-        if not isinstance(value, str) or value not in CHANNELS:
-            self._fault("send.channel", f"unknown channel; {_nearest(str(value), CHANNELS)}")
-        return str(value)
+    def _missing(self, value: object) -> MissingPolicy:
+        if value not in ("suppress", "empty"):
+            self._fault("missing", "must be suppress (no message) or empty (nothing in its place)")
+            return "suppress"
+        return "suppress" if value == "suppress" else "empty"
 
-    def _sender(self, value: object, channel: str) -> Sender | None:
-        """The sender that is named, or else the only one there is."""
-        if value == "" and len(self.senders) == 1:
-            (value,) = self.senders
-        sender = self.senders.get(value) if isinstance(value, str) else None
-        if sender is None:
-            fault = (
-                f"no sender is named {str(value)[:80]!r}" if value else "no sender is named, and there is no default"
-            )
-            self._fault("send.from", f"{fault}; {_nearest(str(value), tuple(self.senders))}")
-        elif sender.channels and channel not in sender.channels:
-            self._fault("send.from", f"sender {sender.name!r} does not do {channel}, only {', '.join(sender.channels)}")
-        return sender
-
-    def _template(self, path: str, value: object) -> Template | None:
-        if not isinstance(value, str):
-            self._fault(path, "a text is required")
+    def _action(self, send: object, missing: MissingPolicy) -> Action | None:
+        if not isinstance(send, dict):
+            self._fault("send", "an object with `body` is required")
             return None
+        self._check_keys("send", send, tuple(FIELDS))
+        sender = send.get("from", self.defaults.sender)
+        if sender == "" and len(self.senders) == 1:
+            (sender,) = self.senders
+        document = {name: value for name, value in send.items() if name in FIELDS} | {"from": sender}
+        if sender == "":
+            self._fault("send.from", no_sender("", self.senders))
+            del document["from"]
         try:
-            return compile_template(value)
-        except TemplateError as exc:
-            self._fault(path, str(exc))
+            return compile_action(document, self.senders, self.defaults.region, missing)
+        except MappingError as exc:
+            self.faults += exc.faults
             return None
-
-    def _to(self, value: object) -> Template | None:
-        template = self._template("send.to", value)
-        if template is not None and template.constant is not None:
-            number = normalise(template.constant, self.defaults.region)
-            if isinstance(number, BadPhone):
-                self._fault("send.to", f"not a number that can be sent to: {number.reason}")
-        return template
-
-    def _body(self, value: object) -> Template | None:
-        template = self._template("send.body", value)
-        if template is not None and template.constant is not None:
-            if not template.constant.strip():
-                self._fault("send.body", "the text is empty")
-            elif len(template.constant) > BODY_CHARS_MAX:
-                self._fault("send.body", f"{len(template.constant)} characters; at most {BODY_CHARS_MAX} can be sent")
-        return template
-
-
-def _nearest(name: str, known: tuple[str, ...]) -> str:
-    """What was perhaps meant by `name`, or what there is."""
-    near = difflib.get_close_matches(name[:80], known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there is {', '.join(known) or 'none'}"

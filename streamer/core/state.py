@@ -17,7 +17,9 @@ from streamer.errors import StateUnreadable
 FORMAT: Final = 1
 TRAITS_BYTES_MAX: Final = 24 * 1024
 DECIDED_BYTES_MAX: Final = 8 * 1024
-HELD_MAX: Final = 16  # sends waiting for a time; at the limit the person's next event waits
+HELD_MAX: Final = 16  # sends waiting for their next attempt; at the limit the person's next event waits
+SCHEDULED: Final = "scheduled"  # the reason of a send held until its own `send_at`
+SCHEDULED_BYTES_MAX: Final = 24 * 1024  # of those: they wait for weeks, so what is more is suppressed
 OUT_MAX: Final = 64  # outcomes listed and not yet acked; at the limit the person's next event waits
 SEEN_MAX: Final = 256  # source partitions remembered per person
 CHECKPOINT_KEY: Final = RESERVED + b"effects"  # its value: the state offset below which every `out` is published
@@ -78,6 +80,14 @@ class Person(Struct, omit_defaults=True):
     def is_waiting(self, send_id: bytes) -> bool:
         """Decided to be sent, and without an outcome yet."""
         return any(send.id == send_id for send in (*self.due, *self.held))
+
+    def retries(self) -> int:
+        """How many sends wait for their next attempt."""
+        return sum(send.reason != SCHEDULED for send in self.held)
+
+    def scheduled_bytes(self) -> int:
+        """The encoded size of the sends that wait for their `send_at`, bounded by SCHEDULED_BYTES_MAX."""
+        return sum(send_bytes(send) for send in self.held if send.reason == SCHEDULED)
 
     def note_seen(self, origin: Origin) -> None:
         """Remember that this source record is decided."""
@@ -169,6 +179,11 @@ def encode_checkpoint(mark: int) -> bytes:
 def decode_checkpoint(value: bytes) -> int:
     """The state offset of a checkpoint's value."""
     return msgspec.msgpack.decode(value, type=int)
+
+
+def send_bytes(send: Send) -> int:
+    """The encoded size of a send."""
+    return len(_encoder.encode(send))
 
 
 def traits_bytes(person: Person) -> int:

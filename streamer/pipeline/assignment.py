@@ -27,7 +27,14 @@ from streamer.errors import BadRecord
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.sender import Sender
 from streamer.ports import Clock, Partition, Record, RecordSink, StateStore
-from streamer.telemetry import EVENTS_REJECTED, LATE_ANSWERS, RECORDS_REPEATED, events_matched, sends_decided
+from streamer.telemetry import (
+    EVENTS_REJECTED,
+    EVENTS_TAKEN,
+    LATE_ANSWERS,
+    RECORDS_REPEATED,
+    events_matched,
+    sends_decided,
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ class Lane:
     def is_blocked(self) -> bool:
         """The next event must wait: a send is due or open, or too many are held or outcomes unacked."""
         person = self.person
-        return bool(person.due) or len(person.out) >= OUT_MAX or len(person.held) >= HELD_MAX
+        return bool(person.due) or len(person.out) >= OUT_MAX or (bool(person.held) and person.retries() >= HELD_MAX)
 
     def is_finished(self) -> bool:
         """Nothing is left to do that needs this lane in memory."""
@@ -291,11 +298,13 @@ class Assignment:
         self._go_on(lane)
 
     def _begin(self, lane: Lane) -> bool:
-        """Open the first due send with the slot just taken; False if it expired first, and the slot is free again."""
+        """Open the first due send with the slot just taken; False if it can't leave now, and the slot is free again."""
         sender = self._sender(lane.person.due[0])
         send = plan.begin(lane.person, self._now_ms())
         lane.is_dirty = True
-        if send is None:
+        if send is None or not send.is_posting:
+            if send is not None:
+                heappush(self._timers, (send.until_ms, lane.key))
             sender.release()
             return False
         lane.posting = Posting(self, lane, send)
@@ -317,10 +326,13 @@ class Assignment:
         except BadRecord as bad:
             self._services.letters.put(record, bad, partial(self._resolved, record.offset))
             return
-        mappings = self._services.mappings.candidates(event["type"], event.get("event"))
-        applied = plan.apply_event(lane.person, event, origin, mappings, self._now_ms())
+        applied = plan.apply_event(lane.person, event, origin, self._services.mappings, self._now_ms())
         if applied.rejected:
             EVENTS_REJECTED.labels(applied.rejected).inc()
+        if applied.taken:
+            EVENTS_TAKEN.labels(applied.taken).inc()
+        for send in applied.held:
+            heappush(self._timers, (send.until_ms, lane.key))
         for mapping in applied.matched:
             events_matched(mapping).inc()
         if applied.is_changed:

@@ -12,11 +12,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from streamer.core import state
+from streamer.core.channels import Sender
 from streamer.core.delivery import Accepted, Origin, Refused, Unknown, send_id
 from streamer.core.hop import event_origin
 from streamer.core.identity import RESERVED
 from streamer.core.profile import values
-from streamer.core.rules import RuleDefaults, RuleSet, Sender, compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.pipeline.assignment import Services
 from streamer.pipeline.committer import Committer
 from streamer.pipeline.dead_letters import DeadLetters

@@ -7,9 +7,10 @@ import phonenumbers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamer.core.channels import Sender
 from streamer.core.filters import compile_filter
 from streamer.core.phone import BadPhone, normalise
-from streamer.core.rules import RuleDefaults, RuleSet, Sender, compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.core.segments import is_gsm7, parts
 from streamer.core.template import Missing, compile_template
 from streamer.errors import FilterError, TemplateError

@@ -116,7 +116,7 @@ defaults: {{region: GB, sender: shop, max_age: 2h}}
 def test_a_mapping_is_named_by_its_file_unless_it_says_its_id(tmp_path):
     config = loaded(tmp_path, VALID, order_shipped=MAPPING, b="id: other\n" + MAPPING)
     assert [mapping.id for mapping in config.mappings.mappings] == ["order-shipped", "other"]
-    assert config.mappings.mappings[0].sender.account == "main"
+    assert config.mappings.mappings[0].action.senders["shop"].account == "main"
 
 
 def test_a_file_and_its_folder_are_the_same_configuration(tmp_path):
@@ -207,7 +207,7 @@ FAULTS = {
     "an unknown account": (VALID.replace('6789"', '6789", account: mian'), '6:32: senders.shop.account: no such account; did you mean "main"?'),
     "no account at all": (KAFKA + TOPICS + SENDERS, "4:3: senders.shop.account: there is none; declare one under `accounts`"),
     "two accounts to choose from": (KAFKA + TOPICS + ACCOUNTS + ACCOUNTS.partition("\n")[2].replace("main", "eu") + SENDERS, "7:3: senders.shop.account: is missing; there are main, eu"),
-    "an unknown channel": (VALID.replace('6789"', '6789", channels: [smoke]'), "6:43: senders.shop.channels: unknown channel; known here: sms"),
+    "an unknown channel": (VALID.replace('6789"', '6789", channels: [smoke]'), "6:43: senders.shop.channels: unknown channel; known here: sms, mms, whatsapp, rcs"),
     "an unknown sender": (VALID + "defaults: {sender: shpo}\n", '7:12: defaults.sender: no such sender; did you mean "shop"?'),
     "a region in small letters": (VALID + "defaults: {region: us}\n", "7:12: defaults.region: must be a country's two capital letters, such as US; did you mean \"US\"?"),
     "an unknown region": (VALID + "defaults: {region: XX}\n", "7:12: defaults.region: must be a country's two capital letters, such as US; see ISO 3166-1 alpha-2"),
@@ -227,7 +227,7 @@ MAPPING_FAULTS = {
     "not YAML": (MAPPING + "x: [\n", ["6:1: not YAML: while parsing a flow node expected the node content, but found '<stream end>'"]),
     "an unknown key": (MAPPING + "enabld: true\n", ["5:1: enabld: unknown key; did you mean 'enabled'?"]),
     "an unknown key of send": (MAPPING + "  bdy: x\n", ["5:3: send.bdy: unknown key; did you mean 'body'?"]),
-    "an unknown sender": (MAPPING.replace("from: shop", "from: shpo"), ["3:3: send.from: no sender is named 'shpo'; did you mean 'shop'?"]),
+    "an unknown sender": (MAPPING.replace("from: shop", "from: shpo"), ["3:3: send.from: no such sender; did you mean 'shop'?"]),
     "a filter": (
         MAPPING.replace(" and ", " or "),
         ["1:1: when: line 1, column 16: expected `and` or the end; understood are conditions like `properties.total > 50` joined by `and`; operators are = != < <= > >=",

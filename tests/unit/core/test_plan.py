@@ -3,9 +3,10 @@
 import pytest
 
 from streamer.core import plan
+from streamer.core.channels import Sender
 from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN, Accepted, Origin, Refused, Unknown
 from streamer.core.profile import values
-from streamer.core.rules import RuleDefaults, Sender, compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.core.state import Person
 
 NOW_MS = 1_767_225_600_000
@@ -40,7 +41,7 @@ def with_phone(phone="+15551230001"):
 
 
 def apply(person, event, offset=0, mappings=None, now_ms=NOW_MS, event_ms=NOW_MS):
-    return plan.apply_event(person, event, origin(offset, event_ms), mappings or (mapping(),), now_ms)
+    return plan.apply_event(person, event, origin(offset, event_ms), RuleSet.of(mappings or (mapping(),)), now_ms)
 
 
 def only(person):
@@ -79,7 +80,7 @@ def test_a_messaging_service_posts_without_a_number_of_its_own():
         ("call me", "Hi", NOW_MS, "bad_number", "not_a_number"),
         ("12", "Hi", NOW_MS, "bad_number", "too_short"),
         ("+15551230001", "{{properties.note}}", NOW_MS, "missing_value", "properties.note"),
-        ("+15551230001", "{{properties.long}}", NOW_MS, "body_too_long", "1601 characters"),
+        ("+15551230001", "{{properties.long}}", NOW_MS, "body_too_long", "1601 characters; at most 1600 can be sent"),
         ("+15551230001", "Hi", NOW_MS - 60_001, "too_old", ""),
         (None, "{{properties.note}}", NOW_MS - 60_001, "too_old", ""),
     ],
@@ -102,7 +103,7 @@ def test_an_event_just_within_its_age_is_sent():
 def test_the_longest_body_is_sent():
     person = with_phone()
     apply(person, track(long="x" * 1600), mappings=(mapping(body="{{properties.long}}"),))
-    assert len(person.due[0].message.body) == plan.BODY_CHARS_MAX
+    assert len(person.due[0].message.body) == 1600
 
 
 def test_each_matching_mapping_decides_for_itself():

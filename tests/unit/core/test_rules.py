@@ -2,8 +2,9 @@
 
 import pytest
 
+from streamer.core.channels import Sender
 from streamer.core.duration import parse_duration_s
-from streamer.core.rules import RuleDefaults, RuleSet, Sender, compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.errors import MappingError
 
 SHOP = Sender("shop", "main", number="+15550006789")
@@ -27,10 +28,10 @@ def faults(document, mapping_id="m", senders=SENDERS, defaults=DEFAULTS):
 def test_what_is_not_said_has_a_default():
     mapping = compiled()
     assert mapping.enabled
-    assert mapping.channel == "sms"
-    assert mapping.to.paths == ("profile.traits.phone",)
-    assert mapping.sender == SHOP
-    assert mapping.region == "US"
+    assert mapping.action.channel == "sms"
+    assert [("to", ("profile.traits.phone",))] == [(name, value.paths) for name, value in mapping.action.fields]
+    assert mapping.action.sender == "shop"
+    assert mapping.action.region == "US"
     assert mapping.max_age_s == 86_400.0
 
 
@@ -40,13 +41,12 @@ def test_what_is_said_holds():
     mapping = compiled(enabled=False, max_age="10m", send=send, senders=SENDERS | {"other": other})
     assert not mapping.enabled
     assert mapping.max_age_s == 600.0
-    assert mapping.to.paths == ("properties.phone",)
-    assert mapping.sender == other
-    assert mapping.body.constant == "Hi"
+    assert [("to", ("properties.phone",))] == [(name, value.paths) for name, value in mapping.action.fields]
+    assert mapping.action.constants == {"channel": "sms", "from": "other", "body": "Hi"}
 
 
 def test_the_only_sender_is_the_default():
-    assert compiled(senders={"shop": SHOP}, defaults=RuleDefaults("US", "", 60.0)).sender == SHOP
+    assert compiled(senders={"shop": SHOP}, defaults=RuleDefaults("US", "", 60.0)).action.sender == "shop"
 
 
 def test_all_faults_are_told_at_once():
@@ -69,10 +69,10 @@ def test_all_faults_are_told_at_once():
         "max_age",
         "send.chanel",
         "send.True",
-        "send.channel",
-        "send.from",
         "send.to",
+        "send.channel",
         "send.body",
+        "send.from",
     ]
     texts = dict(found)
     assert "did you mean 'enabled'?" in texts["enabeld"]
@@ -101,14 +101,15 @@ def test_an_id(mapping_id):
         ({"send": {"body": "x"}}, "when", "is required"),
         ({"when": WHEN}, "send", "is required"),
         ({"when": WHEN, "send": "x"}, "send", "is required"),
-        ({"when": WHEN, "send": {}}, "send.body", "is required"),
-        ({"when": WHEN, "send": {"body": 5}}, "send.body", "is required"),
+        ({"when": WHEN, "send": {}}, "send.body", "needs a body"),
+        ({"when": WHEN, "send": {"body": None}}, "send.body", "has no value"),
+        ({"when": WHEN, "send": {"body": [1]}}, "send.body", "must be text"),
         ({"when": WHEN, "send": {"body": " \n"}}, "send.body", "is empty"),
         ({"when": WHEN, "send": {"body": "x" * 1601}}, "send.body", "1601 characters; at most 1600"),
         ({"when": WHEN, "send": {"body": "{{x}}"}}, "send.body", "line 1, column 3"),
         ({"when": WHEN, "send": {"body": "x", "to": "5551"}}, "send.to", "too_short"),
         ({"when": WHEN, "send": {"body": "x", "from": "service"}}, "send.from", "does not do sms"),
-        ({"when": WHEN, "send": {"body": "x", "from": None}}, "send.from", "no sender is named"),
+        ({"when": WHEN, "send": {"body": "x", "from": None}}, "send.from", "has no value"),
         ({"when": WHEN, "send": {"body": "x"}, "max_age": "0s"}, "max_age", "longer than nothing"),
         ({"when": WHEN, "send": {"body": "x"}, "max_age": True}, "max_age", "not a duration"),
     ],
@@ -126,7 +127,7 @@ def test_without_a_default_several_senders_must_be_chosen_from():
 
 
 def test_the_longest_body_passes():
-    assert compiled(send={"body": "x" * 1600}).body.constant == "x" * 1600
+    assert compiled(send={"body": "x" * 1600}).action.constants["body"] == "x" * 1600
 
 
 def test_the_version_follows_everything_that_changes_what_is_sent():

@@ -4,9 +4,10 @@ import json
 import random
 
 from streamer.core import state
+from streamer.core.channels import Sender
 from streamer.core.delivery import Origin
 from streamer.core.hop import event_headers
-from streamer.core.rules import RuleDefaults, RuleSet, Sender, compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.pipeline.assignment import Assignment, Services
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.sender import Sender as Slots

@@ -6,9 +6,10 @@ import random
 from collections.abc import Callable
 
 from streamer.core import state
+from streamer.core.channels import Sender
 from streamer.core.delivery import ACCEPTED, Decision, Origin, send_id
 from streamer.core.hop import event_headers
-from streamer.core.rules import RuleDefaults, RuleSet, Sender, compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.core.state import Person
 from streamer.pipeline.assignment import Assignment, Services
 from streamer.pipeline.dead_letters import DeadLetters

@@ -136,8 +136,7 @@ def test_core_decides_every_event_as_the_ledger_expects(seed):
         slim = records.slim(value)
         origin = records.origin(slim, "events", 0, offset, NOW_MS)
         person = people.setdefault(origin.key, Person())
-        candidates = mappings.candidates(slim.type, slim.event)
-        plan.apply_event(person, records.full(value), origin, candidates, NOW_MS)
+        plan.apply_event(person, records.full(value), origin, mappings, NOW_MS)
         while person.due:
             send = plan.begin(person, NOW_MS)
             message = send.message

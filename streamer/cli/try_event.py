@@ -1,0 +1,208 @@
+"""`streamer try`: one event through the production path, and what every mapping makes of it; sends nothing."""
+
+import asyncio
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from msgspec.structs import replace
+
+from streamer.cli.options import config_option
+from streamer.clock import SystemClock
+from streamer.config import AccountConfig, Config, load
+from streamer.config_checks import instant_ms
+from streamer.core.delivery import Accepted, Message, Refused
+from streamer.core.phone import BadPhone, normalise
+from streamer.core.trial import HOLD, SEND, Gate, Trial, attempt, event_time_ms
+from streamer.errors import BadRecord
+from streamer.twilio.client import Credentials, TwilioGateway, create_url, form_of
+
+EXIT_WOULD_NOT = 3
+FILE_BYTES_MAX = 1 << 20
+SEEN_CHARS_MAX = 70
+_json = msgspec.json.Encoder()
+
+
+@click.command("try", short_help="Try one event: which mappings match, and what would be sent.")
+@click.argument("event", type=click.Path(path_type=Path, allow_dash=True), metavar="EVENT.json")
+@click.option(
+    "--profile",
+    "profile_path",
+    type=click.Path(path_type=Path),
+    metavar="P.json",
+    help="The traits of the event's person, as a JSON object.",
+)
+@click.option("--at", metavar="TIME", help="The time of the trial, ISO 8601 with its zone.  [default: the event's own]")
+@click.option("--send-to", metavar="+1…", help="Really send what would be sent, to this number and to no other.")
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object.")
+@config_option
+@click.pass_context
+def try_event(
+    context: click.Context,
+    event: Path,
+    profile_path: Path | None,
+    at: str | None,
+    send_to: str | None,
+    is_json: bool,
+    config_path: Path,
+) -> None:
+    """Try one event (a file, or - for standard input) on every mapping, through exactly what `run` would do.
+
+    Shows which mappings match and, if not, which condition failed with the value it saw; each field as it was resolved;
+    the number before and after; and the exact request. Sends nothing, connects to nothing and needs no secrets, unless
+    --send-to says otherwise.
+
+    Exits with 0 if something would be sent, 3 if nothing would.
+    """
+    config = load(config_path, secrets=send_to is not None)
+    number = _number(send_to, config.defaults.region)
+    value = _read(event, "the event")
+    traits = _traits(profile_path)
+    clock_ms = SystemClock().now_ms()
+    try:
+        now_ms = _at_ms(at) if at else event_time_ms(value, clock_ms)
+        trials = attempt(value, traits, config.mappings, now_ms)
+    except BadRecord as bad:
+        _tell_dead_letter(bad, is_json)
+        context.exit(EXIT_WOULD_NOT)
+    if is_json:
+        decisions = [_decision(trial, config) for trial in trials]
+        click.echo(msgspec.json.format(_json.encode({"at": _iso(now_ms), "decisions": decisions}), indent=2))
+    else:
+        click.echo("\n\n".join([f"As of {_iso(now_ms)}:", *(_text(trial, config) for trial in trials)]))
+        if not trials:
+            click.echo("no mapping is enabled; put one into the folder `mappings` beside streamer.yaml")
+    ready = [trial for trial in trials if trial.verdict in (SEND, HOLD)]
+    if number is not None and ready:
+        asyncio.run(_send(ready, number, config, is_quiet=is_json))
+    if not ready:
+        context.exit(EXIT_WOULD_NOT)
+
+
+def _number(send_to: str | None, region: str) -> str | None:
+    if send_to is None:
+        return None
+    number = normalise(send_to, region)
+    if isinstance(number, BadPhone):
+        raise click.BadParameter(f"not a number that can be sent to: {number.reason}", param_hint="--send-to")
+    return number
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        if str(path) == "-":
+            content = sys.stdin.buffer.read(FILE_BYTES_MAX + 1)
+        else:
+            with path.open("rb") as stream:
+                content = stream.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise click.UsageError(f"{what} can't be read: {path}: {error.strerror}") from None
+    if len(content) > FILE_BYTES_MAX:
+        raise click.UsageError(f"{what} is larger than {FILE_BYTES_MAX >> 20} MiB: {path}")
+    return content
+
+
+def _traits(path: Path | None) -> dict[str, Any]:
+    """The traits in a file: an object of them, or one that has them under `traits`."""
+    if path is None:
+        return {}
+    try:
+        content = msgspec.json.decode(_read(path, "the profile"))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"the profile is not JSON: {path}: {error}") from None
+    traits = content.get("traits", content) if isinstance(content, dict) else content
+    if not isinstance(traits, dict):
+        raise click.UsageError(f'the profile must be a JSON object of traits, as in {{"phone": "+1…"}}: {path}')
+    return traits
+
+
+def _at_ms(at: str) -> int:
+    try:
+        return instant_ms(at)
+    except ValueError:
+        way_out = "must be a time with its zone, as in 2026-01-31T09:00:00Z"
+        raise click.BadParameter(way_out, param_hint="--at") from None
+
+
+def _tell_dead_letter(bad: BadRecord, is_json: bool) -> None:
+    if is_json:
+        click.echo(_json.encode({"decisions": [], "dead_letter": {"reason": bad.reason, "detail": bad.detail}}))
+    else:
+        click.echo(f"no event: it would become a dead letter, {bad.reason}: {bad.detail}")
+
+
+def _decision(trial: Trial, config: Config) -> dict[str, Any]:
+    gates = [{"name": gate.name, "passed": gate.passed, "seen": gate.seen} for gate in trial.gates]
+    decision: dict[str, Any] = {
+        "mapping": trial.mapping,
+        "verdict": trial.verdict,
+        "reason": trial.reason,
+        "detail": trial.detail,
+        "gates": gates,
+    }
+    if trial.message is not None:
+        decision["sender"] = trial.sender
+        decision["parts"] = trial.parts
+        decision["request"] = _request(trial.message, config)
+        if trial.until_ms:
+            decision["until"] = _iso(trial.until_ms)
+    return decision
+
+
+def _request(message: Message, config: Config) -> dict[str, Any]:
+    account = config.accounts[message.account]
+    return {"method": "POST", "url": create_url(account.base_url, account.account_sid), "form": form_of(message)}
+
+
+def _text(trial: Trial, config: Config) -> str:
+    reason = f": {trial.reason}" if trial.reason else ""
+    detail = f" ({trial.detail})" if trial.detail else ""
+    lines = [f"{trial.mapping}: {trial.verdict}{reason}{detail}", *(_gate_line(gate) for gate in trial.gates)]
+    if trial.message is not None:
+        request = _request(trial.message, config)
+        when = f", held until {_iso(trial.until_ms)}" if trial.until_ms else ""
+        count = f"{trial.parts} {'part' if trial.parts == 1 else 'parts'}"
+        lines.append(f"  {request['method']} {request['url']}  ({count}{when})")
+        lines += [f"      {name} = {value}" for name, value in request["form"]]
+    return "\n".join(lines)
+
+
+def _gate_line(gate: Gate) -> str:
+    seen = "" if gate.seen is None and gate.passed else f"   saw {_shown(gate.seen)}"
+    return f"  {'✓' if gate.passed else '✗'} {gate.name}{seen}"
+
+
+def _shown(value: Any) -> str:
+    text = _json.encode(value).decode()
+    return text if len(text) <= SEEN_CHARS_MAX else text[: SEEN_CHARS_MAX - 1] + "…"
+
+
+def _iso(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+async def _send(trials: list[Trial], number: str, config: Config, *, is_quiet: bool) -> None:
+    """Send each message to `number` in place of its own, at once."""
+    for trial in trials:
+        assert trial.message is not None, "what would be sent has a message"
+        message = replace(trial.message, to=number)
+        gateway = _gateway(config.accounts[message.account])
+        try:
+            answer = await gateway.create(message)
+        finally:
+            await gateway.close()
+        if isinstance(answer, Accepted):
+            said = f"sent as {answer.sid}"
+        elif isinstance(answer, Refused):
+            said = f"refused: {answer.reason}, HTTP {answer.http_status}, code {answer.code}"
+        else:
+            said = f"unknown: {answer.reason}; a message may exist"
+        click.echo(f"{trial.mapping}: {said}", err=is_quiet)
+
+
+def _gateway(account: AccountConfig) -> TwilioGateway:
+    credentials = Credentials(account.account_sid, account.api_key_sid, account.api_key_secret)
+    return TwilioGateway(account.base_url, credentials, account.timeout_s)

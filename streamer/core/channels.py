@@ -1,0 +1,58 @@
+"""Channels and senders: what a message can travel by, and which kind of sender does which."""
+
+from typing import Final
+
+from msgspec import Struct
+
+SMS: Final = "sms"
+MMS: Final = "mms"
+WHATSAPP: Final = "whatsapp"
+RCS: Final = "rcs"
+CHANNELS: Final = (SMS, MMS, WHATSAPP, RCS)
+
+# How delivery events speak of each. Source: the names Segment emitted, "SMS Sent" and "WhatsApp Message Sent".
+EVENT_NAMES: Final = {SMS: "SMS", MMS: "MMS", WHATSAPP: "WhatsApp Message", RCS: "RCS Message"}
+
+SHORT_CODE_DIGITS_MAX: Final = 8  # a longer run of digits would be a number, which is written with its plus
+
+
+class Sender(Struct, frozen=True):
+    """Who a message is from: a number, short code or alphanumeric id (`number`), or a Messaging Service.
+
+    No `channels` means all that its kind can do.
+    """
+
+    name: str
+    account: str
+    number: str = ""
+    service_sid: str = ""
+    channels: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What it is, in words: `Messaging Service`, `number`, `short code` or `alphanumeric sender`."""
+        if self.service_sid:
+            return "Messaging Service"
+        if self.number.startswith("+"):
+            return "number"
+        return "short code" if self.number.isdigit() else "alphanumeric sender"
+
+    def fault(self, channel: str) -> str:
+        """Why it can't send by `channel`, or "". Source: facts of the Messages API, section 1."""
+        if self.channels and channel not in self.channels:
+            return f"sender {self.name!r} does not do {channel}, only {', '.join(self.channels)}"
+        if not (self.number or self.service_sid):
+            return ""  # read without secrets: its number is in the environment
+        if channel in _CHANNELS_OF[self.kind]:
+            return ""
+        return (
+            f"sender {self.name!r} is a {self.kind}, which does {', '.join(_CHANNELS_OF[self.kind])} but not {channel}"
+        )
+
+
+_CHANNELS_OF: Final = {
+    "Messaging Service": CHANNELS,
+    "number": (SMS, MMS, WHATSAPP),
+    "short code": (SMS, MMS),
+    "alphanumeric sender": (SMS,),
+}

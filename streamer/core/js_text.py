@@ -1,0 +1,3 @@
+"""Shim."""
+
+from streamer.core.template import printed as printed

@@ -1,0 +1,112 @@
+"""A run of the engine without Kafka, Twilio or a clock: events in, what would be sent and when, and why not.
+
+It calls what the router and the owner call, in their order, on time that the caller moves; every request is accepted at
+once. `streamer test` runs whole stories on it, `streamer try` one event.
+"""
+
+from collections.abc import Mapping
+from heapq import heappop, heappush
+from typing import Any, Final
+
+from msgspec import Struct
+
+from streamer.core import plan, records
+from streamer.core.delivery import SUPPRESSED, Accepted, Decision, Message, Origin
+from streamer.core.profile import fold
+from streamer.core.rules import RuleSet
+from streamer.core.state import Person
+
+TOPIC: Final = "rehearsal"
+TIMERS_MAX: Final = 10_000  # releases in one `advance`: a story has a few
+
+
+class Sent(Struct, frozen=True):
+    """One message that would leave, at `at_ms`, for the event at `offset` of the story."""
+
+    at_ms: int
+    key: str
+    offset: int
+    mapping: str
+    sender: str
+    parts: int
+    message: Message
+
+
+class Suppressed(Struct, frozen=True):
+    """One matched (event, mapping) that would end without a message."""
+
+    at_ms: int
+    key: str
+    offset: int
+    decision: Decision
+
+
+class Rehearsal:
+    """People, a time and what became of their events so far. Units: ms since the epoch."""
+
+    def __init__(self, rules: RuleSet, now_ms: int) -> None:
+        self.rules = rules
+        self.now_ms = now_ms
+        self.people: dict[str, Person] = {}
+        self.sent: list[Sent] = []
+        self.suppressed: list[Suppressed] = []
+        self._offset = 0
+        self._timers: list[tuple[int, str]] = []
+
+    def know(self, key: str, traits: Mapping[str, Any]) -> None:
+        """Give a person traits from before everything that will happen."""
+        fold(self.people.setdefault(key, Person()).traits, traits, 0)
+
+    def feed(self, value: bytes) -> plan.Applied:
+        """One event arrives now, as the bytes that a producer wrote. Raises: BadRecord, where it is a dead letter."""
+        origin, event = self.read(value)
+        self._offset += 1
+        person = self.people.setdefault(origin.key, Person())
+        applied = plan.apply_event(person, event, origin, self.rules, self.now_ms)
+        for send in applied.held:
+            heappush(self._timers, (send.until_ms, origin.key))
+        self._settle(origin.key, person)
+        return applied
+
+    def read(self, value: bytes) -> tuple[Origin, dict[str, Any]]:
+        """The next event as a router and an owner read it. Raises: BadRecord."""
+        slim = records.slim(value)
+        event = records.full(value)
+        return records.origin(slim, TOPIC, 0, self._offset, self.now_ms), event
+
+    def advance(self, to_ms: int) -> None:
+        """Let time pass, and release what was held until then."""
+        for _ in range(TIMERS_MAX):
+            if not self._timers or self._timers[0][0] > to_ms:
+                break
+            due_ms, key = heappop(self._timers)
+            self.now_ms = max(self.now_ms, due_ms)
+            person = self.people[key]
+            if plan.release(person, self.now_ms):
+                self._settle(key, person)
+        self.now_ms = max(self.now_ms, to_ms)
+
+    def finish(self) -> None:
+        """Let all the time pass that something waits for."""
+        while self._timers:
+            self.advance(self._timers[0][0])
+
+    def _settle(self, key: str, person: Person) -> None:
+        """Accept whatever is due, in order, and note what was decided."""
+        while person.due:
+            send = plan.begin(person, self.now_ms)
+            if send is None:
+                continue
+            if not send.is_posting:
+                heappush(self._timers, (send.until_ms, key))
+                continue
+            self.sent.append(
+                Sent(self.now_ms, key, send.origin.offset, send.mapping, send.sender, send.parts, send.message)
+            )
+            plan.settle(person, Accepted(f"SM{len(self.sent):032x}", "queued"), self.now_ms, 0.0)
+        for send_id in person.out:
+            decision = person.decision(send_id)
+            assert decision is not None, "an outcome listed in `out` is stored"
+            if decision.outcome == SUPPRESSED:
+                self.suppressed.append(Suppressed(self.now_ms, key, decision.origin.offset, decision))
+        person.out.clear()

@@ -1,0 +1,115 @@
+"""One event tried on every mapping: what would be sent, or which gate it failed and with what it saw there.
+
+The verdicts are those of the production path (`rehearsal`); the gates are read off the same filters and fields again,
+one by one and without stopping at the first that fails.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from msgspec import Struct
+
+from streamer.core import plan
+from streamer.core.action import Unsendable
+from streamer.core.delivery import Message, send_id
+from streamer.core.event_filters import Taken
+from streamer.core.identity import identity_key
+from streamer.core.mapping import Missing
+from streamer.core.records import slim
+from streamer.core.rehearsal import Rehearsal
+from streamer.core.rules import RuleSet
+from streamer.core.state import Person
+
+SEND: Final = "send"
+SUPPRESS: Final = "suppress"
+NO_MATCH: Final = "no_match"
+HOLD: Final = "hold"
+
+
+class Gate(Struct, frozen=True):
+    """One question on the way to a message, its answer, and the value it was asked of."""
+
+    name: str
+    passed: bool
+    seen: Any = None
+
+
+class Trial(Struct, frozen=True):
+    """What one mapping would do with the event. `until_ms` is when a held message would leave."""
+
+    mapping: str
+    verdict: str
+    reason: str
+    detail: str
+    gates: tuple[Gate, ...]
+    message: Message | None = None
+    sender: str = ""
+    parts: int = 0
+    until_ms: int = 0
+
+
+def attempt(value: bytes, traits: Mapping[str, Any], rules: RuleSet, now_ms: int) -> tuple[Trial, ...]:
+    """Try one event's bytes on every enabled mapping; `traits` are its person's. Raises: BadRecord, if none it is."""
+    head = slim(value)
+    story = Rehearsal(rules, now_ms)
+    key = identity_key(head.user_id, head.anonymous_id)
+    story.know(key, traits)
+    origin, event = story.read(value)
+    person = story.people[key]
+    applied = plan.apply_event(person, event, origin, rules, now_ms)
+    scope = plan.scope_of(event, person)
+    seen = rules.filters.apply(scope, f"{origin.topic}/{origin.partition}/{origin.offset}")
+    message_id = event.get("messageId") or ""
+    cases = [
+        plan.Case(rule, send_id(rule.id, origin, message_id), origin, message_id, now_ms) for rule in rules.mappings
+    ]
+    return tuple(_trial(person, case, seen, applied) for case in cases)
+
+
+def event_time_ms(value: bytes, now_ms: int) -> int:
+    """When the event happened, as a router arriving at `now_ms` corrects it. Raises: BadRecord."""
+    return Rehearsal(RuleSet.of(()), now_ms).read(value)[0].event_ms
+
+
+def _trial(person: Person, case: plan.Case, seen: dict[str, Any] | Taken, applied: plan.Applied) -> Trial:
+    """The verdict that stands in the person's record, and the gates that led to it."""
+    if isinstance(seen, Taken):
+        return Trial(case.rule.id, NO_MATCH, seen.reason, "", (Gate("filters", passed=False, seen=seen.reason),))
+    gates = (Gate("filters", passed=True), *_gates(case, seen))
+    if case.rule.id not in applied.matched:
+        return Trial(case.rule.id, NO_MATCH, "when", "", gates)
+    decision = person.decision(case.send_id)
+    if decision is not None:
+        if all(gate.passed for gate in gates if not gate.name.startswith("when: ")):
+            gates += (Gate(decision.reason, passed=False, seen=decision.detail or None),)
+        return Trial(case.rule.id, SUPPRESS, decision.reason, decision.detail, gates)
+    send = next(each for each in (*person.due, *person.held) if each.id == case.send_id)
+    verdict, reason = (HOLD, send.reason) if send.until_ms else (SEND, "")
+    return Trial(case.rule.id, verdict, reason, "", gates, send.message, send.sender, send.parts, send.until_ms)
+
+
+def _gates(case: plan.Case, seen: dict[str, Any]) -> Iterator[Gate]:
+    """The filter and each of its conditions; then, if it matched, the age and each field."""
+    rule = case.rule
+    is_match = rule.when(seen)
+    yield Gate("when", is_match)
+    for each in rule.when.explain(seen):
+        yield Gate(f"when: {each.text}", each.passed, each.seen)
+    if not is_match:
+        return
+    age_s = (case.now_ms - case.origin.event_ms) / 1000
+    yield Gate("max_age", age_s <= rule.max_age_s, f"{age_s:g} s old, at most {rule.max_age_s:g} s")
+    found = dict(rule.action.constants)
+    for name, raw, value, fault in rule.action.resolve(seen):
+        yield Gate(f"send.{name}", fault is None, None if isinstance(raw, Missing) else raw)
+        if name == "to" and raw is not None and not isinstance(raw, Missing):
+            yield Gate("number", fault is None, value if fault is None else fault.detail)
+        if fault is not None:
+            return
+        if value is not None:
+            found[name] = value
+    for name, value in rule.action.constants.items():
+        yield Gate(f"send.{name}", passed=True, seen=value)
+    draft = rule.action.assemble(found)
+    if isinstance(draft, Unsendable):
+        yield Gate(f"send.{draft.field}", passed=False, seen=draft.detail)
