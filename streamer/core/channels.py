@@ -43,10 +43,9 @@ class Sender(Struct, frozen=True):
             return f"sender {self.name!r} does not do {channel}, only {', '.join(self.channels)}"
         if not (self.number or self.service_sid):
             return ""  # read without secrets: its number is in the environment
-        if channel in _CHANNELS_OF[self.kind]:
-            return ""
+        can = _CHANNELS_OF[self.kind]
         return (
-            f"sender {self.name!r} is a {self.kind}, which does {', '.join(_CHANNELS_OF[self.kind])} but not {channel}"
+            "" if channel in can else f"sender {self.name!r}, as {self.kind}, does {', '.join(can)} but not {channel}"
         )
 
 

@@ -1,0 +1,161 @@
+"""The Send message action: which fields are refused when they are written, and which only when an event yields them."""
+
+import pytest
+
+from streamer.core.action import Draft, Unsendable
+from streamer.core.channels import Sender
+from streamer.core.rules import RuleDefaults, compile_rule
+from streamer.errors import MappingError
+
+PHONE = "+15551230001"
+SID = "0123456789abcdef" * 2
+SENDERS = {
+    "shop": Sender("shop", "main", "+15550006789"),
+    "service": Sender("service", "second", service_sid=f"MG{SID}"),
+    "named": Sender("named", "main", "ACME"),
+    "code": Sender("code", "main", "12345"),
+}
+PICTURE = "https://img.example/1.png"
+
+
+def action(missing="suppress", **send):
+    document = {"when": 'type = "track"', "missing": missing, "send": {"from": "shop", **send}}
+    return compile_rule("m", document, SENDERS, RuleDefaults("US", "shop", 60.0)).action
+
+
+def draft(missing="suppress", properties=None, **send):
+    scope = {"type": "track", "properties": properties or {}, "profile": {"traits": {"phone": PHONE}}}
+    return action(missing, **send).draft(scope)
+
+
+def faults(**send):
+    with pytest.raises(MappingError) as refused:
+        action(**send)
+    return refused.value.faults
+
+
+def test_every_field_reaches_the_message():
+    made = draft(
+        channel="mms",
+        **{"from": "service"},
+        to="{{properties.to}}",
+        body="Hi",
+        media_urls=[PICTURE, " ", "{{properties.picture}}"],
+        validity_period="4h",
+        send_at="2026-12-24T09:00:00+01:00",
+        tags={"campaign": "spring 26", "n": 5, "none": None},
+        shorten_urls=True,
+        smart_encoded=False,
+        risk_check="enable",
+        message_intent="marketing",
+        properties={"to": "(555) 123-0002", "picture": "http://img.example/a b.png"},
+    )
+    assert isinstance(made, Draft)
+    message = made.message
+    assert (message.account, message.channel, message.to, message.body) == ("second", "mms", "+15551230002", "Hi")
+    assert (message.sender_from, message.service_sid) == ("", f"MG{SID}")
+    assert message.media_urls == (PICTURE, "http://img.example/a%20b.png")
+    assert message.validity_s == 14_400
+    assert message.tags == {"campaign": "spring 26", "n": "5"}
+    assert (message.shorten_urls, message.smart_encoded) == (True, False)
+    assert (message.risk_check, message.message_intent) == ("enable", "marketing")
+    assert (made.sender, made.parts, made.send_at_ms) == ("service", 1, 1_798_099_200_000)
+
+
+def test_content_variables_are_always_text():
+    """Twilio refuses others with 21656; Segment sends them as they are."""
+    made = draft(
+        content_sid=f"HX{SID}",
+        content_variables={"1": "{{properties.n}}", "2": 19.90, "3": True},
+        properties={"n": 5},
+    )
+    assert isinstance(made, Draft)
+    assert made.message.content_sid == f"HX{SID}"
+    assert made.message.content_variables == '{"1":"5","2":"19.9","3":"true"}'
+
+
+def test_a_sender_may_be_picked_by_the_event_among_those_declared():
+    by_event = {"body": "x", "from": "{{properties.from}}"}
+    assert draft(**by_event, properties={"from": "code"}).message.sender_from == "12345"
+    refused = draft(**by_event, properties={"from": PHONE})
+    assert isinstance(refused, Unsendable)
+    assert (refused.reason, refused.field) == ("unknown_sender", "from")
+    assert PHONE not in refused.detail
+
+
+@pytest.mark.parametrize(
+    ("send", "path", "says"),
+    [
+        ({"channel": "sma"}, "channel", "did you mean 'sms'?"),
+        ({"channel": "rcs"}, "from", "does sms, mms, whatsapp but not rcs"),
+        ({"channel": "whatsapp", "from": "code"}, "from", "but not whatsapp"),
+        ({"channel": "mms", "from": "named", "media_urls": [PICTURE]}, "from", "but not mms"),
+        ({"channel": "mms"}, "channel", "carries media_urls"),
+        ({"media_urls": [PICTURE]}, "media_urls", "set channel: mms"),
+        ({"channel": "mms", "media_urls": ["ftp://img.example/1"]}, "media_urls", "http or https"),
+        ({"channel": "mms", "media_urls": ["https://bad_host.example/1"]}, "media_urls", "underscore"),
+        ({"channel": "mms", "media_urls": [PICTURE] * 11}, "media_urls", "at most 10"),
+        ({"channel": "mms", "media_urls": [5]}, "media_urls", "must be addresses"),
+        ({"content_sid": f"HX{SID}"}, "body", "remove body"),
+        ({"content_variables": {"1": "x"}}, "content_variables", "none is given"),
+        ({"validity_period": 0}, "validity_period", "from 1 s to 10 h"),
+        ({"validity_period": "11h"}, "validity_period", "from 1 s to 10 h"),
+        ({"validity_period": 1.5}, "validity_period", "whole seconds"),
+        ({"validity_period": True}, "validity_period", "must be whole seconds"),
+        ({"send_at": "tomorrow"}, "send_at", "a time with its zone"),
+        ({"send_at": "2026-12-24T09:00:00"}, "send_at", "a time with its zone"),
+        ({"tags": {"a&b": "x"}}, "tags", "letters, digits"),
+        ({"tags": {"k": "v" * 129}}, "tags", "at most 128"),
+        ({"tags": {f"k{n}": "v" for n in range(10)}}, "tags", "at most 9"),
+        ({"tags": {"k": {"a": 1}}}, "tags", "not an object"),
+        ({"shorten_urls": True}, "shorten_urls", "Messaging Service"),
+        ({"shorten_urls": "yes", "from": "service"}, "shorten_urls", "true or false"),
+        ({"risk_check": "maybe"}, "risk_check", "enable or disable"),
+        ({"message_intent": "spam"}, "message_intent", "must be otp"),
+        ({"body": "x" * 1601}, "body", "at most 1600"),
+    ],
+)
+def test_what_is_wrong_whatever_the_event_is_refused_when_it_is_written(send, path, says):
+    ((found, text),) = faults(**{"body": "Hi", **send})
+    assert f"send.{path}" == found
+    assert says in text
+
+
+def test_a_bad_sid_is_refused_without_being_shown():
+    ((path, text),) = faults(content_sid="HX12")
+    assert (path, "HX12" in text) == ("send.content_sid", False)
+
+
+@pytest.mark.parametrize(
+    ("send", "properties", "reason", "field"),
+    [
+        ({"to": "{{properties.to}}"}, {}, "no_phone", "to"),
+        ({"to": "{{properties.to}}"}, {"to": "12"}, "bad_number", "to"),
+        ({"body": "{{properties.b}}"}, {}, "missing_value", "body"),
+        ({"body": "{{properties.b}}"}, {"b": "x" * 1601}, "body_too_long", "body"),
+        ({"channel": "{{properties.c}}"}, {"c": "fax"}, "bad_value", "channel"),
+        ({"channel": "{{properties.c}}"}, {"c": "rcs"}, "bad_value", "from"),
+        ({"validity_period": "{{properties.v}}"}, {"v": 36_001}, "bad_value", "validity_period"),
+        ({"send_at": "{{properties.at}}"}, {"at": "soon"}, "bad_value", "send_at"),
+        ({"tags": {"k": "{{properties.t}}"}}, {"t": "ä"}, "bad_value", "tags"),
+        ({"channel": "mms", "media_urls": ["{{properties.u}}"]}, {"u": "x"}, "bad_value", "media_urls"),
+    ],
+)
+def test_what_an_event_makes_wrong_suppresses_the_message(send, properties, reason, field):
+    refused = draft(**{"body": "Hi", **send}, properties=properties)
+    assert isinstance(refused, Unsendable)
+    assert (reason, field) == (refused.reason, refused.field)
+    assert not any(value in refused.detail for value in properties.values() if value not in ("x", "rcs", 36_001))
+
+
+def test_missing_values_may_be_left_empty():
+    made = draft("empty", body="Hi {{properties.name}}!")
+    assert made.message.body == "Hi !"
+    assert isinstance(draft(body="Hi {{properties.name}}!"), Unsendable)
+
+
+def test_a_text_is_counted_in_parts_and_other_channels_are_one():
+    long = "x" * 161
+    assert draft(body=long).parts == 2
+    assert draft(channel="whatsapp", body=long).parts == 1
+    assert draft(content_sid=f"HX{SID}").parts == 1
