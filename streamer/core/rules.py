@@ -23,6 +23,9 @@ from streamer.core.mapping import MissingPolicy
 from streamer.errors import FilterError, MappingError
 
 VERSION_BYTES: Final = 4
+CONSENT_EVENT: Final = "Segment Consent Preference Updated"
+
+_OF_PEOPLE: Final = frozenset({"identify", "alias", "delete"})
 
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _KEYS: Final = ("enabled", "when", "max_age", "missing", "send")
@@ -84,6 +87,16 @@ class RuleSet(Struct, frozen=True):
         """The mappings whose filter may match an event of this type and name, in order of id; 0.1 µs."""
         row = self.rows.get(event_type, self.others)
         return row.by_name.get(event_name, row.others)  # type: ignore[arg-type]  # None is no key, which is the point
+
+    def wants(self, event_type: str, event_name: str | None) -> bool:
+        """Whether an owner needs an event of this type and name: what may match, and what people's records are made of.
+
+        All that a router drops by; 0.2 µs. What says who somebody is (identify, alias), what they agree to and that they
+        are to be forgotten is never dropped.
+        """
+        return (
+            event_type in _OF_PEOPLE or bool(self.candidates(event_type, event_name)) or event_name == CONSENT_EVENT
+        )
 
 
 def compile_rule(

@@ -138,12 +138,12 @@ class Router:
 
     def _route(self, tracker: CommitTracker, batch: Sequence[Record]) -> None:
         """The hot path: an irrelevant event costs its slim decode and one look-up."""
-        slim, candidates = records.slim, self._plan.mappings.candidates
+        slim, wants = records.slim, self._plan.mappings.wants
         dead = forwarded = 0
         for record in batch:
             try:
                 event = slim(record.value)
-                if event.type != "identify" and not candidates(event.type, event.event):
+                if not wants(event.type, event.event):
                     continue
                 self._forward(tracker, record, event)
                 forwarded += 1
