@@ -11,8 +11,8 @@ from streamer.cli.check import check
 from streamer.cli.demo import demo
 from streamer.cli.fake_twilio import fake_twilio
 from streamer.cli.run import run
-from streamer.cli.try_event import try_event
 from streamer.cli.schemas import schemas
+from streamer.cli.try_event import try_event
 from streamer.errors import ConfigError, StreamerError
 
 EXIT_ERROR = 1

@@ -173,6 +173,8 @@ def compile_action(
                 fields.append((name, value))
             elif value.constant is None:
                 faults.append((path, "has no value; give it one or remove the key"))
+            elif name == "body" and not isinstance(value.constant, str):
+                faults.append((path, "must be text; put it in quotes"))
             else:
                 constants[name] = checked(value.constant) if name != "to" else check.to(value.constant, region)
         except MappingError as exc:

@@ -4,7 +4,8 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from streamer.core.template import Missing as Missing, Template, compile_template
+from streamer.core.template import Missing as Missing
+from streamer.core.template import Template, compile_template
 from streamer.errors import MappingError, TemplateError
 
 MissingPolicy = Literal["suppress", "empty"]

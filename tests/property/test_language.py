@@ -130,9 +130,30 @@ def test_candidates_never_omit_a_mapping_that_would_match(all_wanted, event):
         compile_rule(f"m{number}", {"when": filter_text(wanted), "send": {"body": "x"}}, SENDERS, DEFAULTS)
         for number, wanted in enumerate(all_wanted)
     ]
-    candidates = RuleSet.of(compiled).candidates(event["type"], event.get("event"))
+    rules = RuleSet.of(compiled)
+    candidates = rules.candidates(event["type"], event.get("event"))
     assert {m.id for m in compiled if m.when(event)} <= {m.id for m in candidates}
+    assert rules.wants(event["type"], event.get("event")) or not candidates
     assert [m.id for m in candidates] == sorted({m.id for m in candidates})
+
+
+@given(st.lists(st.lists(conditions, min_size=1, max_size=3), max_size=3), names)
+def test_a_router_never_drops_what_says_who_somebody_is_or_what_they_agree_to(all_wanted, name):
+    """Whatever the mappings are: identity, consent and deletion belong to people's records."""
+    rules = RuleSet.of(
+        compile_rule(f"m{number}", {"when": filter_text(wanted), "send": {"body": "x"}}, SENDERS, DEFAULTS)
+        for number, wanted in enumerate(all_wanted)
+    )
+    assert all(rules.wants(kind_of_event, name) for kind_of_event in ("identify", "alias", "delete"))
+    assert rules.wants("track", "Segment Consent Preference Updated")
+
+
+def test_a_router_drops_what_no_mapping_can_match():
+    document = {"when": 'type = "track" and event = "Order Shipped"', "send": {"body": "x"}}
+    rules = RuleSet.of([compile_rule("m", document, SENDERS, DEFAULTS)])
+    assert rules.wants("track", "Order Shipped")
+    assert not rules.wants("track", "Order Viewed")
+    assert not rules.wants("page", None)
 
 
 @given(st.text(max_size=400), st.text(max_size=400))

@@ -103,7 +103,7 @@ def test_an_id(mapping_id):
         ({"when": WHEN, "send": "x"}, "send", "is required"),
         ({"when": WHEN, "send": {}}, "send.body", "needs a body"),
         ({"when": WHEN, "send": {"body": None}}, "send.body", "has no value"),
-        ({"when": WHEN, "send": {"body": [1]}}, "send.body", "must be text"),
+        ({"when": WHEN, "send": {"body": 5}}, "send.body", "must be text"),
         ({"when": WHEN, "send": {"body": " \n"}}, "send.body", "is empty"),
         ({"when": WHEN, "send": {"body": "x" * 1601}}, "send.body", "1601 characters; at most 1600"),
         ({"when": WHEN, "send": {"body": "{{x}}"}}, "send.body", "line 1, column 3"),
