@@ -35,7 +35,7 @@ from streamer.core.filter_ast import (
 )
 from streamer.core.filter_functions import FUNCTIONS, NUMBER
 from streamer.core.filter_values import kind
-from streamer.core.filter_words import Word, refuse, unquoted, words
+from streamer.core.filter_words import Word, refuse, shown, unquoted, words
 from streamer.core.globs import compile_glob
 
 TEXT_BYTES_MAX: Final = 10_240
@@ -101,7 +101,8 @@ class _Group:
     is_negated: bool
     run: list[_Part] = field(default_factory=list)  # joined by `and`
     runs: list[_Part] = field(default_factory=list)  # joined by `or`
-    joints: set[str] = field(default_factory=set)
+    joint: str = ""
+    is_mixed: bool = False
 
     def end_run(self) -> None:
         self.runs.append(_joined(And, self.run))
@@ -189,10 +190,10 @@ class _Parser:
         if joint not in ("and", "or"):
             hint = f"; in lower case: `{joint.lower()}`" if joint.lower() in ("and", "or") else ""
             self._fail(f"expected `and`, `or` or the end{hint}")
-        group.joints.add(joint)
-        if len(group.joints) == 2:
+        if group.joint not in ("", joint) and not group.is_mixed:
+            group.is_mixed = True
             self._lint("mixed_and_or", "`and` binds tighter than `or`; parentheses would show what is meant")
-            group.joints = {"and", "or", "told"}
+        group.joint = joint
         self._take()
         if joint == "or":
             group.end_run()
@@ -207,10 +208,10 @@ class _Parser:
         elif isinstance(left, Call) and FUNCTIONS[left.name].gives in ("condition", "bool"):
             atom = left
         else:
-            shown = print_operand(left)[:60]
+            name = shown(print_operand(left))
             is_alone = isinstance(left, Field) and self.word.text in ("", ")", "and", "or")
-            hint = f"; a yes or no is written `{shown} = true`" if is_alone else ""
-            self._fail(f"expected an operator after `{shown}`: = != < <= > >= or in{hint}")
+            hint = f"; a yes or no is written `{name} = true`" if is_alone else ""
+            self._fail(f"expected an operator after `{name}`: = != < <= > >= or in{hint}")
         if next(fields(atom), None) is None:
             self._lint("constant", "this condition reads no field: it always has the same answer", first.offset)
         return atom
@@ -274,7 +275,7 @@ class _Parser:
     def _call(self, name: Word, depth: int) -> Call:
         function = FUNCTIONS.get(name.text)
         if function is None:
-            refuse(self.text, name.offset, f"`{name.text[:60]}` is no function: there are {', '.join(FUNCTIONS)}")
+            refuse(self.text, name.offset, f"`{shown(name.text)}` is no function: there are {', '.join(FUNCTIONS)}")
         if depth == CALLS_DEPTH_MAX:
             refuse(self.text, name.offset, f"calls are nested too deep here: at most {CALLS_DEPTH_MAX} levels")
         count = len(function.parameters)
@@ -309,11 +310,11 @@ class _Parser:
         if root == "profile" and (len(keys) == 1 or keys[1] not in PROFILE_PARTS):
             refuse(self.text, word.offset, f"below `profile` there are {', '.join(PROFILE_PARTS)}")
         if root not in ROOTS:
-            shown = word.text[:60]
+            path = shown(word.text)
             if len(keys) == 1 and is_text_likely:
-                meant = shown.lower() if shown.lower() in KEYWORDS else f'"{shown}"'
-                refuse(self.text, word.offset, f"expected a value; `{shown}` is no field: is {meant} meant?")
-            self._lint("unknown_root", f"`{shown}`: Segment's messages have no field `{root[:60]}`", word.offset)
+                meant = path.lower() if path.lower() in KEYWORDS else f'"{path}"'
+                refuse(self.text, word.offset, f"expected a value; `{path}` is no field: is {meant} meant?")
+            self._lint("unknown_root", f"`{path}`: Segment's messages have no field `{shown(root)}`", word.offset)
         return Field(tuple(keys))
 
     def _keys(self, word: Word) -> list[str]:
@@ -326,14 +327,14 @@ class _Parser:
                 refuse(
                     self.text,
                     word.offset,
-                    f"`{word.text[:60]}` is not a path: parts are letters, digits, _ - $, with a dot between; "
+                    f"`{shown(word.text)}` is not a path: parts are letters, digits, _ - $, with a dot between; "
                     "any other character has a backslash before it",
                 )
             if match[0].isdigit():
                 refuse(
                     self.text,
                     word.offset,
-                    f"`{match[0][:60]}` could be a key or a list's index; a key is written \\{match[0][:60]}, "
+                    f"`{shown(match[0])}` could be a key or a list's index; a key is written \\{shown(match[0])}, "
                     "and a filter does not look into lists by index",
                 )
             keys.append(_BACKSLASH.sub(r"\1", match[0]))

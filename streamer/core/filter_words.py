@@ -16,6 +16,7 @@ _WORD: Final = re.compile(
       | (?P<plain>(?:[A-Za-z0-9_$.+-]|\\.)++)""",
     re.VERBOSE | re.DOTALL,
 )
+SHOWN_CHARS_MAX: Final = 60
 _ESCAPE: Final = re.compile(r"""\\(["'\\])""")
 _CURLY: Final = "\u2018\u2019\u201c\u201d"
 _INSTEAD: Final = {
@@ -53,6 +54,11 @@ def unquoted(word: str) -> str:
     Other backslashes are the character itself: "C:\tmp" is what it looks like.
     """
     return _ESCAPE.sub(r"\1", word[1:-1])
+
+
+def shown(text: str) -> str:
+    """`text` as a message has it: on one line, and cut to a length that fits."""
+    return "".join(c if c.isprintable() else " " for c in text[:SHOWN_CHARS_MAX])
 
 
 def refuse(text: str, offset: int, fault: str) -> NoReturn:

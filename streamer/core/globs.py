@@ -71,7 +71,7 @@ def _set(pattern: str, at: int) -> tuple[_Ranges, int]:
         if pattern[at : at + 1] == "-" and pattern[at + 1 : at + 2] not in ("", "]"):
             high, at = _character(pattern, at + 1)
         if high < low:
-            raise ValueError(f"the range {chr(low)}-{chr(high)} of the pattern runs backwards")
+            raise ValueError(f"the range {chr(low)!r} to {chr(high)!r} of the pattern runs backwards")
         ranges.append((low, high))
     if not ranges:
         raise ValueError("a set of the pattern is empty; the bracket itself is written \\]")
