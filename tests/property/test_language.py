@@ -22,7 +22,8 @@ ORDERS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.
 # fmt: off
 filter_words = st.sampled_from([
     "type", "event", "properties.a", "traits.b.c", "and", "or", "(", ")", "=", "!=", "<", ">=", '"x"', "'", '"', "\\",
-    "1", "-1.5e3", "null", "true", "[0]", ".", "!", "é", "\x00", "\n", " ",
+    "1", "-1.5e3", "null", "true", "[0]", ".", "!", "é", "\x00", "\n", " ", "in", "[", "]", ",", "contains(", "match(",
+    "length(", "bool(", '"[a-z]*"', "\\ ", "profile.traits.x", "not",
 ])
 # fmt: on
 template_words = st.sampled_from(
