@@ -16,13 +16,15 @@ from streamer.config import AccountConfig, Config, load
 from streamer.config_checks import instant_ms
 from streamer.core.delivery import Accepted, Message, Refused
 from streamer.core.phone import BadPhone, normalise
-from streamer.core.trial import HOLD, SEND, Gate, Trial, attempt, event_time_ms
+from streamer.core.trial import HOLD, NO_MATCH, SEND, SUPPRESS, Gate, Trial, attempt, event_time_ms
 from streamer.errors import BadRecord
 from streamer.twilio.client import Credentials, TwilioGateway, create_url, form_of
 
 EXIT_WOULD_NOT = 3
 FILE_BYTES_MAX = 1 << 20
 SEEN_CHARS_MAX = 70
+UNREAD = "(from the environment)"  # a SID or number that the configuration names by a variable
+MARKS = {SEND: "→", HOLD: "→", SUPPRESS: "✗", NO_MATCH: "·"}
 _json = msgspec.json.Encoder()
 
 
@@ -72,7 +74,8 @@ def try_event(
         decisions = [_decision(trial, config) for trial in trials]
         click.echo(msgspec.json.format(_json.encode({"at": _iso(now_ms), "decisions": decisions}), indent=2))
     else:
-        click.echo("\n\n".join([f"As of {_iso(now_ms)}:", *(_text(trial, config) for trial in trials)]))
+        shown = sorted(trials, key=lambda trial: trial.verdict == NO_MATCH)  # what matched comes first
+        click.echo("\n\n".join([f"As of {_iso(now_ms)}:", *(_text(trial, config) for trial in shown)]))
         if not trials:
             click.echo("no mapping is enabled; put one into the folder `mappings` beside streamer.yaml")
     ready = [trial for trial in trials if trial.verdict in (SEND, HOLD)]
@@ -154,13 +157,18 @@ def _decision(trial: Trial, config: Config) -> dict[str, Any]:
 
 def _request(message: Message, config: Config) -> dict[str, Any]:
     account = config.accounts[message.account]
-    return {"method": "POST", "url": create_url(account.base_url, account.account_sid), "form": form_of(message)}
+    return {
+        "method": "POST",
+        "url": create_url(account.base_url, account.account_sid or UNREAD),
+        "form": [(name, value or UNREAD) for name, value in form_of(message)],
+    }
 
 
 def _text(trial: Trial, config: Config) -> str:
-    reason = f": {trial.reason}" if trial.reason else ""
+    reason = f", {trial.reason}" if trial.reason and trial.reason != "when" else ""
     detail = f" ({trial.detail})" if trial.detail else ""
-    lines = [f"{trial.mapping}: {trial.verdict}{reason}{detail}", *(_gate_line(gate) for gate in trial.gates)]
+    head = f"{MARKS[trial.verdict]} {trial.mapping}: {trial.verdict}{reason}{detail}"
+    lines = [head, *(_gate_line(gate) for gate in trial.gates if gate.name != "filters" or not gate.passed)]
     if trial.message is not None:
         request = _request(trial.message, config)
         when = f", held until {_iso(trial.until_ms)}" if trial.until_ms else ""
@@ -171,7 +179,7 @@ def _text(trial: Trial, config: Config) -> str:
 
 
 def _gate_line(gate: Gate) -> str:
-    seen = "" if gate.seen is None and gate.passed else f"   saw {_shown(gate.seen)}"
+    seen = "" if gate.seen is None and (gate.passed or gate.name == "when") else f"   saw {_shown(gate.seen)}"
     return f"  {'✓' if gate.passed else '✗'} {gate.name}{seen}"
 
 

@@ -29,7 +29,8 @@ def test_what_is_not_said_has_a_default():
     mapping = compiled()
     assert mapping.enabled
     assert mapping.action.channel == "sms"
-    assert [("to", ("profile.traits.phone",))] == [(name, value.paths) for name, value in mapping.action.fields]
+    to, _body = mapping.action.fields
+    assert ("to", ("profile.traits.phone",)) == (to[0], to[1].paths)
     assert mapping.action.sender == "shop"
     assert mapping.action.region == "US"
     assert mapping.max_age_s == 86_400.0
