@@ -1,0 +1,179 @@
+"""`streamer try`: one event, each mapping's verdict with what it saw, the exact request; and nothing is sent."""
+
+import asyncio
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from streamer.cli.main import main
+from streamer.testing.fake_twilio import FakeTwilio
+from streamer.testing.fake_twilio_api import Setup
+
+CONFIG = """
+kafka: {bootstrap_servers: "127.0.0.1:1"}
+topics: {events: [events]}
+accounts:
+  main:
+    account_sid: "${SID}"
+    api_key_sid: "${KEY}"
+    api_key_secret: "${SECRET}"
+    base_url: "%s"
+senders: {shop: {from: "+15550006789"}}
+filters: [{when: context.test = true, drop: true}]
+"""
+SHIPPED = """
+when: type = "track" and event = "Order Shipped" and properties.total > 50
+send: {body: "Hi {{profile.traits.first_name}}, order {{properties.order_id}} has shipped."}
+"""
+LATER = """
+when: event = "Order Shipped"
+send: {to: "{{properties.phone}}", body: Later, send_at: "{{properties.at}}"}
+"""
+AT = "2026-01-01T10:00:00.000Z"
+EVENT = {
+    "type": "track",
+    "event": "Order Shipped",
+    "userId": "u1",
+    "messageId": "m1",
+    "timestamp": AT,
+    "properties": {"order_id": 7, "total": 80, "phone": "+15551230002", "at": "2026-01-01T11:00:00Z"},
+}
+ADA = {"first_name": "Ada", "phone": "(555) 123-0001"}
+
+
+@pytest.fixture
+def run(tmp_path):
+    def given(
+        event=EVENT, *arguments, profile=ADA, mappings=(("shipped", SHIPPED),), base_url="http://127.0.0.1:1", env=None
+    ):
+        (tmp_path / "mappings").mkdir(exist_ok=True)
+        (tmp_path / "streamer.yaml").write_text(CONFIG % base_url)
+        for name, text in mappings:
+            (tmp_path / "mappings" / f"{name}.yaml").write_text(text)
+        (tmp_path / "profile.json").write_text(json.dumps(profile))
+        value = event if isinstance(event, str) else json.dumps(event)
+        options = ["--profile", str(tmp_path / "profile.json"), "--config", str(tmp_path), *arguments]
+        return CliRunner().invoke(main, ["try", "-", *options], input=value, env=env)
+
+    return given
+
+
+def decisions(result):
+    return {each["mapping"]: each for each in json.loads(result.stdout)["decisions"]}
+
+
+def failed(decision):
+    return [(gate["name"], gate["seen"]) for gate in decision["gates"] if not gate["passed"]]
+
+
+def test_what_would_be_sent_is_shown_with_its_exact_request(run):
+    result = run(EVENT, "--json")
+    assert result.exit_code == 0
+    decision = decisions(result)["shipped"]
+    assert (decision["verdict"], decision["reason"], failed(decision)) == ("send", "", [])
+    assert decision["request"] == {
+        "method": "POST",
+        "url": "http://127.0.0.1:1/2010-04-01/Accounts/(from the environment)/Messages.json",
+        "form": [
+            ["To", "+15551230001"],
+            ["From", "+15550006789"],
+            ["Body", "Hi Ada, order 7 has shipped."],
+        ],
+    }
+    seen = {gate["name"]: gate["seen"] for gate in decision["gates"]}
+    assert (seen["send.to"], seen["number"]) == ("(555) 123-0001", "+15551230001")
+
+
+def test_a_condition_that_fails_shows_the_value_it_saw(run):
+    result = run(EVENT | {"properties": {"total": 50}}, "--json")
+    assert result.exit_code == 3
+    decision = decisions(result)["shipped"]
+    assert (decision["verdict"], decision["reason"]) == ("no_match", "when")
+    assert [("when", None), ("when: properties.total > 50", 50)] == failed(decision)
+
+
+@pytest.mark.parametrize(
+    ("event", "profile", "reason", "gate"),
+    [
+        (EVENT, {}, "no_phone", "send.to"),
+        (EVENT, {"phone": "12", "first_name": "A"}, "bad_number", "send.to"),
+        (EVENT, {"phone": "+15551230001"}, "missing_value", "send.body"),
+    ],
+)
+def test_what_is_suppressed_names_its_reason_and_the_gate(run, event, profile, reason, gate):
+    result = run(event, "--json", profile=profile)
+    assert result.exit_code == 3
+    decision = decisions(result)["shipped"]
+    assert ("suppress", reason) == (decision["verdict"], decision["reason"])
+    assert gate in dict(failed(decision))
+    assert "request" not in decision
+
+
+def test_at_another_time_the_event_is_too_old(run):
+    result = run(EVENT, "--json", "--at", "2026-01-03T00:00:00Z")
+    decision = decisions(result)["shipped"]
+    assert ("suppress", "too_old") == (decision["verdict"], decision["reason"])
+    assert [("max_age", "136800 s old, at most 86400 s")] == failed(decision)
+
+
+def test_what_is_wished_for_later_is_held(run):
+    result = run(EVENT, "--json", mappings=[("later", LATER)])
+    assert result.exit_code == 0
+    decision = decisions(result)["later"]
+    assert ("hold", "2026-01-01T11:00:00.000Z") == (decision["verdict"], decision["until"])
+
+
+def test_an_event_that_a_filter_takes_matches_nothing(run):
+    result = run(EVENT | {"context": {"test": True}}, "--json")
+    assert (3, [("filters", "drop")]) == (result.exit_code, failed(decisions(result)["shipped"]))
+
+
+def test_an_identify_is_folded_before_it_is_decided(run):
+    welcome = 'when: type = "identify"\nsend: {body: "Welcome {{profile.traits.first_name}}"}'
+    event = {"type": "identify", "userId": "u1", "traits": {"first_name": "Bo"}, "timestamp": AT}
+    result = run(event, "--json", mappings=[("welcome", welcome)])
+    assert ["Body", "Welcome Bo"] in decisions(result)["welcome"]["request"]["form"]
+
+
+@pytest.mark.parametrize(("value", "reason"), [("{", "bad_request"), ('{"type": "track"}', "event_not_defined")])
+def test_what_would_become_a_dead_letter_is_said(run, value, reason):
+    result = run(value, "--json")
+    assert (3, reason) == (result.exit_code, json.loads(result.stdout)["dead_letter"]["reason"])
+    assert f"dead letter, {reason}" in run(value).stdout
+
+
+def test_the_text_shows_what_matched_first_and_needs_no_secret(run):
+    result = run(EVENT, mappings=[("another", 'when: event = "X"\nsend: {body: x}'), ("shipped", SHIPPED)])
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"As of {AT}:"
+    assert lines[2] == "→ shipped: send"
+    assert "      Body = Hi Ada, order 7 has shipped." in lines
+    assert "· another: no_match" in lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--at", "yesterday"], "a time with its zone"),
+        (["--profile", "nothing.json"], "can't be read"),
+        (["--send-to", "12"], "too_short"),
+    ],
+)
+def test_wrong_usage_is_said_and_exits_with_2(run, arguments, says):
+    result = run(EVENT, *arguments, env={"SID": "AC" + "0" * 32, "KEY": "SK" + "0" * 32, "SECRET": "s"})
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+async def test_send_to_really_sends_to_that_number_and_no_other(run):
+    twilio = FakeTwilio(Setup())
+    async with twilio:
+        account = twilio.api.setup.account
+        env = {"SID": account.account_sid, "KEY": account.api_key_sid, "SECRET": account.api_key_secret}
+        result = await asyncio.to_thread(run, EVENT, "--send-to", "+15551239999", base_url=f"http://127.0.0.1:{twilio.port}", env=env)
+        assert result.exit_code == 0, result.output
+        [message] = twilio.messages
+    assert ("+15551239999", "Hi Ada, order 7 has shipped.") == (message.order.to, message.order.body)
+    assert f"shipped: sent as {message.sid}" in result.stdout
