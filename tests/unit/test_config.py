@@ -229,9 +229,9 @@ MAPPING_FAULTS = {
     "an unknown key of send": (MAPPING + "  bdy: x\n", ["5:3: send.bdy: unknown key; did you mean 'body'?"]),
     "an unknown sender": (MAPPING.replace("from: shop", "from: shpo"), ["3:3: send.from: no sender is named 'shpo'; did you mean 'shop'?"]),
     "a filter": (
-        MAPPING.replace(" and ", " or "),
-        ["1:1: when: line 1, column 16: expected `and` or the end; understood are conditions like `properties.total > 50` joined by `and`; operators are = != < <= > >=",
-         '      type = "track" or event = "Order Shipped"', "                     ^"],
+        MAPPING.replace(" and ", " OR "),
+        ["1:1: when: line 1, column 16: expected `and`, `or` or the end; in lower case: `or`",
+         '      type = "track" OR event = "Order Shipped"', "                     ^"],
     ),
     "an empty file": ("", ['1:1: when: a filter is required, as in type = "track" and event = "Order Shipped"', "1:1: send: an object with `body` is required"]),
     "a list": ("[]\n", ["1:1: a mapping is an object with `when` and `send`"]),
