@@ -39,6 +39,9 @@ SHIPPED = {
         "sizes": [1, None, True, [2]],
         "sizes_too": [1.0, None, True, [2.0]],
         "empty": [],
+        "one": {"a": 1, "b": [None]},
+        "one_too": {"b": [None], "a": 1.0},
+        "other": {"a": 1, "c": [None]},
         "star": "a*b",
         "emoji": "café 🎉",
     },
@@ -134,6 +137,7 @@ SHIPPED = {
         "properties.total > properties.count and properties.count < properties.huge",
         "!(properties.count >= properties.vip) and !(properties.count < event)",
         "properties.sizes = properties.sizes_too and properties.vip != properties.count",
+        "properties.one = properties.one_too and properties.one != properties.other",
         "properties.missing = properties.gone and properties.x = traits.y.z",
         # paths
         r"properties.product\ 1.price = '19.99'",
@@ -341,6 +345,9 @@ def test_a_sample_case_has_its_strict_answer(case):
         ('event = "A" and (userId = "u1" or contains(event, "x"))', None, {"A"}),
         ('!(type != "track" or !(event in ["A"]))', {"track"}, {"A"}),
         ('!(type = "track")', None, None),
+        ('!(type != "track" and event != "A")', None, None),
+        ('!(event != "A" and userId = "u1")', None, None),
+        ('!(event != "A" or userId = "u1")', None, {"A"}),
         ('event = "A" or event = "B" and event = "C"', None, {"A"}),
         ('event = "A" or 1 = 2', None, {"A"}),
         ('event = "A" or 1 = 1', None, None),
@@ -433,6 +440,28 @@ def test_a_filter_is_frozen_and_equal_by_its_text():
     assert compile_filter("type = 'track'") != compiled
     with pytest.raises(FrozenInstanceError):
         compiled.text = "x"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 5_000 + "type='a'" + ")" * 5_000,
+        "!" * 10_000 + "(type='a')",
+        "!(" * 3_000 + "type='a'" + ")" * 3_000,
+        "(" * 900 + "type='a'" + " and 1=1)" * 900,
+    ],
+)
+def test_depth_that_means_nothing_is_no_depth(text):
+    assert compile_filter(text)({"type": "a"}) is True
+
+
+def test_the_deepest_filter_is_evaluated_printed_and_explained():
+    text = "(type='a' or (type='b' and " * 49 + "type='c'" + "))" * 49
+    compiled = compile_filter(text)
+    assert compiled({"type": "c"}) is False
+    assert compiled({"type": "a"}) is True
+    assert 99 == len(compiled.explain({"type": "c"}))
+    assert compiled.root == parse_filter(print_filter(compiled.root))
 
 
 def lines_run(act):
