@@ -172,7 +172,9 @@ async def test_send_to_really_sends_to_that_number_and_no_other(run):
     async with twilio:
         account = twilio.api.setup.account
         env = {"SID": account.account_sid, "KEY": account.api_key_sid, "SECRET": account.api_key_secret}
-        result = await asyncio.to_thread(run, EVENT, "--send-to", "+15551239999", base_url=f"http://127.0.0.1:{twilio.port}", env=env)
+        result = await asyncio.to_thread(
+            run, EVENT, "--send-to", "+15551239999", base_url=f"http://127.0.0.1:{twilio.port}", env=env
+        )
         assert result.exit_code == 0, result.output
         [message] = twilio.messages
     assert ("+15551239999", "Hi Ada, order 7 has shipped.") == (message.order.to, message.order.body)

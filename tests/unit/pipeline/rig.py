@@ -22,8 +22,8 @@ TOPICS = dict.fromkeys(("in", "by-user", "state", "deliveries", "dead-letters"),
 PHONE = "+15551230001"
 
 
-def mapping(name="shipped", event="Shipped", sender="shop"):
-    send = {"to": "{{properties.phone}}", "body": name + " {{properties.n}}", "from": sender}
+def mapping(name="shipped", event="Shipped", sender="shop", **more):
+    send = {"to": "{{properties.phone}}", "body": name + " {{properties.n}}", "from": sender, **more}
     document = {"when": f'type = "track" and event = "{event}"', "send": send}
     senders = {"shop": Sender("shop", "main", number="+15550006789")}
     senders["alerts"] = Sender("alerts", "second", number="+15550004321")

@@ -1,0 +1,82 @@
+"""A send that waits for its own time holds up nobody, survives its owner, and leaves once."""
+
+import json
+from datetime import UTC, datetime
+
+from streamer.core.delivery import Accepted
+from streamer.core.state import HELD_MAX, SCHEDULED
+from streamer.pipeline.assignment import Assignment
+from streamer.ports import Partition
+from streamer.testing.fakes import ManualClock
+from tests.unit.pipeline.rig import PHONE, STATE, Rig, mapping
+from tests.unit.pipeline.test_assignment import go_on, sending
+
+ACCEPTED = Accepted("", "queued", 1)
+LATER_S = 3_600.0
+
+
+def rig(clock=None):
+    return Rig(mappings=[mapping(), mapping("later", "Later", send_at="{{properties.at}}")], clock=clock)
+
+
+def later(here, n, after_s=LATER_S):
+    at = datetime.fromtimestamp(here.clock.now_ms() / 1000 + after_s, UTC).isoformat()
+    properties = {"n": n, "phone": PHONE, "at": at}
+    event = {"type": "track", "event": "Later", "userId": "1", "messageId": f"l{n}", "properties": properties}
+    return json.dumps(event).encode()
+
+
+def shipped(n):
+    properties = {"n": n, "phone": PHONE}
+    event = {"type": "track", "event": "Shipped", "userId": "1", "messageId": f"m{n}", "properties": properties}
+    return json.dumps(event).encode()
+
+
+async def pass_time(here, seconds):
+    here.clock.advance(seconds)
+    here.assignment.tick()
+    await go_on(here)
+
+
+async def test_a_scheduled_send_leaves_at_its_time_and_completes_its_offset_at_once():
+    async with sending(rig()) as here:
+        here.arrive(later(here, 1))
+        await go_on(here)
+        assert here.assignment.tracker.low_water_mark() == 1
+        assert (here.bodies(), here.outcomes(), here.assignment.sends_held) == ([], [], 1)
+        await pass_time(here, LATER_S - 1)
+        assert here.bodies() == []
+        await pass_time(here, 1.5)
+        assert here.bodies() == ["later 1"]
+        here.gateway.answer(here.gateway.open[0], ACCEPTED)
+        await go_on(here)
+    assert here.outcomes() == [("accepted", "accepted", "l1")]
+
+
+async def test_what_waits_for_its_time_never_blocks_the_persons_other_events():
+    """Weeks of waiting would stop the partition, were they counted like retries."""
+    async with sending(rig()) as here:
+        here.arrive(*(later(here, n) for n in range(HELD_MAX + 4)))
+        await go_on(here)
+        assert {SCHEDULED} == {send.reason for send in here.person().held}
+        assert len(here.person().held) == HELD_MAX + 4
+        here.arrive(shipped(1))
+        await go_on(here)
+        assert here.bodies() == ["shipped 1"]
+        assert here.assignment.records_waiting == 0
+
+
+async def test_a_scheduled_send_found_at_a_restore_leaves_at_its_time_and_once():
+    async with sending(rig(ManualClock())) as here:
+        here.arrive(later(here, 1))
+        await go_on(here)
+        here.assignment.close()
+        here.assignment = Assignment(0, here.services, 1, here.log.end_offset(Partition("state", 0)))
+        here.assignment.recover(b"u:1", here.log.end_offset(STATE) - 1, is_published=True)
+        await pass_time(here, LATER_S - 1)
+        assert here.bodies() == []
+        await pass_time(here, 2)
+        here.gateway.answer(here.gateway.open[0], ACCEPTED)
+        await pass_time(here, LATER_S)
+    assert here.bodies() == ["later 1"]
+    assert here.outcomes() == [("accepted", "accepted", "l1")]
