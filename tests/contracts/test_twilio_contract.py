@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
@@ -28,10 +29,12 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
+from streamer.core.delivery import Accepted, Message
 from streamer.testing.fake_twilio import FakeTwilio
 from streamer.testing.fake_twilio_api import Setup
 from streamer.testing.fake_twilio_model import Account, Step
 from streamer.testing.twilio_signature import twilio_signature
+from streamer.twilio.client import Credentials, TwilioGateway
 from tests.node import install
 
 PRISM = Path(__file__).parent / "prism"
@@ -243,6 +246,50 @@ async def test_a_form_post_as_our_gateway_makes_it_passes_the_contract(client, p
         assert response.headers["Twilio-Concurrent-Requests"] == "1"
         created = await response.json()
     assert (created["body"], created["tags"]) == ("Grüße & 5 € + 1", {"attempt": "a1"})
+
+
+def message(channel, **fields):
+    return Message("main", channel, "+15551230001", **{"body": "Grüße & 5 € + 1", **fields})
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        message("sms", sender_from=SENDER, validity_s=36_000, smart_encoded=True, risk_check="disable"),
+        message("mms", sender_from=SENDER, media_urls=("https://img.example/1.png", "https://img.example/a%20b.png")),
+        message("whatsapp", sender_from=SENDER, body="Hi"),
+        message(
+            "whatsapp",
+            service_sid=SERVICE,
+            body="",
+            content_sid="HX" + "0" * 32,
+            content_variables='{"1":"5","2":"a & b"}',
+        ),
+        message(
+            "rcs",
+            service_sid=SERVICE,
+            send_at_ms=(int(time.time()) + 3_600) * 1000,
+            tags={"campaign": "spring 26"},
+            shorten_urls=True,
+            message_intent="marketing",
+        ),
+    ],
+    ids=lambda sent: f"{sent.channel}-{'service' if sent.service_sid else 'number'}",
+)
+async def test_every_kind_of_message_passes_the_contract_through_our_gateway(client, prism_url, sent):
+    gateway = TwilioGateway(
+        prism_url, Credentials(ACCOUNT.account_sid, ACCOUNT.api_key_sid, ACCOUNT.api_key_secret), 10
+    )
+    try:
+        answer = await gateway.create(sent)
+    finally:
+        await gateway.close()
+    assert isinstance(answer, Accepted), answer
+    created = client.messages(answer.sid).fetch()
+    prefix = "whatsapp:" if sent.channel == "whatsapp" else ""
+    assert (prefix + sent.to, sent.body) == (created.to, created.body)
+    assert ("scheduled" if sent.send_at_ms else "queued" if sent.sender_from else "accepted") == created.status
+    assert str(len(sent.media_urls)) == created.num_media
 
 
 class WrongTwilio(BaseHTTPRequestHandler):
