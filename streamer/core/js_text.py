@@ -1,3 +1,0 @@
-"""Shim."""
-
-from streamer.core.template import printed as printed
