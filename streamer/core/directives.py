@@ -18,7 +18,6 @@ from streamer.core.directive_paths import compile_directive_path
 from streamer.core.directive_texts import compile_js_template, replaced
 from streamer.core.js_text import UNDEFINED, js_text, json_text, parsed_json
 from streamer.core.mapping_tree import (
-    NOT_CONSTANT,
     NOTHING,
     At,
     Compiler,
@@ -100,11 +99,11 @@ def _if(tree: Compiler, arg: Any, at: At) -> Node:
     if key not in options:
         return tree.fault(at.path, "needs `exists` or `blank`")
     condition = tree.node(options[key], at.under(key))
-    if condition.constant is not NOT_CONSTANT and not condition.constant and not options.get("blank"):
+    if _is_falsy(options[key]) and _is_falsy(options.get("blank")):
         tree.fault(at.under(key).path, "is the same for every event")
     then = _branch(tree, options, "then", at)
     otherwise = _branch(tree, options, "else", at)
-    if tree.is_original and otherwise.constant is not NOT_CONSTANT and _is_falsy(otherwise.constant):
+    if tree.is_original and _is_falsy(options.get("else")):
         otherwise = NOTHING
     read, read_then, read_otherwise = condition.read, then.read, otherwise.read
     is_met = _exists if key == "exists" else _is_not_blank
@@ -147,7 +146,7 @@ def _case(tree: Compiler, arg: Any, at: At) -> Node:
     elif operator not in ("lower", "upper"):
         tree.fault(at.under("operator").path, "must be lower or upper")
     value = _text_or_directive(tree, options, "value", at)
-    if "value" not in options or (tree.is_original and value.constant == ""):
+    if "value" not in options or (tree.is_original and options["value"] == ""):
         return NOTHING
     read, change = value.read, str.lower if operator == "lower" else str.upper
 
@@ -182,7 +181,7 @@ def _replace(tree: Compiler, arg: Any, at: At) -> Node:
     is_global = _flag(tree, options, "global", at, default=True)
     ignores_case = _flag(tree, options, "ignorecase", at, default=False)
     value = _text_or_directive(tree, options, "value", at)
-    if tree.is_original and value.constant == "":
+    if tree.is_original and options.get("value") == "":
         return NOTHING
     read, otherwise = value.read, "" if tree.is_original else UNDEFINED
 
@@ -348,10 +347,9 @@ def _json(tree: Compiler, arg: Any, at: At) -> Node:
         tree.fault(at.path, "needs `mode`")
     elif mode not in ("encode", "decode"):
         tree.fault(at.under("mode").path, "must be encode or decode")
-    value = _required(tree, options, "value", at)
-    if tree.is_original and value.constant is not NOT_CONSTANT and _is_falsy(value.constant) and "value" in options:
+    read = _required(tree, options, "value", at).read
+    if tree.is_original and "value" in options and _is_falsy(options["value"]):
         tree.fault(at.under("value").path, 'a literal null, false, 0 or "" is not accepted')
-    read = value.read
 
     def encode(scope: Any, work: Work) -> Any:
         result = read(scope, work)

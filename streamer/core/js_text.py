@@ -106,7 +106,12 @@ def _scalar_text(value: Any) -> str:
 
 
 def number_of(value: Any) -> float:
-    """A value as JavaScript's Number() reads it: NaN for what is no number; null, false and blank text are 0."""
+    """A value as JavaScript's Number() reads it: NaN for what is no number; null, false and blank text are 0.
+
+    A list is read as the text it prints.
+    """
+    if isinstance(value, list):
+        value = js_text(value)
     if isinstance(value, str):
         return _number_of_text(value.strip(JS_SPACES))
     if isinstance(value, bool | int | float):

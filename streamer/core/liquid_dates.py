@@ -25,7 +25,7 @@ _MONTHS: Final = (
     "December",
 )  # fmt: skip
 _DAYS: Final = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
-_SPACED: Final = frozenset("aAbBceklpPh")
+_SPACED: Final = frozenset("aAbBeklpP")
 _WIDTHS: Final = {"d": 2, "e": 2, "H": 2, "I": 2, "j": 3, "k": 2, "l": 2, "L": 3, "m": 2, "M": 2, "S": 2}
 
 

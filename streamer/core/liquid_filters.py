@@ -25,11 +25,11 @@ from streamer.core.work import Work
 TEXT_CHARS_MAX: Final = 32_768
 PATTERN_CHARS_MAX: Final = 200
 
-FILTERS_OFF: Final = frozenset(
-    ("array_to_sentence_string", "concat", "find", "find_exp", "find_index", "find_index_exp", "group_by")
-    + ("group_by_exp", "has", "has_exp", "map", "newline_to_br", "reject", "reject_exp", "reverse", "sample", "sort")
-    + ("sort_natural", "type", "uniq", "where_exp")
-)
+FILTERS_OFF: Final = (
+    "array_to_sentence_string", "concat", "find", "find_exp", "find_index", "find_index_exp", "group_by",
+    "group_by_exp", "has", "has_exp", "map", "newline_to_br", "reject", "reject_exp", "reverse", "sample", "sort", "sort_natural",
+    "type", "uniq", "where_exp",
+)  # fmt: skip
 
 
 class Filter(Struct, frozen=True):
@@ -137,9 +137,9 @@ def _split(_: Work, value: Any, separator: Any) -> list[str]:
     return parts
 
 
-def _truncate(_: Work, value: Any, length: Any = 50, end: Any = "...") -> str:
+def _truncate(_: Work, value: Any, length: Any = 50, end: Any = "...") -> Any:
     text, tail = liquid_text(value), liquid_text(end)
-    return text if len(text) <= _integer(length) else text[: max(0, _integer(length) - len(tail))] + tail
+    return value if len(text) <= _integer(length) else text[: max(0, _integer(length) - len(tail))] + tail
 
 
 _SPACES: Final = re.compile(f"[{JS_SPACES}]++")
@@ -266,7 +266,7 @@ def _sum(_: Work, value: Any, key: Any = None) -> float:
     items = _items(value) if key is None else [_member(item, liquid_text(key)) for item in _items(value)]
     total = 0.0
     for item in items:  # in order: `fsum` would round otherwise than JavaScript
-        total += number(item) if not isinstance(item, dict | list) else 0.0
+        total += number(item)
     return total
 
 
@@ -329,8 +329,8 @@ def _text(function: Callable[[str], Any]) -> Callable[..., Any]:
     return lambda _, value: function(liquid_text(value))
 
 
-def _json(_: Work, value: Any) -> str:
-    return json_text(value)
+def _json(_: Work, value: Any) -> str | None:
+    return None if value is None else json_text(value)
 
 
 _URL_KEPT: Final = "!~*'()"

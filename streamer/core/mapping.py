@@ -20,11 +20,11 @@ from streamer.errors import MappingError
 MissingPolicy = Literal["suppress", "empty"]
 
 # What an event can begin a path with (Segment's spec, common and own fields), and the profile beside it.
-ROOTS: Final = frozenset(
-    ("type", "event", "userId", "anonymousId", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt")
-    + ("version", "channel", "name", "category", "groupId", "previousId", "properties", "traits", "context")
-    + ("integrations", "profile")
-)
+ROOTS: Final = frozenset((
+    "type", "event", "userId", "anonymousId", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt",
+    "version", "channel", "name", "category", "groupId", "previousId", "properties", "traits", "context",
+    "integrations", "profile",
+))  # fmt: skip
 # Segment's key for a directive that takes the other keys as its `mapping`.
 ROOT_KEY: Final = "__segment_internal_directive"
 
@@ -61,7 +61,7 @@ class CompiledMapping(Struct, frozen=True):
 
 
 def compile_mapping(obj: object) -> CompiledMapping:
-    """Compile a mapping with the original's semantics. Raises: MappingError: every fault, as (`/out/@if/then`, text)."""
+    """Compile a mapping with the original's semantics. Raises: MappingError, every fault as (`/out/@if/then`, text)."""
     tree = Compiler(DIRECTIVES, Holes.ORIGINAL, None)
     if not isinstance(obj, dict):
         raise MappingError([("/", "a mapping is an object")])
