@@ -4,14 +4,14 @@ A template is compiled once to a join of fixed texts and readers. A hole that ha
 in place of a text, so that no "Hi ," ever reaches a phone.
 """
 
-import math
 from collections.abc import Mapping
-from decimal import Decimal
+from enum import Enum
 from typing import Any, Final
 
 from msgspec import Struct
 
 from streamer.core.caret import describe
+from streamer.core.js_text import printed
 from streamer.core.paths import Path, compile_path
 from streamer.errors import TemplateError
 
@@ -21,15 +21,27 @@ _UNDERSTOOD: Final = (
     "a hole holds one path: " + ", ".join(SCALAR_ROOTS) + " or a key of " + ", ".join(OBJECT_ROOTS)
 )  # fmt: skip
 
-# JavaScript writes numbers from 1e21 on, and below 1e-6, with an exponent.
-_PLAIN_EXPONENTS: Final = range(-6, 21)
-_EXPONENT_INT_MIN: Final = 10**21
+
+class Holes(Enum):
+    """What becomes of a hole with nothing to print: printed as Segment prints it, empty, or no text at all."""
+
+    ORIGINAL = "original"
+    EMPTY = "empty"
+    SUPPRESS = "suppress"
 
 
 class Missing(Struct, frozen=True):
     """A text that cannot be made: the hole `path` has nothing that prints."""
 
     path: str
+
+
+class HoleMissing(Exception):
+    """A hole has nothing that prints, and its text must not be made."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
 
 
 class Template(Struct, frozen=True):
@@ -79,40 +91,6 @@ def compile_template(text: str) -> Template:
         offset = end + 2
     texts.append(_fixed(text, offset, len(text)))
     return Template(texts[0], tuple(zip(holes, texts[1:], strict=True)))
-
-
-def printed(value: Any) -> str | None:
-    """A value as a reader should see it: numbers as JavaScript prints them; None when there is nothing to see.
-
-    Nothing to see are null, blank text, objects and lists (they'd print as code), and numbers that aren't finite.
-    """
-    if isinstance(value, str):
-        return None if not value or value.isspace() else value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return _printed_number(value)
-    return None
-
-
-def _printed_number(value: float) -> str | None:
-    """A number as JavaScript prints it; whole ones below 1e21 keep every digit, as order numbers need."""
-    if isinstance(value, int):
-        if abs(value) < _EXPONENT_INT_MIN:
-            return str(value)
-        try:
-            value = float(value)
-        except OverflowError:
-            return None
-    if not math.isfinite(value):
-        return None
-    digits, _, exponent = repr(value or 0.0).partition("e")
-    digits = digits.removesuffix(".0")
-    if not exponent:
-        return digits
-    if int(exponent) in _PLAIN_EXPONENTS:
-        return format(Decimal(repr(value)), "f")
-    return f"{digits}e{int(exponent):+d}"
 
 
 def _fixed(text: str, start: int, end: int) -> str:

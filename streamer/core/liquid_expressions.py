@@ -1,0 +1,412 @@
+"""Expressions of python-liquid's tree as closures over a `Frame`: paths, conditions, and values through filters.
+
+Truth, comparison and member access are liquidjs'. Where holes must have values, one that is missing stays `Missing`
+through every filter but `default`, so that no filter makes a text of nothing.
+"""
+
+import difflib
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from liquid.builtin.expressions import FilteredExpression, KeywordArgument, Nil, Path
+from liquid.builtin.expressions import Literal as LiteralExpression
+from liquid.builtin.expressions.filtered import Filter as FilterCall
+from liquid.builtin.expressions.logical import (
+    BooleanExpression,
+    ContainsExpression,
+    EqExpression,
+    GeExpression,
+    GtExpression,
+    LeExpression,
+    LogicalAndExpression,
+    LogicalOrExpression,
+    LtExpression,
+    NeExpression,
+)
+from liquid.builtin.expressions.primitive import Blank, Empty
+from liquid.expression import Expression
+from msgspec import Struct
+
+from streamer.core.caret import describe
+from streamer.core.js_text import JS_SPACES, liquid_text, number_of, number_text, printed
+from streamer.core.liquid_filters import FILTERS, FILTERS_OFF, Filter, bounded, equal
+from streamer.core.liquid_parse import fault_at
+from streamer.core.template import Holes, Missing
+from streamer.core.work import Work
+
+# One condition recurses on each of its parts.
+CONDITION_PARTS_MAX: Final = 20
+OUTPUT_CHARS_MAX: Final = 16_384
+
+_ESCAPE: Final = re.compile(r"\\(?:u(?P<hex>[0-9a-fA-F]{0,4})|(?P<octal>[0-7]{1,3})|(?P<plain>.?))", re.DOTALL)
+_ESCAPED: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+class Frame:
+    """One rendering: what it reads, what it has set, what it has printed."""
+
+    __slots__ = ("counters", "cycles", "locals", "out", "scope", "work", "written")
+
+    def __init__(self, scope: Any, work: Work) -> None:
+        self.scope = scope
+        self.work = work
+        self.locals: dict[str, Any] = {}
+        self.counters: dict[str, int] = {}
+        self.cycles: dict[tuple[str, ...], int] = {}
+        self.out: list[str] = []
+        self.written = 0
+
+    def write(self, text: str) -> None:
+        """Print a text. Raises: ValueError, beyond OUTPUT_CHARS_MAX, captured texts included."""
+        self.written += len(text)
+        if self.written > OUTPUT_CHARS_MAX:
+            raise ValueError(f"makes more than {OUTPUT_CHARS_MAX} characters")
+        self.out.append(text)
+
+
+Reader = Callable[[Frame], Any]
+
+
+class Compiled(Struct, frozen=True):
+    """A value of an expression; `origin` is the path whose absence would be its absence, if it reads one."""
+
+    read: Reader
+    origin: str | None
+
+
+class Expressions:
+    """Compiles the expressions of one template and notes the paths they read and the names that the template sets."""
+
+    def __init__(self, text: str, holes: Holes, roots: frozenset[str] | None) -> None:
+        self.text = text
+        self.holes = holes
+        self.roots = roots
+        self.paths: dict[str, None] = {}
+        self.origins: dict[str, str] = {}
+
+    def condition(self, expression: Expression) -> Callable[[Frame], bool]:
+        """The truth of a condition. Raises: LiquidFault."""
+        inner = expression.expression if isinstance(expression, BooleanExpression) else expression
+        if _parts(inner) > CONDITION_PARTS_MAX:
+            fault = f"a condition has at most {CONDITION_PARTS_MAX} parts"
+            raise fault_at(self.text, expression.token, fault)
+        read = self.value(inner).read
+        return lambda frame: is_true(read(frame))
+
+    def filtered(self, expression: Expression) -> Compiled:
+        """A value through its filters. Raises: LiquidFault."""
+        if not isinstance(expression, FilteredExpression) or not expression.filters:
+            return self.value(expression.left if isinstance(expression, FilteredExpression) else expression)
+        left = self.value(expression.left)
+        steps = [_Step(self, call) for call in expression.filters]
+        origin = next((path for path in (left.origin, *(step.origin for step in steps)) if path is not None), None)
+        chain = _strict_chain if self.holes is Holes.SUPPRESS and origin is not None else _chain
+        return Compiled(chain(left.read, steps, origin or ""), origin)
+
+    def value(self, expression: Expression) -> Compiled:
+        """A value without filters. Raises: LiquidFault, for what Segment's Liquid has not."""
+        if isinstance(expression, Path):
+            return self._path(expression)
+        if isinstance(expression, LiteralExpression):
+            literal = expression.value
+            return _constant(unescaped(literal) if isinstance(literal, str) else literal)
+        if isinstance(expression, Nil):
+            return _constant(None)
+        if isinstance(expression, Empty | Blank):
+            return _constant("")
+        if isinstance(expression, LogicalAndExpression | LogicalOrExpression):
+            return self._logical(expression)
+        if isinstance(expression, EqExpression | NeExpression):
+            return self._equality(expression)
+        comparison = _COMPARISONS.get(type(expression))
+        if comparison is None:
+            raise fault_at(self.text, expression.token, "this is not understood here")
+        left, right = self.value(expression.left).read, self.value(expression.right).read  # type: ignore[attr-defined]
+        return Compiled(lambda frame: comparison(frame.work, known(left(frame)), known(right(frame))), None)
+
+    def _logical(self, expression: LogicalAndExpression | LogicalOrExpression) -> Compiled:
+        left, right = self.value(expression.left).read, self.value(expression.right).read
+        if isinstance(expression, LogicalAndExpression):
+            return Compiled(lambda frame: is_true(left(frame)) and is_true(right(frame)), None)
+        return Compiled(lambda frame: is_true(left(frame)) or is_true(right(frame)), None)
+
+    def _equality(self, expression: EqExpression | NeExpression) -> Compiled:
+        wanted = isinstance(expression, EqExpression)
+        for one, other in ((expression.left, expression.right), (expression.right, expression.left)):
+            if isinstance(one, Empty | Blank):
+                return self._emptiness(other, _is_empty if isinstance(one, Empty) else _is_blank, wanted)
+        left, right = self.value(expression.left).read, self.value(expression.right).read
+        return Compiled(lambda frame: equal(frame.work, known(left(frame)), known(right(frame))) is wanted, None)
+
+    def _emptiness(self, expression: Expression, is_so: Callable[[Any], bool], wanted: bool) -> Compiled:
+        read = self.value(expression).read
+        return Compiled(lambda frame: is_so(known(read(frame))) is wanted, None)
+
+    def _path(self, path: Path) -> Compiled:
+        root, *rest = path.path
+        if not isinstance(root, str):
+            raise fault_at(self.text, path.token, "a path begins with a name")
+        keys = [self._path(key).read if isinstance(key, Path) else key for key in rest]
+        text = _path_text(path)
+        is_local = root in self.origins
+        if not is_local:
+            if self.roots is not None and root not in self.roots:
+                raise fault_at(self.text, path.token, unknown_root(root, self.roots))
+            self.paths[text] = None
+        return Compiled(_path_reader(root, keys, is_local), (self.origins[root] or text) if is_local else text)
+
+
+def unknown_root(root: str, roots: frozenset[str]) -> str:
+    """The fault of a path that begins with nothing that an event or a profile has."""
+    near = difflib.get_close_matches(root[:40], sorted(roots), n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"a path begins with {', '.join(sorted(roots))}"
+    return f"`{root[:40]}` is no field of an event; {hint}"
+
+
+class _Step:
+    """One filter of a chain."""
+
+    def __init__(self, expressions: Expressions, call: FilterCall) -> None:
+        self.text = expressions.text
+        self.token = call.token
+        self.name = call.name
+        self.filter = self._known(len([each for each in call.args if not isinstance(each, KeywordArgument)]))
+        self.args = []
+        self.allows_false: Reader | None = None
+        for arg in call.args:
+            compiled = expressions.value(arg.value)
+            if not isinstance(arg, KeywordArgument):
+                self.args.append(compiled)
+            elif self.name == "default" and arg.name == "allow_false":
+                self.allows_false = compiled.read
+            else:
+                raise fault_at(self.text, arg.token, f"`{self.name}` takes no argument named `{arg.name[:40]}`")
+        self.origin = next((arg.origin for arg in self.args if arg.origin is not None), None)
+
+    def _known(self, count: int) -> Filter:
+        """The filter of this name, which takes `count` arguments. Raises: LiquidFault."""
+        known = _DEFAULT if self.name == "default" else FILTERS.get(self.name)
+        if self.name in FILTERS_OFF:
+            fault = f"the filter `{self.name}` is off"
+        elif known is None:
+            near = difflib.get_close_matches(self.name[:40], [*FILTERS, "default"], n=1)
+            fault = f"unknown filter `{self.name[:40]}`" + (f"; did you mean `{near[0]}`?" if near else "")
+        elif not known.least <= count <= known.most:
+            wanted = f"{known.least}" if known.least == known.most else f"{known.least} to {known.most}"
+            fault = f"the filter `{self.name}` takes {wanted} arguments, not {count}"
+        else:
+            return known
+        raise fault_at(self.text, self.token, fault)
+
+    def apply(self, frame: Frame, value: Any, args: list[Any]) -> Any:
+        """The filter's result, within bounds. Raises: ValueError, showing the filter's place."""
+        work = frame.work
+        try:
+            work.spend(1 + _size(value) + sum(map(_size, args)))
+            result = self.filter.call(work, value, *args)
+            size = _size(result)
+            bounded(size)
+            work.spend(size)
+        except (ValueError, ArithmeticError) as exc:
+            raise ValueError(describe(self.text, self.token.start_index, f"`{self.name}`: {exc}")) from exc
+        return result
+
+
+def _chain(left: Reader, steps: list[_Step], _: str) -> Reader:
+    """Filters as liquidjs runs them: what is missing is null to them."""
+
+    def read(frame: Frame) -> Any:
+        value = known(left(frame))
+        for step in steps:
+            if step.filter is _DEFAULT:
+                if _wants_default(step, frame, value):
+                    value = step.args[0].read(frame) if step.args else None
+            else:
+                value = step.apply(frame, value, [known(arg.read(frame)) for arg in step.args])
+        return value
+
+    return read
+
+
+def _strict_chain(left: Reader, steps: list[_Step], origin: str) -> Reader:
+    """Filters that only `default` can rescue from a missing value, be it the first one or an argument."""
+
+    def read(frame: Frame) -> Any:
+        value = left(frame)
+        for step in steps:
+            if step.filter is _DEFAULT:
+                if isinstance(value, Missing) or _is_nothing(value) or _wants_default(step, frame, value):
+                    value = step.args[0].read(frame) if step.args else None
+            elif isinstance(value, Missing):
+                continue
+            elif _is_nothing(value) or (isinstance(value, list | dict) and not step.filter.takes_lists):
+                value = Missing(origin)
+            else:
+                args = [arg.read(frame) for arg in step.args]
+                value = _missing_of(step, args) or step.apply(frame, value, args)
+        return Missing(origin) if value is None else value
+
+    return read
+
+
+def _missing_of(step: _Step, args: list[Any]) -> Missing | None:
+    """The first argument of a filter that names a path and has nothing that prints."""
+    for compiled, value in zip(step.args, args, strict=True):
+        if isinstance(value, Missing):
+            return value
+        if compiled.origin is not None and printed(value) is None:
+            return Missing(compiled.origin)
+    return None
+
+
+def _wants_default(step: _Step, frame: Frame, value: Any) -> bool:
+    if isinstance(value, str | list):
+        return not value
+    if value is False and step.allows_false is not None and is_true(step.allows_false(frame)):
+        return False
+    return value is None or value is False
+
+
+_DEFAULT: Final = Filter(lambda _, value: value, 0, 1, takes_lists=True)
+
+
+def _size(value: Any) -> int:
+    return len(value) if isinstance(value, str | list) else 0
+
+
+def known(value: Any) -> Any:
+    """A value for which missing is null."""
+    return None if isinstance(value, Missing) else value
+
+
+def is_true(value: Any) -> bool:
+    """Liquid's truth: all but false, null and what is missing."""
+    return value is not None and value is not False and not isinstance(value, Missing)
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and printed(value) is None)
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, str | list | dict) and not value
+
+
+def _is_blank(value: Any) -> bool:
+    return (
+        value is None or value is False or _is_empty(value) or (isinstance(value, str) and not value.strip(JS_SPACES))
+    )
+
+
+def _compared(test: Callable[[Any, Any], bool]) -> Callable[[Work, Any, Any], bool]:
+    """Texts are compared by character, everything else as JavaScript's numbers; null compares to nothing."""
+
+    def compare(_: Work, left: Any, right: Any) -> bool:
+        if isinstance(left, str) and isinstance(right, str):
+            return test(left, right)
+        return left is not None and right is not None and test(number_of(left), number_of(right))
+
+    return compare
+
+
+def _contains(work: Work, left: Any, right: Any) -> bool:
+    if isinstance(left, list):
+        work.spend(len(left))
+        return any(equal(work, item, right) for item in left)
+    if not isinstance(left, str):
+        return False
+    work.spend(len(left))
+    return right is not None and liquid_text(right) in left
+
+
+_COMPARISONS: Final[dict[type[Expression], Callable[[Work, Any, Any], bool]]] = {
+    LtExpression: _compared(lambda left, right: left < right),
+    LeExpression: _compared(lambda left, right: left <= right),
+    GtExpression: _compared(lambda left, right: left > right),
+    GeExpression: _compared(lambda left, right: left >= right),
+    ContainsExpression: _contains,
+}
+
+
+def _constant(value: Any) -> Compiled:
+    return Compiled(lambda _: value, None)
+
+
+def _parts(expression: Expression) -> int:
+    """How many operators a condition has."""
+    count, pending = 0, [expression]
+    while pending:
+        each = pending.pop()
+        if not isinstance(each, Path):
+            inner = list(each.children())
+            count += len(inner) > 1
+            pending += inner
+    return count
+
+
+def _path_text(path: Path) -> str:
+    root, *rest = path.path
+    return str(root) + "".join(f".{key}" if isinstance(key, str) else f"[{_inner(key)}]" for key in rest)
+
+
+def _inner(key: int | Path) -> str:
+    return _path_text(key) if isinstance(key, Path) else str(key)
+
+
+def _path_reader(root: str, keys: list[Any], is_local: bool) -> Reader:
+    def read(frame: Frame) -> Any:
+        if is_local and root in frame.locals:
+            value = frame.locals[root]
+        else:
+            value = member(frame.scope, root)
+            if value is None and is_local:
+                value = frame.counters.get(root)
+        for key in keys:
+            if value is None or isinstance(value, Missing):
+                break
+            value = member(value, key(frame) if callable(key) else key)
+        return value
+
+    return read
+
+
+def member(value: Any, key: Any) -> Any:
+    """A member of a value, by liquidjs' rules: own keys, indexes from either end, `size`, `first` and `last`."""
+    if isinstance(value, dict):
+        if isinstance(key, int | float) and not isinstance(key, bool):
+            key = number_text(key)
+        if isinstance(key, str):
+            return value[key] if key in value else len(value) if key == "size" else None
+        return None
+    if not isinstance(value, str | list):
+        return None
+    if key == "size":
+        return len(value)
+    if isinstance(value, list) and key in ("first", "last"):
+        return value[0 if key == "first" else -1] if value else None
+    return _item(value, key)
+
+
+def _item(value: str | list[Any], key: Any) -> Any:
+    if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) < 9:
+        key = int(key)
+    if isinstance(key, float) and key.is_integer():
+        key = int(key)
+    if not isinstance(key, int) or isinstance(key, bool):
+        return None
+    least = -len(value) if isinstance(value, list) else 0
+    return value[key] if least <= key < len(value) else None
+
+
+def unescaped(text: str) -> str:
+    """A quoted text with its backslashes read: \\n, \\t, \\u00e9, and every other character for itself."""
+
+    def character(escape: re.Match[str]) -> str:
+        if escape["hex"] is not None:
+            return chr(int(escape["hex"] or "0", 16))
+        if escape["octal"] is not None:
+            return chr(int(escape["octal"], 8))
+        return _ESCAPED.get(escape["plain"], escape["plain"])
+
+    return _ESCAPE.sub(character, text) if "\\" in text else text

@@ -1,0 +1,179 @@
+"""Liquid as Segment has it, compiled to closures that reach nothing but the scope: no file, no clock, no loop.
+
+`compile_liquid` parses once. Work, texts and output are bounded by counts, never by a clock, so that an event ends the
+same way each time. Results are liquidjs'; what differs is decided:
+- unknown filters and tags, ranges, parentheses and a stray comma are refused (liquidjs ignores or guesses);
+- null and what is missing are the same, and members of the host language (`.length`) aren't seen;
+- `increment` and `decrement` don't write into the event, and `cycle` counts by its own candidates;
+- texts count in characters, not in UTF-16 units.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from liquid.ast import BlockNode, Node
+from liquid.builtin.content import ContentNode
+from liquid.builtin.output import OutputNode
+from liquid.builtin.tags.assign_tag import AssignNode
+from liquid.builtin.tags.capture_tag import CaptureNode
+from liquid.builtin.tags.comment_tag import CommentNode
+from liquid.builtin.tags.cycle_tag import CycleNode
+from liquid.builtin.tags.decrement_tag import DecrementNode
+from liquid.builtin.tags.if_tag import IfNode
+from liquid.builtin.tags.increment_tag import IncrementNode
+from liquid.builtin.tags.unless_tag import UnlessNode
+from msgspec import Struct
+
+from streamer.core.js_text import liquid_text, printed
+from streamer.core.liquid_expressions import Compiled, Expressions, Frame, known
+from streamer.core.liquid_parse import fault_at, parse_liquid
+from streamer.core.template import HoleMissing, Holes, Missing
+from streamer.core.work import Work
+
+_Step = Callable[[Frame], None]
+
+
+class Liquid(Struct, frozen=True):
+    """A compiled template: `render(scope, work)` is its text; `paths` are all it can read outside of its own names.
+
+    `render` raises HoleMissing, where holes must have values, and ValueError for what a filter can't do and beyond the
+    bounds. It takes 3 to 6 µs with two holes and two filters.
+    """
+
+    render: Callable[[Any, Work], str]
+    paths: tuple[str, ...]
+
+
+def compile_liquid(text: str, holes: Holes, roots: frozenset[str] | None = None) -> Liquid:
+    """Compile a template. Raises: LiquidFault, with the place; with `roots`, for a path that begins otherwise too."""
+    nodes = parse_liquid(text)
+    compiler = _Compiler(text, holes, roots)
+    steps = compiler.steps(nodes)
+
+    def render(scope: Any, work: Work) -> str:
+        frame = Frame(scope, work)
+        for step in steps:
+            step(frame)
+        return "".join(frame.out)
+
+    return Liquid(render, tuple(compiler.expressions.paths))
+
+
+class _Compiler:
+    """Turns nodes into steps, in the order of the text, so that a name is known after it was set."""
+
+    def __init__(self, text: str, holes: Holes, roots: frozenset[str] | None) -> None:
+        self.text = text
+        self.holes = holes
+        self.expressions = Expressions(text, holes, roots)
+
+    def steps(self, nodes: Iterable[Node]) -> tuple[_Step, ...]:
+        return tuple(step for node in nodes if (step := self.step(node)) is not None)
+
+    def step(self, node: Node) -> _Step | None:
+        """The step of a node; None for a comment. Raises: LiquidFault."""
+        match node:
+            case CommentNode():
+                return None
+            case ContentNode():
+                return _writer(node.text)
+            case OutputNode():
+                return self._output(self.expressions.filtered(node.expression))
+            case IfNode() | UnlessNode():
+                return self._branches(node)
+            case AssignNode():
+                return self._assign(str(node.name), self.expressions.filtered(node.expression))
+            case CaptureNode():
+                return self._capture(str(node.name), node.block)
+            case IncrementNode() | DecrementNode():
+                return self._counter(str(node.name), 1 if isinstance(node, IncrementNode) else -1)
+            case CycleNode():
+                return self._cycle(node)
+        raise fault_at(self.text, node.token, "this is not understood here")
+
+    def _output(self, value: Compiled) -> _Step:
+        read, origin = value.read, value.origin
+        if origin is None or self.holes is Holes.ORIGINAL:
+            return lambda frame: frame.write(liquid_text(known(read(frame))))
+        if self.holes is Holes.EMPTY:
+            return lambda frame: frame.write(printed(known(read(frame))) or "")
+
+        def output(frame: Frame) -> None:
+            shown = read(frame)
+            text = printed(shown)
+            if text is None:
+                raise HoleMissing(shown.path if isinstance(shown, Missing) else origin)
+            frame.write(text)
+
+        return output
+
+    def _branches(self, node: IfNode | UnlessNode) -> _Step:
+        first = self.expressions.condition(node.condition)
+        wanted = isinstance(node, IfNode)
+        then = self.steps(node.consequence.nodes)
+        others = [
+            (self.expressions.condition(each.expression), self.steps(each.block.nodes)) for each in node.alternatives
+        ]
+        otherwise = self.steps(node.default.nodes) if node.default else ()
+
+        def branch(frame: Frame) -> None:
+            chosen = then if first(frame) is wanted else next((do for is_met, do in others if is_met(frame)), otherwise)
+            for step in chosen:
+                step(frame)
+
+        return branch
+
+    def _assign(self, name: str, value: Compiled) -> _Step:
+        read, origin = value.read, value.origin
+        self.expressions.origins[name] = origin or ""
+        is_strict = self.holes is Holes.SUPPRESS and origin is not None
+
+        def assign(frame: Frame) -> None:
+            result = read(frame)
+            frame.work.spend(1)
+            frame.locals[name] = Missing(origin or "") if is_strict and result is None else result
+
+        return assign
+
+    def _capture(self, name: str, block: BlockNode) -> _Step:
+        steps = self.steps(block.nodes)
+        self.expressions.origins[name] = ""
+
+        def capture(frame: Frame) -> None:
+            outer, frame.out = frame.out, []
+            try:
+                for step in steps:
+                    step(frame)
+                frame.locals[name] = "".join(frame.out)
+            except HoleMissing as hole:
+                frame.locals[name] = Missing(hole.path)
+            frame.out = outer
+
+        return capture
+
+    def _counter(self, name: str, change: int) -> _Step:
+        self.expressions.origins.setdefault(name, "")
+
+        def count(frame: Frame) -> None:
+            before = frame.counters.get(name, 0)
+            frame.counters[name] = before + change
+            frame.write(str(before if change > 0 else before + change))
+
+        return count
+
+    def _cycle(self, node: CycleNode) -> _Step:
+        group = self.expressions.value(node.group).read if node.group else None
+        candidates = [self._output(self.expressions.value(each)) for each in node.args]
+        texts = tuple(str(each) for each in node.args)
+
+        def cycle(frame: Frame) -> None:
+            key = (liquid_text(known(group(frame))) if group else "", *texts)
+            at = frame.cycles.get(key, 0)
+            frame.cycles[key] = (at + 1) % len(candidates)
+            candidates[at](frame)
+
+        return cycle
+
+
+def _writer(text: str) -> _Step:
+    return lambda frame: frame.write(text)
