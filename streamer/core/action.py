@@ -14,9 +14,12 @@ from msgspec.structs import replace
 from streamer.core import action_fields as check
 from streamer.core.channels import MMS, RCS, SMS, WHATSAPP, Sender
 from streamer.core.delivery import Message, masked
-from streamer.core.mapping import NOT_CONSTANT, UNDEFINED, Missing, MissingPolicy, Value, compile_value
+from streamer.core.js_text import UNDEFINED
+from streamer.core.mapping import MissingPolicy, Value, compile_value
+from streamer.core.mapping_tree import NOT_CONSTANT
 from streamer.core.phone import BadPhone, normalise
 from streamer.core.segments import parts
+from streamer.core.template import Missing
 from streamer.errors import MappingError
 
 TO_DEFAULT: Final = "{{profile.traits.phone}}"

@@ -27,8 +27,8 @@ PATTERN_CHARS_MAX: Final = 200
 
 FILTERS_OFF: Final = (
     "array_to_sentence_string", "concat", "find", "find_exp", "find_index", "find_index_exp", "group_by",
-    "group_by_exp", "has", "has_exp", "map", "newline_to_br", "reject", "reject_exp", "reverse", "sample", "sort", "sort_natural",
-    "type", "uniq", "where_exp",
+    "group_by_exp", "has", "has_exp", "map", "newline_to_br", "reject", "reject_exp", "reverse", "sample", "sort",
+    "sort_natural", "type", "uniq", "where_exp",
 )  # fmt: skip
 
 

@@ -14,11 +14,11 @@ from streamer.core.action import Unsendable
 from streamer.core.delivery import Message, send_id
 from streamer.core.event_filters import Taken
 from streamer.core.identity import identity_key
-from streamer.core.mapping import Missing
 from streamer.core.records import slim
 from streamer.core.rehearsal import Rehearsal
 from streamer.core.rules import RuleSet
 from streamer.core.state import Person
+from streamer.core.template import Missing
 
 SEND: Final = "send"
 SUPPRESS: Final = "suppress"
