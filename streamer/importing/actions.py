@@ -82,7 +82,7 @@ def read(text: str) -> Reading:
     except Unreadable as error:
         return Reading(None, error.fault, ())
     if node is None:
-        return Reading(None, "there is no condition in it that it knows", ())
+        return Reading(None, "; ".join(skipped[:1]) or "there is no condition in it", ())
     root = node if isinstance(node, Group) else Group("and", (node,))
     return Reading(root, "", tuple(dict.fromkeys(skipped)))
 
@@ -95,6 +95,7 @@ class _Parser:
         self.skipped = skipped
         self.nodes: list[Condition | Group | None] = []
         self.joints: list[str] = []
+        self.is_skipping = False
 
     def parse(self) -> Condition | Group | None:
         while self.found:
@@ -108,6 +109,7 @@ class _Parser:
         return self.nodes[0] if self.nodes else None
 
     def _word(self, word: Word) -> None:
+        was_skipping, self.is_skipping = self.is_skipping, False
         if word.kind == "joint":
             self.joints.append(word.text)
         elif word.kind == "open":
@@ -119,7 +121,9 @@ class _Parser:
         elif word.kind == "close":
             self.skipped.append("a `)` that closes nothing is skipped")
         else:
-            self.skipped.append(f"`{word.text[:40]}` stands where a condition could begin, and is skipped")
+            self.is_skipping = True
+            if not was_skipping:  # the rest of what is skipped goes without saying
+                self.skipped.append(f"`{word.text[:40]}` stands where a condition could begin, and is skipped")
 
     def _note_joints(self) -> None:
         if len(set(self.joints)) > 1:
@@ -141,6 +145,7 @@ class _Parser:
         elif word.text.lower() == "not":
             self.skipped.append("`not` is skipped")
         else:
+            self.is_skipping = True
             self.skipped.append(f"`{word.text[:40]}` is no field that it knows, and is skipped")
 
     def _take(self) -> Word:

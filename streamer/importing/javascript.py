@@ -7,27 +7,32 @@ import math
 import re
 from typing import Any, Final
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Members that every value of a kind inherits: a path in a trigger reaches them.
-_OBJECT: Final = frozenset(
+_OBJECT: Final = _names(
     "constructor hasOwnProperty isPrototypeOf propertyIsEnumerable toLocaleString toString valueOf __proto__ "
-    "__defineGetter__ __defineSetter__ __lookupGetter__ __lookupSetter__".split()
+    "__defineGetter__ __defineSetter__ __lookupGetter__ __lookupSetter__"
 )
-_STRING: Final = _OBJECT | frozenset(
+_STRING: Final = _OBJECT | _names(
     "anchor at big blink bold charAt charCodeAt codePointAt concat endsWith fixed fontcolor fontsize includes indexOf "
     "isWellFormed italics lastIndexOf link localeCompare match matchAll normalize padEnd padStart repeat replace "
     "replaceAll search slice small split startsWith strike sub substr substring sup toLocaleLowerCase "
-    "toLocaleUpperCase toLowerCase toUpperCase toWellFormed trim trimEnd trimLeft trimRight trimStart".split()
+    "toLocaleUpperCase toLowerCase toUpperCase toWellFormed trim trimEnd trimLeft trimRight trimStart"
 )
-_ARRAY: Final = _OBJECT | frozenset(
+_ARRAY: Final = _OBJECT | _names(
     "at concat copyWithin entries every fill filter find findIndex findLast findLastIndex flat flatMap forEach "
     "includes indexOf join keys lastIndexOf map pop push reduce reduceRight reverse shift slice some sort splice "
-    "toReversed toSorted toSpliced unshift values with".split()
+    "toReversed toSorted toSpliced unshift values with"
 )
-_NUMBER: Final = _OBJECT | frozenset("toExponential toFixed toPrecision".split())
+_NUMBER: Final = _OBJECT | _names("toExponential toFixed toPrecision")
 INHERITED: Final = _STRING | _ARRAY | _NUMBER | {"length"}
 OBJECT_MEMBERS: Final = _OBJECT
 
-_SPACE: Final = " \t\n\r\v\f\xa0\ufeff\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+_SPACE: Final = " \t\n\r\v\f\xa0\ufeff\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _RADIX: Final = {"0x": 16, "0o": 8, "0b": 2}
 _DIGITS: Final = {16: re.compile(r"[0-9a-fA-F]+"), 8: re.compile(r"[0-7]+"), 2: re.compile(r"[01]+")}

@@ -71,7 +71,11 @@ def generated():
         text = level(2)
         if draw.random() < 0.1:
             at = draw.randrange(len(text) + 1)
-            text = text[:at] + draw.choice(["(", ")", "", '"', "!", "\\", "]", "\r", "=", "()"]) + text[at + draw.randint(0, 1) :]
+            text = (
+                text[:at]
+                + draw.choice(["(", ")", "", '"', "!", "\\", "]", "\r", "=", "()"])
+                + text[at + draw.randint(0, 1) :]
+            )
         yield text
 
 
