@@ -9,7 +9,7 @@ from msgspec import Struct
 class Difference(Struct, frozen=True):
     """One place where Segment and streamer part: what each does, and on which kind of event.
 
-    `field` is `trigger` or a field's name at Segment. `keep` is what to write to keep Segment's meaning, if there is a way.
+    `field` is `trigger` or a field's name at Segment. `keep` is what to write to keep Segment's meaning.
     """
 
     field: str
@@ -20,10 +20,11 @@ class Difference(Struct, frozen=True):
 
 
 class Problem(Struct, frozen=True):
-    """Something that could not be taken over, and the way out."""
+    """Something that could not be taken over, and the way out. `is_blocking`: the mapping is not enabled until then."""
 
     field: str
     text: str
+    is_blocking: bool = True
 
 
 def event_text(event: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ Texts are handled in UTF-16 units: a character beyond the basic plane is two of 
 
 import math
 import re
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 
 def _names(text: str) -> frozenset[str]:
@@ -111,7 +111,7 @@ def _number_of(text: str) -> float:
     return float(text) if _DECIMAL.fullmatch(text) else math.nan
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether `typeof value` is number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 

@@ -1,8 +1,8 @@
 """What the author of a trigger wrote: the reference reading, with the few repairs that have one meaning only.
 
 `and` binds tighter than `or`, parentheses nest, a text has either quote and escapes, a path is any field. Repaired,
-and told, are capitals (`OR`), `&&`, `||`, `==`, `<>`, `not`, a word without quotes where a value stands, numbers such as
-`10.`, a comparison of a function with true or false, letters that need a backslash in a path, and typographic quotes.
+and told, are capitals (`OR`), `&&`, `||`, `==`, `<>`, `not`, a word without quotes where a value stands, numbers such
+as `10.`, a function compared with true or false, letters that need a backslash in a path, and typographic quotes.
 Whatever else can't be read is refused: guessing who gets a message is nobody's job.
 Source: facts/segment.md, section 7, right-hand column.
 """

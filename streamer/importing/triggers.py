@@ -21,6 +21,7 @@ from streamer.importing.conditions import (
     Tree,
     Value,
     holds,
+    leaves,
     print_operand,
     print_tree,
 )
@@ -32,6 +33,8 @@ from streamer.importing.witness import parting
 
 TRIGGER_CHARS_MAX: Final = 10_000
 REASONS_MAX: Final = 4
+TOLD_MAX: Final = 8  # conditions of one trigger that are told one by one
+SEARCHED_MAX: Final = 250  # conditions of a trigger for which an example is looked for
 FIELD: Final = "trigger"
 _NEGATED: Final = ("not_contains", "not_starts_with", "not_ends_with")
 
@@ -152,7 +155,8 @@ def _try_parting(trees: list[Tree], one: Callable[[Event], bool], other: Callabl
 
 
 def _parting(trees: list[Tree], segment: Callable[[Event], bool], streamer: Callable[[Event], bool]) -> _Parting:
-    events = parting(trees, segment, streamer)
+    is_searched = all(sum(1 for _ in leaves(tree)) <= SEARCHED_MAX for tree in trees)
+    events = parting(trees, segment, streamer) if is_searched else []
     return _Parting([e for e in events if not segment(e)], [e for e in events if segment(e)])
 
 
@@ -170,12 +174,14 @@ class _Reason(Struct, frozen=True):
 
 def _condition_reasons(reading: Reading, meaning: Meaning) -> list[_Reason]:
     """The conditions that begin at one place in both readings, and don't mean the same there."""
-    leaves = dict(meaning.places)
+    places = dict(meaning.places)
     reasons = []
     for condition in reading.conditions():
-        leaf = leaves.get(condition.offset)
+        leaf = places.get(condition.offset)
         if leaf is not None and (told := _told(condition, leaf, "; ".join(reading.skipped[:REASONS_MAX]))):
             reasons.append(_Reason(condition, leaf, *told))
+        if len(reasons) == TOLD_MAX:
+            break
     return reasons
 
 

@@ -106,12 +106,13 @@ def is_well_formed(event: Mapping[str, Any]) -> bool:
 
 def _put(event: dict[str, Any], keys: Keys, value: Any) -> None:
     """Set the value at a path unless something else stands in its way."""
+    node: Any = event
     for key in keys[:-1]:
-        event = event.setdefault(key, {})
-        if not isinstance(event, dict):
+        node = node.setdefault(key, {})
+        if not isinstance(node, dict):
             return
-    if keys and not isinstance(event.get(keys[-1]), dict):
-        event[keys[-1]] = value
+    if not isinstance(node.get(keys[-1]), dict):
+        node[keys[-1]] = value
 
 
 def _assignments(trees: list[Tree]) -> Iterator[Assignment]:
