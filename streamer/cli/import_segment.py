@@ -15,7 +15,7 @@ from streamer.importing.messages import Message
 
 EXIT_PARTLY = 1
 # Numbers that people are reached at: an example may hold one that the trigger names.
-_PHONE: Final = re.compile(r"\+[0-9]{5,13}(?=[0-9]{2})")
+_PHONE: Final = re.compile(r"(?<![0-9.A-Za-z])(\+?)[0-9]{8,13}(?=[0-9]{2}(?![0-9]))")
 
 
 @click.group(name="import", short_help="Take over what another system is configured to send.")
@@ -75,7 +75,7 @@ def _is_partial(imported: Imported) -> bool:
 
 
 def _masked(text: str) -> str:
-    return _PHONE.sub("+…", text)
+    return _PHONE.sub(r"\1…", text)
 
 
 def _next(imported: Imported, out: Path) -> list[str]:

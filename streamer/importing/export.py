@@ -16,6 +16,7 @@ FILE_BYTES_MAX: Final = 10_000_000
 SUBSCRIPTIONS_MAX: Final = 1_000
 FAULTS_MAX: Final = 20
 DEPTH_MAX: Final = 20  # a configuration file may nest 32 levels, and a field lies three down
+PLACE_CHARS_MAX: Final = 200  # the deepest wrapping known has 40
 MAPPING_BYTES_MAX: Final = 100_000  # as JSON: a configuration file holds 1 MiB, where escapes cost more
 WHOLE_MAX: Final = 10**21  # JavaScript prints no longer whole number, and counts none exactly
 NODES_MAX: Final = 5_000  # of one mapping: a quarter of what a configuration file may hold
@@ -79,6 +80,9 @@ _Item = tuple[str, dict[str, Any], dict[str, Any]]
 
 def _items(node: Any, place: str, settings: dict[str, Any], faults: list[str]) -> Iterator[_Item]:
     """The subscription objects under a node, each with its place and its destination's settings."""
+    if len(place) > PLACE_CHARS_MAX:
+        faults.append(f"{place[:40]}…: nested too deep; {_WAY_OUT}")
+        return
     if isinstance(node, list):
         for index, item in enumerate(node):
             yield from _items(item, f"{place}[{index}]", settings, faults)
@@ -156,8 +160,6 @@ def _kind(value: Any) -> str:
 
 def _size_fault(mapping: dict[str, Any]) -> str:
     """What is wrong with a mapping's size, or ""."""
-    if len(msgspec.json.encode(mapping)) > MAPPING_BYTES_MAX:
-        return f"larger than {MAPPING_BYTES_MAX // 1_000} KB; a message has 1600 characters at most"
     nodes = 0
     level: list[Any] = [mapping]
     for _ in range(DEPTH_MAX):
@@ -173,6 +175,7 @@ def _size_fault(mapping: dict[str, Any]) -> str:
         if nodes > NODES_MAX:
             return f"more than {NODES_MAX} values; split it into several mappings"
         if not below:
-            return ""
+            is_large = len(msgspec.json.encode(mapping)) > MAPPING_BYTES_MAX
+            return f"larger than {MAPPING_BYTES_MAX // 1_000} KB; shorten its texts" if is_large else ""
         level = below
     return f"nested deeper than {DEPTH_MAX} levels; simplify it"

@@ -45,15 +45,15 @@ _WORD: Final = re.compile(
       | (?P<joint>&&|\|\|)
       | (?P<operator>===|!==|==|!=|<>|<=|>=|=|<|>)
       | (?P<sign>[!(),\[\]])
-      | (?P<plain>(?:[A-Za-z0-9_$.+-]|[^\x00-\x7f“”„]|\\.)++)""",
+      | (?P<plain>(?:[A-Za-z0-9_$.+-]|[^\x00-\x7f“”„]|\\(?:[\ud800-\udbff][\udc00-\udfff]|.))++)""",
     re.VERBOSE | re.DOTALL,
 )
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _STRICT_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-_KEY: Final = re.compile(r"(?:[A-Za-z0-9_$-]|[^\x00-\x7f]|\\.)+", re.DOTALL)
+_KEY: Final = re.compile(r"(?:[A-Za-z0-9_$-]|[^\x00-\x7f]|\\(?:[\ud800-\udbff][\udc00-\udfff]|.))+", re.DOTALL)
 _BARE_TEXT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _ESCAPE: Final = re.compile(r"""\\(["'\\])""")
-_BACKSLASH: Final = re.compile(r"\\(.)", re.DOTALL)
+_BACKSLASH: Final = re.compile(r"\\([\ud800-\udbff][\udc00-\udfff]|.)", re.DOTALL)  # a pair of units is one character
 
 
 class Word(NamedTuple):

@@ -214,7 +214,7 @@ def _explained(condition: Condition, ours: str, theirs: str, skipped: str) -> tu
 
 
 def _by_condition(reasons: list[_Reason], parted: _Parting, keep: str) -> list[Difference]:
-    """A difference for each condition that decides some event."""
+    """A difference for each condition that decides some event, and each way it does."""
     differences: dict[tuple[str, str], Difference] = {}
     for reason in reasons:
         for events, is_segment in ((parted.more, False), (parted.less, True)):
@@ -224,7 +224,6 @@ def _by_condition(reasons: list[_Reason], parted: _Parting, keep: str) -> list[D
             if event is not None:
                 told = Difference(FIELD, reason.segment, reason.streamer, _example(event, is_segment), keep)
                 differences.setdefault((reason.segment, _example(event, is_segment)), told)
-                break
     return list(differences.values())
 
 

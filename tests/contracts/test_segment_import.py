@@ -28,17 +28,19 @@ VALUES = [
     "true", "false", "null", "pro", '" 10 "', '"0x0a"', '"🎉"', '"a"b"', "é", "nul", "an", '"1e1"', '"pro', "1e21",
 ]
 FUNCTIONS = [
-    'contains({}, "r")', '!contains({}, "r")', 'match({}, "Or*")', 'match({}, "*ed")', '!match({}, "O*")', "match({}, 'x*')",
-    'match({}, "pro")', "contains({}, 1)", 'contains({} "r")', "contains({})", 'not contains({}, "r")', '! contains({}, "r")',
-    'match({}, "🎉*")', 'match({}, "*")', 'contains({}, "")', 'contains ( {} , "r" )', 'contains({}, "r") = true', "contains(",
+    'contains({}, "r")', '!contains({}, "r")', 'match({}, "Or*")', 'match({}, "*ed")', '!match({}, "O*")',
+    "match({}, 'x*')", 'match({}, "pro")', "contains({}, 1)", 'contains({} "r")', "contains({})",
+    'not contains({}, "r")', '! contains({}, "r")', 'match({}, "🎉*")', 'match({}, "*")', 'contains({}, "")',
+    'contains ( {} , "r" )', 'contains({}, "r") = true', "contains(",
 ]
 JOINTS = [" and ", " and ", " or ", " or ", " AND ", " OR ", " and and ", " ", " && ", ",", " and\n", "\r\nand "]
 EVENTS = [
     *VECTORS["events"].values(),
     {"type": "track", "event": "Order", "userId": "10", "properties": {"plan": "", "total": 10, "a": 0, "or": "pro"}},
-    {"type": "track", "event": "🎉x", "properties": {"plan": "🎉", "a": {"b": "Order"}, "x y": "pro", "tags": ["pro"]}},
-    {"type": "identify", "traits": {"plan": "Or"}, "name": "true", "context": {"app": {"name": "pro"}}, "properties": ""},
-    {"type": "page", "event": "null", "name": "null", "properties": {"total": 1e21, "plan": {"length": 10, "x": "pro"}}},
+    {"type": "track", "event": "🎉x", "properties": {"plan": "🎉", "a": {"b": "Order"}, "x y": "pro", "tags": ["r"]}},
+    {"type": "identify", "traits": {"plan": "Or"}, "name": "true", "context": {"app": {"name": "pro"}}},
+    {"type": "track", "event": "true", "properties": "", "context": 0, "traits": False},
+    {"type": "page", "event": "null", "name": "null", "properties": {"total": 1e21, "plan": {"length": 10}}},
     {"properties": {"total": 10**400, "plan": [1, 2], "a": {"b": "10"}, "toString": "pro", "café": 10}},
 ]
 # fmt: on
