@@ -282,11 +282,18 @@ def _group_matches(group: Group, event: Mapping[str, Any]) -> bool:
 def _matches(node: Condition | Group | None, event: Mapping[str, Any]) -> bool:
     if node is None:
         raise _Stopped
-    return _group_matches(node, event) if isinstance(node, Group) else condition_matches(node, event)
+    return _group_matches(node, event) if isinstance(node, Group) else _condition_matches(node, event)
 
 
 def condition_matches(condition: Condition, event: Mapping[str, Any]) -> bool:
-    """Whether one condition holds for `event`."""
+    """Whether one condition holds for `event`; one that stops the evaluation does not."""
+    try:
+        return _condition_matches(condition, event)
+    except _Stopped:
+        return False
+
+
+def _condition_matches(condition: Condition, event: Mapping[str, Any]) -> bool:
     actual = event.get(condition.root)
     if condition.path is not None:
         actual = _walked(actual, condition.path)

@@ -139,8 +139,9 @@ def print_operand(operand: Operand) -> str:
 
 
 def print_key(key: str) -> str:
-    """One part of a path; other signs than letters, digits, _ and - get a backslash."""
-    return "".join(char if _BARE.match(char) else f"\\{char}" for char in key)
+    """One part of a path; other signs than letters, digits, _ and - get a backslash, and a number that is a key."""
+    escaped = "".join(char if _BARE.match(char) else f"\\{char}" for char in key)
+    return f"\\{escaped}" if escaped.isdigit() or escaped.startswith("-") else escaped
 
 
 def glob_of(text: str) -> str:

@@ -195,6 +195,8 @@ class _Reader:
         elif sign.kind == "plain" and sign.text.lower() == "in":
             operator = self._repair(sign, "in")
             right = self._list() if self._is_sign("[") else self._operand()
+            if isinstance(right, Value) and not isinstance(right.value, tuple):
+                raise Refused("after `in` comes a list, or a path to one", sign.offset)
         else:
             raise Refused(f"`{_shown(sign)}` where an operator should be", sign.offset)
         return self._noted(word, Compare(left, operator, right))

@@ -150,7 +150,8 @@ def _usual(keys: Keys) -> list[Any]:
     if keys[0] in TEXT_FIELDS and len(keys) == 1:
         return [Absent(), "x"]
     above: list[Any] = [Above(0), Above(""), Above(False)] if len(keys) > 2 else []
-    inherited: list[Any] = [Above({}), Above("Example"), Above([1])] if keys[-1] in INHERITED else []
+    is_inherited = len(keys) > 1 and keys[-1] in INHERITED
+    inherited: list[Any] = [Above({}), Above("Example"), Above([1])] if is_inherited else []
     return [Absent(), "x", 7, True, *above, *inherited]
 
 

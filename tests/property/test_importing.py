@@ -136,6 +136,7 @@ def composed(content, environ):
 
 @given(triggers)
 @example("0<\U00010000")  # one character in two units
+@example("constructor = 5")  # a member of every object, and of the event itself
 def test_any_trigger_is_taken_over(text):
     """Its `when` reads strictly, and means what is told."""
     trigger = translate(text)

@@ -66,6 +66,7 @@ def test_what_has_one_meaning_is_repaired_and_told(written, printed):
         "event = Order Completed",
         'properties.a[0] = "x"',
         'properties.a.0 = "x"',
+        'event in "A"',
         'properties.a. = "x"',
         'event "x"',
         "properties.v = 1.0.0",
@@ -85,6 +86,7 @@ def test_what_could_mean_several_things_is_refused(text):
         '!(type = "a" or !contains(traits.x, "y"))',
         'properties.a\\ b.c\\.d in ["x", 1, true, null]',
         'event = "say \\"hi\\"" and match(event, "a\\*b") and properties.path = "C:\\tmp\\\\"',
+        'properties.\\5 = "x" and traits.\\-x = 1',
         'lowercase(event) = "x" and length(properties.note) > 5',
     ],
 )
