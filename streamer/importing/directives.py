@@ -12,8 +12,21 @@ from streamer.importing.javascript import number_text
 
 _HOLE: Final = re.compile(r"\{\{\{?\s*(.*?)\s*\}?\}\}", re.DOTALL)
 _LIQUID_PATH: Final = re.compile(r"[A-Za-z_][\w.-]*")
-_PLAIN_HOLE: Final = re.compile(r"\{\{\s*[A-Za-z_][\w.]*\s*\}\}")
+_PLAIN_HOLE: Final = re.compile(r"\{\{\s*([A-Za-z_]\w*)(?:[.\[][\w.\[\]-]*)?\s*\}\}")
+_ROOT: Final = re.compile(r"[^.\[\]\s]+")
 _BRACES: Final = re.compile(r"\{\{|\{%")
+# fmt: off
+NAMES: Final = frozenset({
+    "@path", "@template", "@literal", "@if", "@case", "@replace", "@arrayPath", "@flatten", "@merge", "@transform",
+    "@json", "@liquid", "@excludeWhenNull",
+})
+# What an event can begin a path with, and the profile beside it.
+ROOTS: Final = frozenset({
+    "type", "event", "userId", "anonymousId", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt",
+    "version", "channel", "name", "category", "groupId", "previousId", "properties", "traits", "context",
+    "integrations", "profile",
+})
+# fmt: on
 _NO_TEXT: Final = ("@template", "@liquid", "@path", "@literal", "_metadata")
 _DIRECTION: Final = ("left", "right")
 
@@ -55,8 +68,51 @@ def has_braces(value: Any) -> bool:
 
 def as_template(value: Any) -> Any:
     """A plain text as ours: a template if its braces are one, else marked as the text that it is at Segment."""
-    is_odd = isinstance(value, str) and bool(_BRACES.search(_PLAIN_HOLE.sub("", value)))
+    is_odd = isinstance(value, str) and bool(_BRACES.search(_PLAIN_HOLE.sub(_unless_unknown, value)))
     return {"@literal": value} if is_odd else value
+
+
+def _unless_unknown(hole: re.Match[str]) -> str:
+    return "" if hole[1] in ROOTS else hole[0]
+
+
+def fault_of(value: Any) -> str:
+    """Why streamer refuses a value when it loads, or "": what no directive is, and paths that begin nowhere.
+
+    Not looked into: the shape of @arrayPath and the mapping of @transform, whose paths begin elsewhere, and Liquid.
+    """
+    if isinstance(value, list):
+        return next(filter(None, map(fault_of, value)), "")
+    if not isinstance(value, dict):
+        return ""
+    name = name_of(value)
+    if not name:
+        odd = next((key for key in value if key.startswith("@")), "")
+        return f"has {odd[:20]} beside other keys" if odd else fault_of(list(value.values()))
+    argument = value[name]
+    if name not in NAMES:
+        return f"has {name[:20]}, which is no directive"
+    if name == "@path" and isinstance(argument, str):
+        return _path_fault(argument.removeprefix("$."))
+    if name == "@template" and isinstance(argument, str):
+        return next(filter(None, map(_path_fault, _HOLE.findall(argument))), "")
+    if name == "@arrayPath" and isinstance(argument, list):
+        return fault_of(argument[:1]) or (_path_fault(argument[0].removeprefix("$.")) if _is_text(argument[:1]) else "")
+    if name == "@transform" and isinstance(argument, dict):
+        return fault_of(argument.get("apply"))
+    return fault_of(argument)
+
+
+def _is_text(values: list[Any]) -> bool:
+    return bool(values) and isinstance(values[0], str)
+
+
+def _path_fault(path: str) -> str:
+    """A path begins with a field of the event; an empty one, or `$.`, is the whole event."""
+    root = _ROOT.match(path.removeprefix("$.").strip())
+    if root is None or root[0] in ROOTS:
+        return ""
+    return f"reads {path[:40]}, and no event has a field {root[0][:40]}"
 
 
 def printed_paths(value: Any) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from streamer.importing.differences import Difference, Problem
-from streamer.importing.directives import chosen, constant, is_blank, name_of
+from streamer.importing.directives import chosen, constant, fault_of, is_blank, name_of
 from streamer.importing.senders import SenderBook, content_fault, unlabelled
 
 BODY_CHARS_MAX: Final = 1600
@@ -48,11 +48,15 @@ class Fields:
         if any(_VARIABLE.search(text) for text in _texts(value)):
             self.problem(field, "holds ${…}, which streamer keeps for secrets; write it in another way")
             return None
+        if fault := fault_of(value):
+            self.problem(field, f"{fault}; it is left out")
+            return None
         return value
 
     def problem(self, field: str, text: str, is_blocking: bool = True) -> None:
-        """Tell what could not be taken over."""
-        self.problems.append(Problem(field, text, is_blocking))
+        """Tell what could not be taken over; of a field only what is met first, as the rest follows from it."""
+        if all(problem.field != field for problem in self.problems):
+            self.problems.append(Problem(field, text, is_blocking))
 
     def differ(self, field: str, segment: str, streamer: str, example: str) -> None:
         """Tell where meanings part."""

@@ -158,6 +158,12 @@ def test_a_time_to_send_at_is_held_whoever_sends(mapping, segment):
         ({"contentTemplateType": "Text", "contentSid": "HX1"}, "contentSid"),
         ({"contentTemplateType": {"@path": "$.properties.kind"}}, "contentTemplateType"),
         ({"channel": "RCS"}, "senderType"),
+        ({"inlineBody": {"@path": "$.first_name"}}, "inlineBody"),
+        ({"inlineBody": {"@template": "Hi {{name_of_user}}"}}, "inlineBody"),
+        ({"inlineBody": {"@if": {"exists": {"@path": "$.nowhere.a"}, "then": "x"}}}, "inlineBody"),
+        ({"inlineBody": {"@upper": "x"}}, "inlineBody"),
+        ({"inlineBody": {"@path": "$.userId", "other": 1}}, "inlineBody"),
+        ({"toPhoneNumber": {"@arrayPath": ["$.phones"]}}, "toPhoneNumber"),
     ],
 )
 def test_what_segment_or_streamer_refuses_on_every_event_is_not_enabled(changed, field):
@@ -185,7 +191,7 @@ def test_braces_in_a_plain_text_are_told():
     assert ("Hi {{properties.name}}", {"inlineBody"}) == (message.document["send"]["body"], told(message))
 
 
-@pytest.mark.parametrize("text", ["Hi {{", "50 {% off", "{{ a | b: }} {{"])
+@pytest.mark.parametrize("text", ["Hi {{", "50 {% off", "{{ a | b: }} {{", "Hi {{first_name}}"])
 def test_braces_that_are_no_template_stay_text(text):
     assert {"@literal": text} == imported(PLAIN | {"inlineBody": text}).document["send"]["body"]
 
@@ -194,13 +200,25 @@ def test_braces_that_are_no_template_stay_text(text):
     "value",
     [
         {"@template": "Hi {{$.properties.name}}"},
-        {"@if": {"blank": {"@path": "$.a"}, "then": "x", "else": "y"}},
-        {"@replace": {"value": {"@path": "$.a"}, "pattern": "a", "replacement": "$&"}},
+        {"@if": {"blank": {"@path": "$.properties.a"}, "then": "x", "else": "y"}},
+        {"@replace": {"value": {"@path": "$.properties.a"}, "pattern": "a", "replacement": "$&"}},
     ],
 )
 def test_an_accident_of_a_directive_is_told(value):
     message = imported(PLAIN | {"inlineBody": value})
     assert (value, "body" in told(message)) == (message.document["send"]["body"], True)
+
+
+def test_paths_that_begin_elsewhere_are_left_alone():
+    """The shape of @arrayPath is relative to an item, the mapping of @transform to what was applied."""
+    value = {
+        "@transform": {
+            "apply": {"x": {"@arrayPath": ["$.properties.items", {"y": {"@path": "$.sku"}}]}},
+            "mapping": {"@path": "$.x"},
+        }
+    }
+    message = imported(PLAIN | {"inlineBody": value})
+    assert (value, ()) == (message.document["send"]["body"], message.problems)
 
 
 def test_the_old_destination_is_taken_over():
