@@ -30,7 +30,8 @@ SCALARS: Final = {
     "bool": "true or false",
     "null": "nothing",
 }
-_VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
+# A dollar before a hole is money: "${{properties.total}}".
+_VARIABLE: Final = re.compile(r"\$\{(?!\{)([^}]*)\}")
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTED: Final = re.compile(r"""'[^']*'|"[^"]*\"""")
 

@@ -38,6 +38,8 @@ ADAPTER = "core ports errors telemetry"
 
 # STYLE's table, except that config's job is spread over the modules `config_…`; those that keep lines read YAML.
 # `testing` has the drivers of the brokers and servers that it starts; docker is the one under testcontainers.
+# `importing` turns others' exports into the text of configuration files; pure like core, but bound to neither its words
+# nor its speed.
 # `workers` (the processes of `--workers N`) stands beside `app`.
 LAYERS = {
     "": row(""),  # streamer/__init__.py
@@ -59,6 +61,7 @@ LAYERS = {
     "config_checks": row("core errors", "phonenumbers"),
     "config_yaml": row("core errors", "yaml"),
     "config_document": row("core errors config config_checks", "msgspec"),
+    "importing": row("core errors config_checks", "msgspec yaml"),
     "app": ANYTHING,
     "workers": ANYTHING,
     "cli": ANYTHING,

@@ -10,6 +10,7 @@ import click
 from streamer.cli.check import check
 from streamer.cli.demo import demo
 from streamer.cli.fake_twilio import fake_twilio
+from streamer.cli.import_segment import import_group
 from streamer.cli.run import run
 from streamer.cli.schemas import schemas
 from streamer.cli.try_event import try_event
@@ -46,6 +47,7 @@ def main() -> None:
 main.add_command(check)
 main.add_command(demo)
 main.add_command(fake_twilio)
+main.add_command(import_group)
 main.add_command(run)
 main.add_command(try_event)
 main.add_command(schemas)

@@ -309,6 +309,12 @@ def test_what_a_variable_holds_is_not_expanded_again(tmp_path, monkeypatch):
     assert config.accounts["main"].api_key_secret == "${HOME}"
 
 
+def test_a_dollar_before_a_hole_is_money(tmp_path):
+    """`${{properties.total}}` is how a price is written, and no variable."""
+    config = loaded(tmp_path, VALID, total=MAPPING.replace("Hi ", "Total ${{properties.total}}, "))
+    assert [mapping.id for mapping in config.mappings.mappings] == ["total"]
+
+
 def test_a_missing_variable_is_a_fault_only_for_commands_that_connect(tmp_path, monkeypatch):
     monkeypatch.delenv("STREAMER_TEST_ABSENT", raising=False)
     text = VALID.replace(f"AC{SID}", '"${STREAMER_TEST_ABSENT}"') + 'http: {listen: "${STREAMER_TEST_ABSENT}"}\n'

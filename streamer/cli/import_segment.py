@@ -1,0 +1,167 @@
+"""`streamer import segment`: a Segment destination's mappings become a configuration folder; what changes is told."""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from streamer.errors import StreamerError
+from streamer.importing.differences import Difference
+from streamer.importing.export import FILE_BYTES_MAX, read_export
+from streamer.importing.folder import COMMON, Imported, import_all
+from streamer.importing.messages import Message
+
+EXIT_PARTLY = 1
+# Numbers that people are reached at: an example may hold one that the trigger names.
+_PHONE: Final = re.compile(r"(?<![0-9.A-Za-z])(\+?)[0-9]{8,13}(?=[0-9]{2}(?![0-9]))")
+
+
+@click.group(name="import", short_help="Take over what another system is configured to send.")
+def import_group() -> None:
+    """Take over what another system is configured to send."""
+
+
+@import_group.command(short_help="Take over the mappings of a Segment destination.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="The folder to write.")
+@click.option("--force", is_flag=True, help="Write into a folder that holds something; files of the same name go.")
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def segment(context: click.Context, file: Path, out: Path, force: bool, is_json: bool) -> None:
+    """Turn a Segment export (FILE, JSON) into a configuration folder, and say where meaning differs.
+
+    Understood are {subscribe, mapping}, a list of them, and the Public API's answer with subscriptions, of the actions
+    sendMessage (Twilio Messaging) and sendSMS (Twilio). No secret is written: the folder names environment variables.
+    Sends nothing and connects to nothing.
+
+    Exits with 0 if all was taken over, 1 if a part was not (it is told, and not enabled), 2 if FILE can't be read.
+    """
+    if not force and out.is_dir() and any(out.iterdir()):
+        raise click.BadParameter("the folder is not empty; name another one, or add --force", param_hint="--out")
+    imported = import_all(read_export(_content(file), file.name), file.name)
+    others = _write(out, imported)
+    if is_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(_summary(imported, out, others)), indent=2))
+    else:
+        click.echo(_text(imported, out, others))
+    if _is_partial(imported):
+        context.exit(EXIT_PARTLY)
+
+
+def _content(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise StreamerError(f"{file} can't be read: {error.strerror}") from error
+
+
+def _write(out: Path, imported: Imported) -> list[str]:
+    """Write the files; what else is among the mappings, and will be loaded too."""
+    try:
+        (out / "mappings").mkdir(parents=True, exist_ok=True)
+        for name, content in imported.files.items():
+            (out / name).write_text(content, encoding="utf-8")
+        there = sorted(f"mappings/{path.name}" for path in (out / "mappings").iterdir())
+    except OSError as error:
+        raise StreamerError(f"{out} can't be written: {error.strerror}") from error
+    return [name for name in there if name not in imported.files]
+
+
+def _is_partial(imported: Imported) -> bool:
+    return bool(imported.skipped) or any(message.problems for message in imported.messages)
+
+
+def _masked(text: str) -> str:
+    return _PHONE.sub(r"\1…", text)
+
+
+def _next(imported: Imported, out: Path) -> list[str]:
+    exports = [f"export {name}=…    # {meaning}" for name, meaning in imported.variables.items()]
+    return [*exports, f"streamer lint --config {out}", f"streamer try EVENT.json --config {out}"]
+
+
+def _common(imported: Imported) -> tuple[Difference, ...]:
+    """What concerns every mapping, if there is one."""
+    return COMMON if imported.messages else ()
+
+
+def _text(imported: Imported, out: Path, others: list[str]) -> str:
+    messages = imported.messages
+    count = len(messages) + len(imported.skipped)
+    lines = [
+        f"{len(messages)} of {count} subscriptions imported into {out}: {_counted(len(messages), 'mapping')}, "
+        f"{_counted(len(imported.senders), 'sender')}, {_counted(len(imported.files), 'file')} written"
+    ]
+    disabled = [message.id for message in messages if not message.is_enabled]
+    if disabled:
+        lines.append(f"Not enabled: {', '.join(disabled)}")
+    if others:
+        lines.append(f"Left as they were, and loaded too: {', '.join(others)}")
+    for skipped in imported.skipped:
+        lines += ["", f"Not imported: {skipped.source.place} {skipped.source.name}".rstrip(), f"  {skipped.reason}"]
+    if messages:
+        lines += ["", "Every mapping", *(line for each in _common(imported) for line in _difference(each))]
+    for message in messages:
+        lines += _message(message)
+    return "\n".join([*lines, "", "Next:", *(f"  {command}" for command in _next(imported, out))])
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _message(message: Message) -> list[str]:
+    """What is told about one mapping, if anything is."""
+    if not message.problems and not message.differences:
+        return []
+    lines = ["", f"{message.id} (mappings/{message.id}.yaml)"]
+    lines += [f"  not taken over: {problem.field} {_masked(problem.text)}" for problem in message.problems]
+    return lines + [line for each in message.differences for line in _difference(each)]
+
+
+def _difference(difference: Difference) -> list[str]:
+    lines = [
+        f"  {difference.field}",
+        f"    Segment: {_masked(difference.segment)}",
+        f"    streamer: {_masked(difference.streamer)}",
+        f"    for example: {_masked(difference.example)}",
+    ]
+    return [*lines, f"    to keep Segment's meaning: {_masked(difference.keep)}"] if difference.keep else lines
+
+
+def _summary(imported: Imported, out: Path, others: list[str]) -> dict[str, Any]:
+    return {
+        "is_complete": not _is_partial(imported),
+        "out": str(out),
+        "files": list(imported.files),
+        "others": others,
+        "senders": imported.senders,
+        "variables": imported.variables,
+        "every_mapping": [_told(each) for each in _common(imported)],
+        "mappings": [
+            {
+                "id": message.id,
+                "file": f"mappings/{message.id}.yaml",
+                "source": message.source.place,
+                "name": message.source.name,
+                "enabled": message.is_enabled,
+                "trigger": _masked(message.source.trigger),
+                "when": _masked(message.document["when"]),
+                "problems": [{"field": each.field, "text": _masked(each.text)} for each in message.problems],
+                "differences": [_told(each) for each in message.differences],
+            }
+            for message in imported.messages
+        ],
+        "skipped": [
+            {"source": skipped.source.place, "name": skipped.source.name, "reason": skipped.reason}
+            for skipped in imported.skipped
+        ],
+        "next": _next(imported, out),
+    }
+
+
+def _told(difference: Difference) -> dict[str, str]:
+    return {name: _masked(value) for name, value in msgspec.structs.asdict(difference).items()}

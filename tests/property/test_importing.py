@@ -1,0 +1,185 @@
+"""Any export is imported or refused by the command's own error; what is written is YAML that says what was meant."""
+
+import json
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from streamer.config_section import fields
+from streamer.config_yaml import Document, Faults
+from streamer.core.filters import compile_filter
+from streamer.errors import ConfigError, FilterError
+from streamer.importing import actions, reference
+from streamer.importing.conditions import NotEvaluated, holds, print_tree
+from streamer.importing.exact import Inexpressible, exact
+from streamer.importing.export import read_export
+from streamer.importing.folder import import_all
+from streamer.importing.javascript import joined, units
+from streamer.importing.triggers import translate
+from streamer.importing.witness import is_well_formed
+
+# fmt: off
+trigger_words = st.sampled_from([
+    "type", "event", "properties.a", "properties.a.b", "traits.x", "anonymousId", "and", "or", "OR", "not", "(", ")",
+    "!", "=", "!=", "<", ">= ", "==", '"x"', '"track"', "'x'", "5", "10.", "true", "null", "in", "[", "]", ",",
+    'contains(event, "x")', '!match(properties.a, "x*")', 'match(event, "abc")', "\\", "é", "🎉", "\r", "&&",
+])
+# fmt: on
+triggers = st.lists(trigger_words, max_size=12).map(" ".join) | st.text(max_size=40)
+
+conditions = st.sampled_from(
+    [
+        'type = "track"',
+        'event = "x"',
+        'event != "x"',
+        "properties.a = 5",
+        "properties.a != 5",
+        "properties.a > 4",
+        'properties.a = "x"',
+        "properties.a = true",
+        "properties.a != null",
+        "properties.a = null",
+        'contains(event, "x")',
+        '!contains(properties.a, "x")',
+        'match(properties.a, "x*")',
+        '!match(event, "*x")',
+        "traits.b.c < 1",
+    ]
+)
+joints = st.sampled_from([" and ", " or "])
+
+
+@st.composite
+def flat_triggers(draw):
+    joint = draw(joints)
+    return joint.join(draw(st.lists(conditions, min_size=1, max_size=4)))
+
+
+texts = st.text(max_size=12) | st.sampled_from(
+    [
+        "SMS",
+        "Inline",
+        "Phone number",
+        "Messaging Service",
+        "+15550006789",
+        "{{a}}",
+        "${A}",
+        "yes",
+        "1e3",
+        "- a: b",
+        "\n x",
+    ]
+)
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            texts | st.sampled_from(["@path", "@template", "@if", "then", "else", "@literal"]), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+# fmt: off
+field_names = st.sampled_from([
+    "channel", "senderType", "contentTemplateType", "toPhoneNumber", "fromPhoneNumber", "messagingServiceSid",
+    "contentSid", "contentVariables", "inlineBody", "inlineMediaUrls", "validityPeriod", "sendAt", "tags", "To", "Body",
+])
+# fmt: on
+subscriptions = st.fixed_dictionaries(
+    {"trigger": triggers, "mapping": st.dictionaries(field_names, values, max_size=8)},
+    optional={
+        "name": values,
+        "actionSlug": st.sampled_from(["sendMessage", "sendSMS"]) | texts,
+        "enabled": st.booleans(),
+    },
+)
+exports = (
+    values | st.lists(subscriptions | values, max_size=3) | st.fixed_dictionaries({"data": values | subscriptions})
+)
+
+event_values = st.sampled_from(["x", "xx", "abc", "5", 5, 4.5, True, None, "", 0, {"b": "x"}, {"c": 0}])
+events = st.fixed_dictionaries(
+    {"type": st.sampled_from(["track", "identify"]), "userId": st.just("u1")},
+    optional={
+        "event": st.sampled_from(["x", "xy", "ax", "bc"]),
+        "properties": st.dictionaries(st.sampled_from("ab"), event_values),
+        "traits": st.dictionaries(st.sampled_from("xb"), event_values),
+    },
+)
+
+
+@given(exports)
+def test_any_json_is_imported_or_refused_by_our_own_error(value):
+    try:
+        found = read_export(json.dumps(value).encode(), "x.json")
+    except ConfigError:
+        return
+    imported = import_all(found, "x.json")
+    assert len(found) == len(imported.messages) + len(imported.skipped)
+    for message in imported.messages:
+        content = imported.files[f"mappings/{message.id}.yaml"]
+        assert message.document == composed(content, None)
+    composed(imported.files["streamer.yaml"], {})
+
+
+def composed(content, environ):
+    """What the configuration's own reader finds in a file."""
+    faults = Faults()
+    document = Document("x.yaml", faults, environ, needs_variables=False)
+    assert document.compose(content.encode())
+    read = fields(document)
+    faults.raise_any()
+    return read
+
+
+@given(triggers)
+@example("0<\U00010000")  # one character in two units
+@example("constructor = 5")  # a member of every object, and of the event itself
+def test_any_trigger_is_taken_over(text):
+    """Its `when` reads strictly, and means what is told."""
+    trigger = translate(text)
+    assert reference.read(units(trigger.when)).repairs == ()
+
+
+@given(flat_triggers(), events)
+def test_a_flat_trigger_differs_only_where_that_is_told(text, event):
+    """Nobody is sent more, or less, in silence."""
+    trigger = translate(text)
+    ours = holds(reference.read(trigger.when).tree, event)
+    assert ours is actions.read(text)(event) or trigger.differences or not is_well_formed(event)
+
+
+@given(triggers, events)
+def test_segments_reading_written_as_ours_is_segments_reading(text, event):
+    reading = actions.read(units(text))
+    try:
+        kept = exact(reading)
+    except Inexpressible:
+        return
+    assert reading(event) is holds(kept, event) or not is_plain(event)
+    assert print_tree(kept) == print_tree(reference.read(units(print_tree(kept))).tree)
+
+
+def is_plain(event):
+    """Whether no path of the triggers above walks on from what is no object."""
+    parents = [event.get(root, {}).get(key, {}) for root in ("properties", "traits") for key in "ab"]
+    return all(isinstance(parent, dict) for parent in parents)
+
+
+@given(flat_triggers() | triggers, events)
+def test_the_strict_reading_is_the_filters(text, event):
+    """What the importer says streamer does is what it does. What only the service reads is nobody's danger."""
+    try:
+        compiled = compile_filter(text)
+        meaning = reference.read(units(text))
+        expected = holds(meaning.tree, event)
+    except (FilterError, reference.Refused, NotEvaluated):
+        return
+    assert (expected, ()) == (compiled(event), meaning.repairs)
+
+
+@given(st.text())
+def test_units_are_joined_again(text):
+    assert text == joined(units(text))

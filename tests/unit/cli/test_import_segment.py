@@ -1,0 +1,212 @@
+"""`streamer import segment`: what is written, what is printed, and the exit codes."""
+
+import json
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from streamer.cli.main import main
+from streamer.config import load
+
+ACCOUNT = {
+    "accountSID": "AC0123456789abcdef0123456789abcdef",
+    "apiKeySID": "SK0123456789abcdef0123456789abcdef",
+    "apiKeySecret": "a-secret-of-the-account",
+}
+SETTINGS = {
+    "channel": "SMS",
+    "senderType": "Phone number",
+    "contentTemplateType": "Inline",
+    "toPhoneNumber": "+14155550100",
+    "fromPhoneNumber": "+15550006789",
+    "inlineBody": "Your order has shipped.",
+}
+SHIPPED = {
+    "id": "sub1",
+    "name": "Order shipped",
+    "actionSlug": "sendMessage",
+    "enabled": True,
+    "trigger": 'type = "track" and event = "Order Shipped"',
+    "settings": SETTINGS,
+}
+CAPITALS = SHIPPED | {
+    "name": "Seen",
+    "trigger": 'type = "page" OR type = "track"',
+    "settings": SETTINGS | {"inlineBody": {"@template": "Total: ${{properties.total}}\nBye"}},
+}
+DANGLING = SHIPPED | {"name": "Dangling", "trigger": 'type = "track" or'}
+STUDIO = SHIPPED | {"name": "Flow", "actionSlug": "triggerStudioFlow"}
+
+STREAMER_YAML = """\
+# From Segment's export.json by `streamer import segment`: 2 mappings.
+# ${NAME} comes from the environment; only commands that connect need it.
+
+# Where your events are: put in your brokers and topics.
+kafka:
+  bootstrap_servers: 127.0.0.1:9092
+  group: streamer
+
+topics:
+  events:
+    - events.track
+    - events.identify
+  start: latest
+
+accounts:
+  main:
+    account_sid: AC0123456789abcdef0123456789abcdef
+    api_key_sid: SK0123456789abcdef0123456789abcdef
+    api_key_secret: ${TWILIO_API_KEY_SECRET}
+
+senders:
+  number-6789:
+    from: '+15550006789'
+
+# region: of numbers written without their country; max_age: an older event is not worth a message.
+defaults:
+  region: US
+  max_age: 24h
+  sender: number-6789
+"""
+SEEN_YAML = """\
+# From Segment: "Seen", $.data.subscriptions[1] in export.json
+# Its trigger there: type = "page" OR type = "track"
+# What Segment made of it: when: type = "page" and type = "track"
+enabled: true
+when: type = "page" or type = "track"
+send:
+  channel: sms
+  from: number-6789
+  to: '+14155550100'
+  body:
+    '@template': |-
+      Total: ${{properties.total}}
+      Bye
+"""
+TEXT = """\
+1 of 3 subscriptions imported into OUT: 1 mapping, 1 sender, 2 files written
+
+Not imported: $.data.subscriptions[1] Flow
+  no counterpart here for the action 'triggerStudioFlow'; known are sendMessage and sendSMS
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs the command on subscriptions, or on a file's text; gives its result and the folder."""
+
+    def run(content, *options):
+        if not isinstance(content, str):
+            content = json.dumps({"data": {"destination": {"settings": ACCOUNT}, "subscriptions": content}})
+        file = tmp_path / "export.json"
+        file.write_text(content, encoding="utf-8")
+        return CliRunner().invoke(main, ["import", "segment", str(file), "--out", str(tmp_path / "sms"), *options])
+
+    run.out = tmp_path / "sms"
+    return run
+
+
+def test_the_folder_is_complete_readable_and_without_secrets(run):
+    result = run([SHIPPED, CAPITALS])
+    assert (0, STREAMER_YAML) == (result.exit_code, (run.out / "streamer.yaml").read_text())
+    assert SEEN_YAML == (run.out / "mappings" / "seen.yaml").read_text()
+    assert ACCOUNT["apiKeySecret"] not in result.output + (run.out / "streamer.yaml").read_text()
+
+
+def test_what_is_written_loads_as_it_is(run):
+    """`check` reads it with the same function."""
+    assert 0 == run([SHIPPED]).exit_code
+    config = load(run.out, secrets=False)
+    assert ["order-shipped"] == [mapping.id for mapping in config.mappings.mappings]
+    assert ("+15550006789", "main") == (config.senders["number-6789"].number, config.senders["number-6789"].account)
+
+
+def test_a_difference_is_told_in_three_lines_and_the_next_commands_follow(run):
+    result = run([CAPITALS])
+    assert (
+        "seen (mappings/seen.yaml)\n"
+        "  trigger\n"
+        '    Segment: reads it as type = "page" and type = "track" (`OR` in capitals is no operator, and is skipped; '
+        "conditions without `and` or `or` between them are joined by `and`)\n"
+        '    streamer: reads it as type = "page" or type = "track" (`OR` is read as `or`)\n'
+        '    for example: {"type":"track","event":"Example","userId":"u1"}: streamer sends, Segment does not\n'
+        '    to keep Segment\'s meaning: when: type = "page" and type = "track"\n'
+    ) in result.stdout
+    assert "  export TWILIO_API_KEY_SECRET=…    # that key's secret\n" in result.stdout
+    assert f"  streamer lint --config {run.out}\n  streamer try EVENT.json --config {run.out}\n" in result.stdout
+
+
+def test_what_is_not_imported_is_told_and_exits_1(run):
+    result = run([SHIPPED, STUDIO])
+    expected = TEXT.replace("OUT", str(run.out)).replace("of 3", "of 2")
+    assert (1, expected) == (result.exit_code, result.stdout[: len(expected)])
+
+
+def test_what_says_nothing_certain_is_written_off_and_exits_1(run):
+    result = run([DANGLING])
+    mapping = yaml.safe_load((run.out / "mappings" / "dangling.yaml").read_text())
+    assert (1, False, 'type = "track"') == (result.exit_code, mapping["enabled"], mapping["when"])
+    assert "Not enabled: dangling\n" in result.stdout
+    assert "  not taken over: trigger can't be read for certain" in result.stdout
+
+
+def test_json_says_what_the_text_says(run):
+    result = run([SHIPPED, CAPITALS, DANGLING, STUDIO], "--json")
+    said = json.loads(result.stdout)
+    assert (1, False) == (result.exit_code, said["is_complete"])
+    assert [
+        ("order-shipped", True, 0),
+        ("seen", True, 0),
+        ("dangling", False, 1),
+    ] == [(mapping["id"], mapping["enabled"], len(mapping["problems"])) for mapping in said["mappings"]]
+    (difference, _) = said["mappings"][1]["differences"]
+    assert {"field", "segment", "streamer", "example", "keep"} == set(difference)
+    assert [("$.data.subscriptions[3]", "Flow")] == [(each["source"], each["name"]) for each in said["skipped"]]
+
+
+def test_a_phone_number_in_a_trigger_is_not_printed(run):
+    shown = run([SHIPPED | {"trigger": "properties.phone == +14155550123 or traits.phone != '+14155550123'"}])
+    assert "5550123" not in shown.output
+    assert "…23" in shown.output
+
+
+def test_a_folder_that_holds_something_needs_force(run):
+    run.out.mkdir()
+    (run.out / "mappings").mkdir()
+    (run.out / "mappings" / "mine.yaml").write_text("")
+    result = run([SHIPPED])
+    assert (2, True) == (result.exit_code, "--force" in result.stderr)
+    assert ["mine.yaml"] == [path.name for path in (run.out / "mappings").iterdir()]
+    result = run([SHIPPED], "--force")
+    assert (0, True) == (
+        result.exit_code,
+        "Left as they were, and loaded too: mappings/mine.yaml\n" in result.stdout,
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("{", "export.json: not JSON: "),
+        ('{"trigger": 5, "settings": {}}', "export.json: $.trigger: expected text, found a number"),
+        ("[]", "export.json: $: no subscription in it; expected {subscribe, mapping}, a list of them"),
+    ],
+)
+def test_bad_input_is_told_with_its_place_writes_nothing_and_exits_2(run, content, fault):
+    result = run(content)
+    assert (2, "", False) == (result.exit_code, result.stdout, run.out.exists())
+    assert result.stderr.startswith(fault)
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_exits_1(run):
+    run.out.parent.joinpath("file").write_text("")
+    result = run([SHIPPED], "--out", str(run.out.parent / "file" / "sms"))
+    assert (1, True) == (result.exit_code, "can't be written" in result.stderr)
+
+
+def test_importing_twice_writes_the_same(run):
+    run([SHIPPED, CAPITALS, DANGLING])
+    first = {path.name: path.read_bytes() for path in run.out.rglob("*.yaml")}
+    run([SHIPPED, CAPITALS, DANGLING], "--force")
+    assert first == {path.name: path.read_bytes() for path in run.out.rglob("*.yaml")}

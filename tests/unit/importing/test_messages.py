@@ -1,0 +1,283 @@
+"""One subscription as a mapping: its fields, its sender, what changes, and what can't be taken over."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from streamer.importing.export import Subscription
+from streamer.importing.messages import NOT_IMPORTED, TO_PROFILE, Message, Skipped, translate
+from streamer.importing.senders import SenderBook
+
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "mappings.json").read_text(encoding="utf-8"))
+SERVICE = "MG0123456789abcdef0123456789abcdef"
+CONTENT = "HX0123456789abcdef0123456789abcdef"
+PLAIN = {
+    "channel": "SMS",
+    "senderType": "Phone number",
+    "contentTemplateType": "Inline",
+    "toPhoneNumber": {"@path": "$.properties.phone"},
+    "fromPhoneNumber": "+15550006789",
+    "inlineBody": "Hi",
+}
+TEMPLATE = PLAIN | {
+    "senderType": "Messaging Service",
+    "contentTemplateType": "Text",
+    "messagingServiceSid": SERVICE,
+    "contentSid": CONTENT,
+}
+
+
+def imported(mapping, trigger='type = "track"', book=None, taken=None, **said):
+    fields = {"name": "", "action": "", "enabled": True, "settings": {}, **said}
+    subscription = Subscription(place="$", trigger=trigger, mapping=mapping, **fields)
+    return translate(subscription, book or SenderBook(), set() if taken is None else taken)
+
+
+def told(message):
+    return {difference.field for difference in message.differences}
+
+
+def blocked(message):
+    return {problem.field for problem in message.problems if problem.is_blocking}
+
+
+def test_a_plain_message_is_taken_over_whole():
+    message = imported(PLAIN, name="Order Shipped")
+    document = {
+        "enabled": True,
+        "when": 'type = "track"',
+        "send": {"channel": "sms", "from": "number-6789", "to": {"@path": "$.properties.phone"}, "body": "Hi"},
+    }
+    assert ("order-shipped", document, (), ()) == (message.id, message.document, message.differences, message.problems)
+
+
+def test_a_template_is_taken_over_with_its_variables_as_text():
+    """Twilio refuses anything else (21656)."""
+    message = imported(TEMPLATE | {"contentVariables": {"1": 5, "2": True, "3": None, "4": {"@path": "$.userId"}}})
+    send = message.document["send"]
+    assert ({"1": "5", "2": "true", "4": {"@path": "$.userId"}}, CONTENT) == (
+        send["content_variables"],
+        send["content_sid"],
+    )
+    assert ("service-cdef", False) == (send["from"], "body" in send)
+    assert "contentVariables" in told(message)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("SMS", "sms"), ("MMS", "mms"), ("Whatsapp", "whatsapp")])
+def test_a_channel_is_written_small(theirs, ours):
+    assert ours == imported(PLAIN | {"channel": theirs}).document["send"]["channel"]
+
+
+def test_a_channel_of_each_event_stays_a_directive_and_becomes_small():
+    value = {"@path": "$.properties.channel"}
+    send = imported(PLAIN | {"channel": value}).document["send"]
+    assert {"@case": {"operator": "lower", "value": value}} == send["channel"]
+
+
+def test_equal_senders_are_one_and_alike_endings_are_told_apart():
+    book = SenderBook()
+    numbers = ["+15550006789", "+15550006789", "+447700906789", f"Main [{SERVICE}]", "ACME Shop"]
+    mappings = [PLAIN | {"fromPhoneNumber": n} for n in numbers if "[" not in n]
+    mappings += [TEMPLATE | {"messagingServiceSid": numbers[3]}]
+    names = [imported(mapping, book=book).document["send"]["from"] for mapping in mappings]
+    assert ["number-6789", "number-6789", "number-6789-2", "acme-shop", "service-cdef"] == names
+    assert {"messaging_service": SERVICE, "account": "main"} == book.senders["service-cdef"]
+
+
+def test_a_choice_among_numbers_becomes_a_choice_among_senders():
+    value = {"@if": {"exists": {"@path": "$.traits.vip"}, "then": "+15550001111", "else": "+15550002222"}}
+    message = imported(PLAIN | {"fromPhoneNumber": value})
+    branches = message.document["send"]["from"]["@if"]
+    assert ("number-1111", "number-2222", ()) == (branches["then"], branches["else"], message.problems)
+
+
+def test_a_sender_read_from_each_event_waits_for_its_user():
+    """A number in an event is no declared sender: whoever can write events could send from any."""
+    book = SenderBook()
+    message = imported(PLAIN | {"fromPhoneNumber": {"@path": "$.properties.from"}}, book=book)
+    assert (False, "number-to-choose") == (message.is_enabled, message.document["send"]["from"])
+    assert {"from": "${STREAMER_FROM}", "account": "main"} == book.senders["number-to-choose"]
+    assert {"fromPhoneNumber"} == blocked(message)
+
+
+def test_a_sender_that_segment_refuses_and_streamer_takes_is_told():
+    assert "fromPhoneNumber" in told(imported(PLAIN | {"fromPhoneNumber": "ACME"}))
+
+
+def test_media_lose_their_blanks_and_make_it_mms():
+    message = imported(PLAIN | {"inlineMediaUrls": ["", None, "https://x.test/1.png", {"@path": "$.properties.img"}]})
+    send = message.document["send"]
+    assert (["https://x.test/1.png", {"@path": "$.properties.img"}], "mms") == (send["media_urls"], send["channel"])
+    assert (True, "channel" in told(message)) == (message.is_enabled, True)
+
+
+def test_a_single_address_is_a_list():
+    assert ["https://x.test/1.png"] == imported(PLAIN | {"inlineMediaUrls": "https://x.test/1.png"}).document["send"][
+        "media_urls"
+    ]
+
+
+def test_tags_lose_their_blanks_and_the_tenth():
+    tags = {"blank": " ", "none": None, **{f"k{n}": n for n in range(10)}}
+    message = imported(PLAIN | {"tags": tags})
+    assert {f"k{n}": str(n) for n in range(9)} == message.document["send"]["tags"]
+    assert (True, ["tags"]) == (message.is_enabled, [problem.field for problem in message.problems])
+
+
+@pytest.mark.parametrize(("mapping", "segment"), [(PLAIN, "ignores"), (TEMPLATE, "15 minutes")])
+def test_a_time_to_send_at_is_held_whoever_sends(mapping, segment):
+    message = imported(mapping | {"sendAt": {"@path": "$.properties.at"}})
+    (difference,) = [each for each in message.differences if each.field == "sendAt"]
+    assert {"@path": "$.properties.at"} == message.document["send"]["send_at"]
+    assert segment in difference.segment
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"channel": None}, "channel"),
+        ({"channel": "WhatsApp"}, "channel"),
+        ({"senderType": "Pigeon"}, "senderType"),
+        ({"fromPhoneNumber": ""}, "fromPhoneNumber"),
+        ({"fromPhoneNumber": "not a number at all"}, "fromPhoneNumber"),
+        ({"toPhoneNumber": None}, "toPhoneNumber"),
+        ({"toPhoneNumber": "+0123456789"}, "toPhoneNumber"),
+        ({"toPhoneNumber": "123456"}, "toPhoneNumber"),
+        ({"inlineBody": " "}, "inlineBody"),
+        ({"inlineBody": "x" * 1601}, "inlineBody"),
+        ({"inlineBody": "pay ${AMOUNT}"}, "inlineBody"),
+        ({"inlineMediaUrls": ["ftp://x.test/1"]}, "inlineMediaUrls"),
+        ({"inlineMediaUrls": [f"https://x.test/{n}" for n in range(11)]}, "inlineMediaUrls"),
+        ({"validityPeriod": 0}, "validityPeriod"),
+        ({"validityPeriod": 14401}, "validityPeriod"),
+        ({"sendAt": "soon"}, "sendAt"),
+        ({"tags": {"a": "b&c"}}, "tags"),
+        ({"tags": {"a": "v" * 129}}, "tags"),
+        ({"contentTemplateType": "Text"}, "contentSid"),
+        ({"contentTemplateType": "Text", "contentSid": "HX1"}, "contentSid"),
+        ({"contentTemplateType": {"@path": "$.properties.kind"}}, "contentTemplateType"),
+        ({"channel": "RCS"}, "senderType"),
+        ({"inlineBody": {"@path": "$.first_name"}}, "inlineBody"),
+        ({"inlineBody": {"@template": "Hi {{name_of_user}}"}}, "inlineBody"),
+        ({"inlineBody": {"@if": {"exists": {"@path": "$.nowhere.a"}, "then": "x"}}}, "inlineBody"),
+        ({"inlineBody": {"@upper": "x"}}, "inlineBody"),
+        ({"inlineBody": {"@path": "$.userId", "other": 1}}, "inlineBody"),
+        ({"toPhoneNumber": {"@arrayPath": ["$.phones"]}}, "toPhoneNumber"),
+    ],
+)
+def test_what_segment_or_streamer_refuses_on_every_event_is_not_enabled(changed, field):
+    """Written, told, and waiting: nothing that nobody decided is sent, and the folder loads."""
+    message = imported(PLAIN | changed)
+    assert (False, True) == (message.is_enabled, field in blocked(message))
+    assert {"channel", "from", "to"} < set(message.document["send"])
+
+
+def test_no_recipient_is_never_read_as_the_profiles_phone_in_silence():
+    message = imported({key: value for key, value in PLAIN.items() if key != "toPhoneNumber"})
+    assert (TO_PROFILE, False) == (message.document["send"]["to"], message.is_enabled)
+
+
+def test_a_missing_value_is_told_with_what_segment_prints():
+    message = imported(PLAIN | {"inlineBody": {"@template": "Hi {{properties.name}}!"}}, 'event = "A"')
+    (difference,) = message.differences
+    assert 'Segment sends "Hi !", streamer sends nothing (missing_value: properties.name)' in difference.example
+    assert '"event":"A"' in difference.example
+
+
+def test_braces_in_a_plain_text_are_told():
+    """Segment sends them as they stand; the author meant a template."""
+    message = imported(PLAIN | {"inlineBody": "Hi {{properties.name}}"})
+    assert ("Hi {{properties.name}}", {"inlineBody"}) == (message.document["send"]["body"], told(message))
+
+
+@pytest.mark.parametrize("text", ["Hi {{", "50 {% off", "{{ a | b: }} {{", "Hi {{first_name}}"])
+def test_braces_that_are_no_template_stay_text(text):
+    assert {"@literal": text} == imported(PLAIN | {"inlineBody": text}).document["send"]["body"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"@template": "Hi {{$.properties.name}}"},
+        {"@if": {"blank": {"@path": "$.properties.a"}, "then": "x", "else": "y"}},
+        {"@replace": {"value": {"@path": "$.properties.a"}, "pattern": "a", "replacement": "$&"}},
+    ],
+)
+def test_an_accident_of_a_directive_is_told(value):
+    message = imported(PLAIN | {"inlineBody": value})
+    assert (value, "body" in told(message)) == (message.document["send"]["body"], True)
+
+
+def test_paths_that_begin_elsewhere_are_left_alone():
+    """The shape of @arrayPath is relative to an item, the mapping of @transform to what was applied."""
+    value = {
+        "@transform": {
+            "apply": {"x": {"@arrayPath": ["$.properties.items", {"y": {"@path": "$.sku"}}]}},
+            "mapping": {"@path": "$.x"},
+        }
+    }
+    message = imported(PLAIN | {"inlineBody": value})
+    assert (value, ()) == (message.document["send"]["body"], message.problems)
+
+
+def test_the_old_destination_is_taken_over():
+    mapping = {"To": {"@path": "$.traits.phone"}, "Body": "Hi", "MediaUrl": "https://x.test/1.png"}
+    book = SenderBook()
+    message = imported(
+        mapping,
+        action="sendSMS",
+        book=book,
+        settings={"accountId": "AC" + "0" * 32, "token": "t", "phoneNumber": "+15550006789"},
+    )
+    send = {"channel": "mms", "from": "number-6789", "to": {"@path": "$.traits.phone"}, "body": "Hi"}
+    assert send | {"media_urls": ["https://x.test/1.png"]} == message.document["send"]
+    assert "AC" + "0" * 32 == book.accounts["main"]["account_sid"]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "said"),
+    [
+        (PLAIN, {"action": "triggerStudioFlow"}),
+        (PLAIN | {"channel": "Messenger"}, {}),
+        (PLAIN | {"senderType": "Facebook Page ID"}, {}),
+        ({"@merge": {"objects": []}}, {"action": "sendMessage"}),
+        ({"flowSid": "FW"}, {}),
+    ],
+)
+def test_what_has_no_counterpart_is_skipped(mapping, said):
+    assert isinstance(imported(mapping, **said), Skipped)
+
+
+def test_what_is_off_at_segment_stays_off():
+    assert False is imported(PLAIN, enabled=False).is_enabled
+
+
+def test_ids_come_from_the_name_else_the_event_and_are_unique():
+    taken = set()
+    ids = [
+        imported(PLAIN, trigger, name=name, taken=taken).id
+        for name, trigger in [
+            ("Bäd Name!", 'type = "track"'),
+            ("bad name", 'type = "track"'),
+            ("", 'event = "Order Shipped"'),
+            ("訂單", 'event = "Order Shipped"'),
+            ("", 'type = "track"'),
+            ("x" * 100, 'type = "track"'),
+        ]
+    ]
+    assert ["bad-name", "bad-name-2", "order-shipped", "order-shipped-2", "mapping", "x" * 56] == ids
+
+
+@pytest.mark.parametrize("case", VECTORS["send_message_cases"], ids=lambda case: case["id"])
+def test_every_sample_is_imported_and_enabled_only_if_segment_ever_sends(case):
+    """What it refuses by a constant is not enabled; what it refuses by an event's value depends on the event."""
+    message = imported(case["mapping"], case["subscribe"])
+    assert isinstance(message, Message)
+    is_refused_by_value = case["id"] in ("send-005", "send-007", "send-018", "send-057")
+    # A short code and a two-digit number are sent to by Segment, and by nobody else.
+    is_ours_to_refuse = case["id"] in ("send-010", "send-014")
+    is_sent = case["expected"]["requests"] == 1
+    assert ((is_sent and not is_ours_to_refuse) or is_refused_by_value) is message.is_enabled
+    assert message.is_enabled or message.problems
+    assert NOT_IMPORTED != message.document["send"].get("body") or not message.is_enabled
