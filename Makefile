@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 CODE := streamer tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock fmt lint type test integration chaos bench up down demo ci clean
+.PHONY: help setup lock fmt lint type test integration chaos bench schemas up down demo ci clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ chaos: setup ## long forms: 100 kills on a real Kafka, 3000 histories of the sim
 bench: setup ## HTTP clients compared, then figures beside hand-written loops, on a real Kafka, as a table and as JSON in bench/results/
 	$(BIN)/python -m bench.http_clients
 	$(BIN)/python -m bench.run $(BENCH)
+
+schemas: setup ## write the JSON Schemas in schemas/ again
+	$(BIN)/streamer schemas --out schemas
 
 RUN := .kafka/run
 up: setup ## a Kafka on 127.0.0.1:9092 and a fake Twilio on 127.0.0.1:8010, in the background

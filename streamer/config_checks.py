@@ -13,26 +13,26 @@ from phonenumbers import SUPPORTED_REGIONS
 TOPIC_CHARS_MAX: Final = 249  # Kafka's own limit
 PORT_MAX: Final = 65_535
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]+")
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+TOPIC: Final = re.compile(r"[A-Za-z0-9._-]+")
 _HOST: Final = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)"
-_BROKER: Final = re.compile(_HOST + r"(:[0-9]{1,5})?")
-_LISTEN: Final = re.compile(_HOST + r"(:[0-9]{1,5})")
-_URL: Final = re.compile(r"https?://" + _HOST + r"(:[0-9]{1,5})?(/[!$->@-~]*)?")
-_SID_DIGITS: Final = re.compile(r"[0-9a-fA-F]{32}")
+BROKER: Final = re.compile(_HOST + r"(:[0-9]{1,5})?")
+LISTEN: Final = re.compile(_HOST + r"(:[0-9]{1,5})")
+URL: Final = re.compile(r"https?://" + _HOST + r"(:[0-9]{1,5})?(/[!$->@-~]*)?")
+SID_DIGITS: Final = re.compile(r"[0-9a-fA-F]{32}")
 # E.164, a short code, or an alphanumeric sender id.
-_FROM: Final = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9 _&+-]{1,11}")
+FROM: Final = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9 _&+-]{1,11}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def name_fault(text: str) -> str:
     """A name that becomes a label, a group id or a part of a message."""
-    return "" if _NAME.fullmatch(text) else "must be 1 to 64 letters, digits and . _ - and start with a letter or digit"
+    return "" if NAME.fullmatch(text) else "must be 1 to 64 letters, digits and . _ - and start with a letter or digit"
 
 
 def topic_fault(text: str) -> str:
     """A topic's name, as Kafka allows it."""
-    if not _TOPIC.fullmatch(text) or text in (".", ".."):
+    if not TOPIC.fullmatch(text) or text in (".", ".."):
         return "a topic's name has only letters, digits and . _ -"
     return "" if len(text) <= TOPIC_CHARS_MAX else f"a topic's name has at most {TOPIC_CHARS_MAX} characters"
 
@@ -44,7 +44,7 @@ def topic_identity(name: str) -> str:
 
 def brokers_fault(text: str) -> str:
     """Addresses of brokers; the port may be left out."""
-    matches = [_BROKER.fullmatch(broker.strip()) for broker in text.split(",")]
+    matches = [BROKER.fullmatch(broker.strip()) for broker in text.split(",")]
     are_brokers = all(match and _is_port(match[2]) for match in matches)
     return "" if are_brokers else 'must be "host:port", or several with a comma between'
 
@@ -81,7 +81,7 @@ def sid_check(prefix: str) -> Callable[[str], str]:
     """The check of a Twilio SID with these two letters."""
 
     def fault(text: str) -> str:
-        is_sid = text.startswith(prefix) and _SID_DIGITS.fullmatch(text, len(prefix))
+        is_sid = text.startswith(prefix) and SID_DIGITS.fullmatch(text, len(prefix))
         return "" if is_sid else f"must be {prefix} and 32 hexadecimal digits, as Twilio's console shows it"
 
     return fault
@@ -89,20 +89,20 @@ def sid_check(prefix: str) -> Callable[[str], str]:
 
 def from_fault(text: str) -> str:
     """What Twilio takes as a message's From."""
-    if _FROM.fullmatch(text):
+    if FROM.fullmatch(text):
         return ""
     return "must be a number such as +15550006789, a short code, or up to 11 letters and digits"
 
 
 def listen_fault(text: str) -> str:
     """An address to listen on; port 0 lets the system choose."""
-    match = _LISTEN.fullmatch(text)
+    match = LISTEN.fullmatch(text)
     return "" if match and _is_port(match[2]) else 'must be "host:port", as in 127.0.0.1:8080'
 
 
 def url_fault(text: str) -> str:
     """An http address to which a path can be added."""
-    match = _URL.fullmatch(text)
+    match = URL.fullmatch(text)
     return "" if match and _is_port(match[2]) else "must be an address such as https://sms.example.com, without a query"
 
 

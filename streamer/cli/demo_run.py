@@ -5,7 +5,6 @@ What the service did is read from outside, as any user can: its topics, its grou
 
 import asyncio
 import secrets
-import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -23,6 +22,9 @@ from msgspec import Struct
 from streamer.cli.demo_service import LOG_NAME, LOOK_EVERY_S, Service, running
 from streamer.cli.demo_summary import Summary, Times, dead_letters, not_sent
 from streamer.cli.demo_view import Progress, View
+from streamer.cli.schemas import FOLDER, pointed, write_schemas
+from streamer.config_document import CONFIG
+from streamer.core.documents_mapping import MAPPING
 from streamer.errors import StreamerError
 from streamer.kafka.topics import TopicSpec, ensure_topics
 from streamer.testing.fake_twilio import FakeTwilio
@@ -127,9 +129,13 @@ class _Demo:
         self.is_made = True
 
     def _write_config(self) -> None:
-        """The example shop with the addresses of this run."""
+        """The example shop with the addresses of this run, and the schemas that its files name."""
         folder = self.settings.folder
-        shutil.copytree(EXAMPLE / "mappings", folder / "mappings")
+        write_schemas(folder / FOLDER, (CONFIG, MAPPING))
+        (folder / "mappings").mkdir(parents=True)
+        for file in (EXAMPLE / "mappings").iterdir():
+            mapping = pointed(file.read_text(encoding="utf-8"), MAPPING, f"../{FOLDER}")
+            (folder / "mappings" / file.name).write_text(mapping, encoding="utf-8")
         config: dict[str, Any] = yaml.safe_load((EXAMPLE / "streamer.yaml").read_text(encoding="utf-8"))
         config["kafka"] |= {"bootstrap_servers": self.settings.bootstrap, "group": self.names.group}
         if self.settings.is_own:
@@ -140,7 +146,8 @@ class _Demo:
         config["accounts"]["main"]["base_url"] = self.twilio.base_url
         config["http"] = {"listen": "127.0.0.1:0"}
         text = "# streamer/examples/shop/streamer.yaml with the addresses of one run of `streamer demo`\n"
-        (folder / "streamer.yaml").write_text(text + yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        text = pointed(text + yaml.safe_dump(config, sort_keys=False), CONFIG, FOLDER)
+        (folder / "streamer.yaml").write_text(text, encoding="utf-8")
 
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:

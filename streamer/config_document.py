@@ -1,0 +1,220 @@
+"""A streamer.yaml as it is written, for its JSON Schema; its bounds and shapes are the loader's own.
+
+Only described here, never decoded by these types: `config` reads the file, and tests hold the two together.
+"""
+
+from typing import Annotated, Final
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from streamer.config import (
+    CONCURRENCY_MAX,
+    PARTITIONS_MAX,
+    PARTS_PER_S_MAX,
+    PARTS_PER_S_MIN,
+    REPLICATION_MAX,
+    SASL_MECHANISMS,
+    SECURITY_PROTOCOLS,
+    STORE_ENGINES,
+)
+from streamer.config_checks import BROKER, FROM, LISTEN, NAME, SID_DIGITS, TOPIC, TOPIC_CHARS_MAX, URL
+from streamer.core.documents import DURATION, Document, chosen, needs_one, says, shaped
+from streamer.core.documents_mapping import CHANNELS
+
+_VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # a text that has one is checked when its value is known
+_TIME: Final = "^[0-9]{4}.*([Zz]|[+-][0-9:.]+)$"
+_EMPTY: Final = ""  # as good as left out, where a key may be left out
+
+DeclaredName = Annotated[str, shaped(NAME.pattern)]
+Name = Annotated[str, shaped(NAME.pattern, found=_VARIABLE)]
+Topic = Annotated[str, Meta(max_length=TOPIC_CHARS_MAX), shaped(TOPIC.pattern, found=_VARIABLE)]
+AccountSid = Annotated[str, shaped(f"AC{SID_DIGITS.pattern}", found=_VARIABLE)]
+KeySid = Annotated[str, shaped(f"SK{SID_DIGITS.pattern}", found=_VARIABLE)]
+ServiceSid = Annotated[str, shaped(f"MG{SID_DIGITS.pattern}", found=_VARIABLE)]
+From = Annotated[str, shaped(FROM.pattern, found=_VARIABLE)]
+Pace = Annotated[float, Meta(ge=PARTS_PER_S_MIN, le=PARTS_PER_S_MAX)]
+Duration = Annotated[str, shaped(DURATION, _EMPTY, found=_VARIABLE)]
+Required = Annotated[str, Meta(min_length=1)]
+Paths = Annotated[list[Required], Meta(min_length=1)]
+Channels = Annotated[list[Annotated[str, chosen(CHANNELS, _VARIABLE)]], Meta(min_length=1)]
+Drop = Annotated[bool, Meta(extra_json_schema={"const": True})]
+
+
+class Kafka(Struct, forbid_unknown_fields=True, kw_only=True):
+    """How to reach Kafka; the security settings have aiokafka's names."""
+
+    bootstrap_servers: Annotated[
+        str,
+        says("Addresses of brokers, with a comma between.", "127.0.0.1:9092", "kafka-1:9092, kafka-2:9092"),
+        shaped(rf"\s*{BROKER.pattern}\s*(,\s*{BROKER.pattern}\s*)*", found=_VARIABLE),
+    ]
+    group: Annotated[Name, says("The consumer groups are this with `.router` and `.owner` behind it.")] = "streamer"
+    client_id: Annotated[Name, says("How the brokers' logs and quotas name this service.")] = "streamer"
+    security_protocol: Annotated[
+        str, says("Whether to encrypt and to log in."), chosen((*SECURITY_PROTOCOLS, _EMPTY), _VARIABLE)
+    ] = "PLAINTEXT"
+    ssl_cafile: Annotated[str, says("The certificates to trust, a file beside this one.", "ca.pem")] = ""
+    ssl_certfile: Annotated[str, says("The client's certificate, a file beside this one.")] = ""
+    ssl_keyfile: Annotated[str, says("The key of the client's certificate, a file beside this one.")] = ""
+    ssl_password: Annotated[str, says("The password of `ssl_keyfile`.", "${KAFKA_KEY_PASSWORD}")] = ""
+    ssl_check_hostname: Annotated[bool, says("Whether a broker's certificate must name its host.")] = True
+    sasl_mechanism: Annotated[str, says("How to log in."), chosen(SASL_MECHANISMS, _VARIABLE)] = "PLAIN"
+    sasl_plain_username: Annotated[str, says("The user to log in as.", "${KAFKA_USERNAME}")] = ""
+    sasl_plain_password: Annotated[str, says("The user's password.", "${KAFKA_PASSWORD}")] = ""
+    sasl_kerberos_service_name: Annotated[Required, says("The brokers' Kerberos service.")] = "kafka"
+    sasl_kerberos_domain_name: Annotated[str, says("The brokers' Kerberos domain.")] = ""
+    session_timeout: Annotated[
+        Duration, says("After how long without a sign of life a process loses its partitions: 1s to 30m.")
+    ] = "10s"
+    enable_idempotence: Annotated[
+        bool, says("Whether to use the idempotent producer; false only for a broker that lacks it.")
+    ] = True
+
+
+class Topics(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which topics are read, and what our own are called."""
+
+    events: Annotated[
+        list[Topic],
+        Meta(min_length=1),
+        says("The topics to read events from.", ["events.track", "events.identify"]),
+    ]
+    start: Annotated[
+        str,
+        says("Where to begin at the very first start: earliest, latest or a time.", "2026-01-31T00:00:00Z"),
+        Meta(extra_json_schema={"anyOf": [{"enum": ["earliest", "latest"]}, {"pattern": f"{_TIME}|{_VARIABLE}"}]}),
+    ] = "latest"
+    prefix: Annotated[
+        Topic, says("Our own topics are this with `by-user`, `state`, `deliveries` and `dead-letters` behind it.")
+    ] = "streamer."
+    partitions: Annotated[
+        int, Meta(ge=1, le=PARTITIONS_MAX), says("Partitions of our own topics; created with them, never changed.")
+    ] = 8
+    replication: Annotated[int, Meta(ge=1, le=REPLICATION_MAX), says("Copies of our own topics; 3 in production.")] = 1
+
+
+class Account(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A Twilio account and the API key to use it with."""
+
+    account_sid: Annotated[AccountSid, says("The account.", "${TWILIO_ACCOUNT_SID}")]
+    api_key_sid: Annotated[KeySid, says("The API key's id.", "${TWILIO_API_KEY_SID}")]
+    api_key_secret: Annotated[Required, says("The API key's secret.", "${TWILIO_API_KEY_SECRET}")]
+    auth_token: Annotated[
+        str, says("The account's auth token, with which Twilio signs its callbacks.", "${TWILIO_AUTH_TOKEN}")
+    ] = ""
+    base_url: Annotated[
+        str,
+        says("Where Twilio's API is, or a fake of it.", "http://127.0.0.1:8010"),
+        shaped(URL.pattern, found=_VARIABLE),
+    ] = "https://api.twilio.com"
+    concurrency: Annotated[int, Meta(ge=1, le=CONCURRENCY_MAX), says("Requests in flight at once.")] = 64
+    timeout: Annotated[
+        Duration, says("Of one request, at most 300s; a message whose request takes longer has the outcome unknown.")
+    ] = "10s"
+
+
+class Sender(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Who messages are from: a number of your own, or a Messaging Service."""
+
+    from_: Annotated[
+        From | UnsetType,
+        says("A number, a short code or up to 11 letters and digits.", "+15550006789", "12345", "My Shop"),
+    ] = field(name="from", default=UNSET)
+    messaging_service: Annotated[
+        ServiceSid | UnsetType,
+        says("The Messaging Service that picks the number.", "${TWILIO_MESSAGING_SERVICE_SID}"),
+    ] = UNSET
+    account: Annotated[str | UnsetType, says("The account it belongs to, by its name; the only one if left out.")] = (
+        UNSET
+    )
+    channels: Annotated[Channels | UnsetType, says("What it can send; everything if left out.", ["sms", "mms"])] = UNSET
+    group: Annotated[
+        str, says("Senders of one group share their opt-outs."), shaped(NAME.pattern, _EMPTY, found=_VARIABLE)
+    ] = ""
+    parts_per_s: Annotated[
+        Pace | UnsetType, says("Message parts a second that its carrier allows; no limit if left out.", 1, 100)
+    ] = UNSET
+
+
+class Http(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The service's own HTTP server: metrics and health."""
+
+    listen: Annotated[
+        str, says("Where it listens; port 0 takes a free one.", "0.0.0.0:8080"), shaped(LISTEN.pattern, found=_VARIABLE)
+    ] = "127.0.0.1:8080"
+    public_url: Annotated[
+        str,
+        says("The address by which Twilio reaches it.", "https://sms.example.com"),
+        shaped(URL.pattern, _EMPTY, found=_VARIABLE),
+    ] = ""
+
+
+class Store(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Where a process keeps the state of its people."""
+
+    engine: Annotated[str, says("In what."), chosen(STORE_ENGINES, _VARIABLE)] = "memory"
+    path: Annotated[Required, says("In which folder, from this file's own.")] = "./state"
+
+
+class Defaults(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a mapping takes where it says nothing."""
+
+    region: Annotated[
+        str,
+        says("The country of numbers that are written without one, by its two capital letters.", "US", "GB"),
+        shaped("[A-Z]{2}", found=_VARIABLE),
+    ] = "US"
+    sender: Annotated[str, says("The declared sender to use; not needed if there is only one.", "shop")] = ""
+    max_age: Annotated[Duration, says("An event older than this sends nothing.")] = "24h"
+
+
+class Sample(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A share of the events, always the same ones."""
+
+    percent: Annotated[float, Meta(ge=0, le=100), says("How many of a hundred events are kept.", 10)]
+    by: Annotated[Required, says("The path whose value decides which ones.", "userId")]
+
+
+class FilterAction(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What happens to the events of a filter before any mapping sees them."""
+
+    when: Annotated[Required, says("The filter that an event must match.", 'type = "track" and event = "Debug"')]
+    drop: Annotated[Drop | UnsetType, says("The event is dropped.")] = UNSET
+    sample: Annotated[Sample | UnsetType, says("Only some of the events are kept.")] = UNSET
+    allow_properties: Annotated[
+        Paths | UnsetType, says("Only these paths of the event's properties are kept.", ["order_id"])
+    ] = UNSET
+    drop_properties: Annotated[
+        Paths | UnsetType, says("These paths of the event's properties are removed.", ["card.number"])
+    ] = UNSET
+
+
+Accounts = dict[DeclaredName, Account]
+Senders = dict[DeclaredName, Annotated[Sender, needs_one("from", "messaging_service")]]
+Filters = list[Annotated[FilterAction, needs_one("drop", "sample", "allow_properties", "drop_properties")]]
+
+
+class Configuration(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Everything but the mappings, which are files of their own in `mappings` beside it.
+    `${NAME}` in a text comes from the environment. Durations are written 10s, 5m or 24h.
+    """
+
+    kafka: Annotated[Kafka, says("How to reach Kafka.")]
+    topics: Annotated[Topics, says("What to read, and what our own topics are called.")]
+    accounts: Annotated[Accounts | UnsetType | None, says("Twilio accounts by names of yours.")] = UNSET
+    senders: Annotated[
+        Senders | UnsetType | None,
+        says("Who messages are from, by names of yours.", {"shop": {"from": "+15550006789"}}),
+    ] = UNSET
+    http: Annotated[Http | UnsetType | None, says("The service's own HTTP server.")] = UNSET
+    store: Annotated[Store | UnsetType | None, says("Where a process keeps the state of its people.")] = UNSET
+    defaults: Annotated[Defaults | UnsetType | None, says("What a mapping takes where it says nothing.")] = UNSET
+    integration: Annotated[
+        Required, says("The name by which an event's `integrations` object allows or forbids us.")
+    ] = "Twilio"
+    filters: Annotated[
+        Filters | UnsetType | None, says("What happens to events before any mapping sees them, in this order.")
+    ] = UNSET
+
+
+CONFIG: Final = Document("config", "The configuration of streamer", Configuration)

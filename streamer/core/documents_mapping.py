@@ -1,0 +1,142 @@
+"""A mapping file as it is written, such as `mappings/order-shipped.yaml`.
+
+Only described here, never decoded by these types: `rules` compiles the document itself.
+Source: README, "Configuration"; Twilio's create call for the fields of `send`.
+"""
+
+from typing import Annotated, Any, Final
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from streamer.core.documents import DURATION, INSTANT, Document, chosen, needs_any, says, shaped
+from streamer.core.documents_directives import Directive, Text
+
+CHANNELS: Final = ("sms", "mms", "whatsapp", "rcs")
+RISK_CHECKS: Final = ("enable", "disable")
+INTENTS: Final = (
+    "otp",
+    "notifications",
+    "marketing",
+    "fraud",
+    "security",
+    "customercare",
+    "delivery",
+    "education",
+    "polling",
+    "announcements",
+    "events",
+)
+# Twilio's limits, save that it takes a tenth tag, which is ours.
+MEDIA_MAX: Final = 10
+TAGS_MAX: Final = 9
+VALIDITY_MAX_S: Final = 36_000
+_TEMPLATE: Final = r"\{\{|\{%"  # is in every text that is a template
+_SCALAR: Final = {"type": ["string", "number", "boolean", "null"]}
+
+
+def _table(description: str, example: dict[str, str], **limits: Any) -> Meta:
+    """An object whose values are scalars or directives, or a directive that yields one."""
+    directive = {"$ref": "#/$defs/Directive"}
+    table = {"type": "object", **limits, "additionalProperties": {"anyOf": [_SCALAR, directive]}}
+    return Meta(description=description, examples=[example], extra_json_schema={"anyOf": [table, directive]})
+
+
+Id = Annotated[str, shaped("[a-z0-9][a-z0-9._-]{0,63}")]
+Channel = Annotated[str, chosen(CHANNELS, _TEMPLATE)]
+RiskCheck = Annotated[str, chosen(RISK_CHECKS, _TEMPLATE)]
+Intent = Annotated[str, chosen(INTENTS, _TEMPLATE)]
+ContentSid = Annotated[str, shaped("HX[0-9a-fA-F]{32}", found=_TEMPLATE)]
+Validity = Annotated[str, shaped(DURATION, found=_TEMPLATE)]
+Seconds = Annotated[int, Meta(ge=1, le=VALIDITY_MAX_S)]
+Time = Annotated[str, shaped(INSTANT, found=_TEMPLATE)]
+Media = Annotated[list[Text], Meta(max_length=MEDIA_MAX)]
+
+
+class Send(Struct, forbid_unknown_fields=True):
+    """The message that a mapping makes of an event; any field may be a directive."""
+
+    channel: Annotated[Channel | Directive, says("By which channel the message goes.")] = "sms"
+    from_: Annotated[
+        Text | UnsetType,
+        says("The declared sender, by its name under `senders`; `defaults.sender` if left out.", "shop"),
+    ] = field(name="from", default=UNSET)
+    to: Annotated[
+        Text, says("The number it goes to; a national one is read in `defaults.region`.", "{{properties.phone}}")
+    ] = "{{profile.traits.phone}}"
+    body: Annotated[
+        Text | UnsetType,
+        says(
+            "The text, a Liquid template; at most 1600 characters.",
+            "Hi {{profile.traits.first_name}}, order {{properties.order_id}} has shipped.",
+        ),
+    ] = UNSET
+    media_urls: Annotated[
+        Media | Directive | UnsetType,
+        says("Pictures and files to send along, by their http address.", ["{{properties.picture_url}}"]),
+    ] = UNSET
+    content_sid: Annotated[
+        ContentSid | Directive | UnsetType,
+        says("A content template stored at Twilio, in place of `body`.", "HX0123456789abcdef0123456789abcdef"),
+    ] = UNSET
+    content_variables: Annotated[
+        Any, _table("What fills the content template's variables, by their numbers.", {"1": "{{properties.order_id}}"})
+    ] = UNSET
+    validity_period: Annotated[
+        Validity | Seconds | Directive | UnsetType,
+        says("How long Twilio may try to deliver: 1 s to 10 h; whole seconds if it is a number.", "4h", 14_400),
+    ] = UNSET
+    send_at: Annotated[
+        Time | Directive | UnsetType,
+        says("When it is to be sent, from 5 minutes to 35 days ahead; at once if left out.", "2026-12-24T09:00:00Z"),
+    ] = UNSET
+    tags: Annotated[
+        Any,
+        _table(
+            "Labels that Twilio keeps with the message.",
+            {"campaign": "spring"},
+            maxProperties=TAGS_MAX,
+            propertyNames={"pattern": "^[A-Za-z0-9 _-]{1,128}$"},
+        ),
+    ] = UNSET
+    shorten_urls: Annotated[
+        bool | Directive | UnsetType, says("Whether Twilio shortens links; needs a Messaging Service with a domain.")
+    ] = UNSET
+    smart_encoded: Annotated[
+        bool | Directive | UnsetType,
+        says("Whether Twilio replaces typographic signs so that a message needs fewer parts."),
+    ] = UNSET
+    risk_check: Annotated[
+        RiskCheck | Directive | UnsetType, says("Whether Twilio checks the message for fraud and compliance.")
+    ] = UNSET
+    message_intent: Annotated[
+        Intent | Directive | UnsetType,
+        says("What the message is for, told to Twilio's traffic shaping and compliance."),
+    ] = UNSET
+
+
+class Mapping(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which events become a message, and which message."""
+
+    id: Annotated[
+        Id | float | UnsetType,
+        says("The mapping's name in every decision; the file's name if left out.", "order-shipped"),
+    ] = UNSET
+    enabled: Annotated[bool, says("Whether it is in use; false keeps the file and sends nothing.")] = True
+    when: Annotated[
+        str,
+        Meta(min_length=1),
+        says("The filter that an event must match.", 'type = "track" and event = "Order Shipped"'),
+    ]
+    max_age: Annotated[
+        Annotated[str, shaped(DURATION)] | None,
+        says("An event older than this sends nothing; `defaults.max_age` if left out.", "24h"),
+    ] = None
+    missing: Annotated[
+        str,
+        says("If a hole of a template has no value: suppress the message, or let the hole be empty."),
+        chosen(("suppress", "empty")),
+    ] = "suppress"
+    send: Annotated[Send, says("The message."), needs_any("body", "media_urls", "content_sid")]
+
+
+MAPPING: Final = Document("mapping", "A mapping of streamer", Mapping)

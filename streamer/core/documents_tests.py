@@ -1,0 +1,135 @@
+"""A test file as it is written: people, events at virtual times, and what may come of them.
+
+Decoded by `msgspec.convert` from a document read as `config_section.fields` does, which leaves dates as text.
+Nothing but what a case expects may happen in it.
+"""
+
+from typing import Annotated, Any, ClassVar, Final
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from streamer.core.documents import INSTANT, OFFSET, Document, Instant, needs_any, needs_one, says, shaped
+from streamer.core.records import ID_CHARS_MAX, MESSAGE_ID_CHARS_MAX, EventType
+
+START_DEFAULT: Final = "2026-01-01T00:00:00Z"
+USER_DEFAULT: Final = "test-user"  # of an event that names nobody
+
+Name = Annotated[str, Meta(min_length=1)]
+Moment = Annotated[str, shaped(OFFSET, INSTANT)]
+UserId = Annotated[str, Meta(max_length=ID_CHARS_MAX)]
+MessageId = Annotated[str, Meta(max_length=MESSAGE_ID_CHARS_MAX)]
+Traits = dict[str, Any]
+
+
+class TestEvent(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """One event and when it comes: the fields of the Segment spec, and `at`.
+
+    `msgspec.to_builtins` gives the event as it was written; what was left out is left out there too.
+    """
+
+    __test__: ClassVar[bool] = False  # pytest collects by name
+
+    at: Annotated[
+        Moment | UnsetType,
+        says("When it comes: from the file's `at`, or a time; with the event before it if left out.", "+5m"),
+    ] = UNSET
+    type: Annotated[EventType, says("The call.")]
+    event: Annotated[str | UnsetType, says("The name of a track.", "Order Shipped")] = UNSET
+    user_id: Annotated[UserId | UnsetType, says(f"The person; {USER_DEFAULT} if no id is given.")] = UNSET
+    anonymous_id: Annotated[UserId | UnsetType, says("The person, if not signed in.")] = UNSET
+    message_id: Annotated[MessageId | UnsetType, says("The event's id; give two events one to try a repeat.")] = UNSET
+    timestamp: Annotated[
+        Instant | UnsetType, says("When it happened, if that is long before it comes.", "2026-01-30T21:00:00Z")
+    ] = UNSET
+    original_timestamp: Annotated[Instant | UnsetType, says("When it happened, by the device's clock.")] = UNSET
+    sent_at: Annotated[Instant | UnsetType, says("When it was sent, by the device's clock.")] = UNSET
+    received_at: Annotated[Instant | UnsetType, says("When it arrived, by the collector's clock.")] = UNSET
+    name: Annotated[str | UnsetType, says("The name of a page or a screen.")] = UNSET
+    category: Annotated[str | UnsetType, says("The category of a page or a screen.")] = UNSET
+    group_id: Annotated[str | UnsetType, says("The group of a group call.")] = UNSET
+    previous_id: Annotated[str | UnsetType, says("The former id of an alias.")] = UNSET
+    properties: Annotated[Traits | UnsetType, says("What is known about what happened.", {"total": 60})] = UNSET
+    traits: Annotated[Traits | UnsetType, says("The traits of an identify or a group.")] = UNSET
+    context: Annotated[Traits | UnsetType, says("Circumstances, as in the spec.")] = UNSET
+    integrations: Annotated[Traits | UnsetType, says("Which destinations may have it.", {"All": True})] = UNSET
+
+
+class ExpectedSend(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A message that has to be sent; what is left out may be anything.
+
+    Raises: ValueError, without both `mapping` and `body`.
+    """
+
+    mapping: Annotated[str | None, says("The id of the mapping that sends it.", "order-shipped")] = None
+    body: Annotated[str | None, says("The whole text.")] = None
+    to: Annotated[str | None, says("The number, as E.164.", "+15550100001")] = None
+    at: Annotated[Moment | None, says("When it is sent: from the file's `at`, or a time.", "+5m")] = None
+
+    def __post_init__(self) -> None:
+        if self.mapping is None and self.body is None:
+            raise ValueError("a send is expected by `mapping`, `body` or both")
+
+
+class ExpectedSuppression(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A message that must not be sent; what is left out may be anything.
+
+    Raises: ValueError, without both `mapping` and `reason`.
+    """
+
+    mapping: Annotated[str | None, says("The id of the mapping that would have sent it.", "order-shipped")] = None
+    reason: Annotated[str | None, says("Why it is not sent.", "no_phone", "missing_value", "too_old")] = None
+
+    def __post_init__(self) -> None:
+        if self.mapping is None and self.reason is None:
+            raise ValueError("a suppression is expected by `mapping`, `reason` or both")
+
+
+class Expectation(Struct, kw_only=True, forbid_unknown_fields=True):
+    """One thing that has to happen: a message that is sent, or one that is not.
+
+    Raises: ValueError, unless it is exactly one.
+    """
+
+    send: Annotated[
+        Annotated[ExpectedSend, needs_any("mapping", "body")] | UnsetType, says("A message that is sent.")
+    ] = UNSET
+    suppress: Annotated[
+        Annotated[ExpectedSuppression, needs_any("mapping", "reason")] | UnsetType, says("A message that is not sent.")
+    ] = UNSET
+
+    def __post_init__(self) -> None:
+        if (self.send is UNSET) == (self.suppress is UNSET):
+            raise ValueError("an expectation has one key: `send` or `suppress`")
+
+
+class TestCase(Struct, kw_only=True, forbid_unknown_fields=True):
+    """One story: what comes, and all that may come of it."""
+
+    __test__: ClassVar[bool] = False
+
+    name: Annotated[Name, says("What it shows, as a claim.", "a dear order sends one SMS")]
+    profile: Annotated[
+        Traits | None, says("Traits of the person before the events, laid over the file's `profile` key by key.")
+    ] = None
+    events: Annotated[list[TestEvent], Meta(min_length=1), says("What comes, in order of time.")]
+    expect: Annotated[
+        list[Annotated[Expectation, needs_one("send", "suppress")]],
+        says("Everything that has to happen; nothing else may. Empty: nothing at all."),
+    ] = []
+
+
+class TestFile(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The cases of one file, and what they share."""
+
+    __test__: ClassVar[bool] = False
+
+    name: Annotated[str, says("What its cases are about; the file's name if left out.", "Order messages")] = ""
+    at: Annotated[Instant, says("The time at which each case begins.", "2026-01-31T09:00:00Z")] = START_DEFAULT
+    profile: Annotated[
+        Traits,
+        says("Traits of the person before the events.", {"first_name": "Ada", "phone": "+15550100001"}),
+    ] = {}
+    tests: Annotated[list[TestCase], Meta(min_length=1), says("The cases; each begins anew.")]
+
+
+TEST: Final = Document("test", "A test file of streamer", TestFile)
