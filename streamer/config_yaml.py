@@ -57,6 +57,10 @@ class Faults:
         """Whether a (file, path) has a fault already."""
         return place in self._paths
 
+    def concern(self, file: str) -> bool:
+        """Whether a file has any."""
+        return file in self._files
+
     def add(self, file: str, mark: Mark, path: str, text: str) -> None:
         """Note one fault; `path` is the dotted path of the value, "" for the whole file.
 

@@ -12,6 +12,7 @@ from streamer.cli.demo import demo
 from streamer.cli.fake_twilio import fake_twilio
 from streamer.cli.run import run
 from streamer.cli.schemas import schemas
+from streamer.cli.story_test import story_test
 from streamer.cli.try_event import try_event
 from streamer.errors import ConfigError, StreamerError
 
@@ -48,4 +49,5 @@ main.add_command(demo)
 main.add_command(fake_twilio)
 main.add_command(run)
 main.add_command(schemas)
+main.add_command(story_test)
 main.add_command(try_event)
