@@ -60,8 +60,8 @@ def load_tests(paths: Iterable[Path]) -> list[Suite]:
 
     Raises: ConfigError, whose message has a line for every fault of every file.
     """
-    files = _files(paths)
     faults = Faults()
+    files, wrong = _files(paths)
     suites: list[Suite] = []
     tests = 0
     for file in files:
@@ -71,12 +71,17 @@ def load_tests(paths: Iterable[Path]) -> list[Suite]:
             tests += len(suite.places)
         if tests > TESTS_MAX:
             raise ConfigError(f"more than {TESTS_MAX} tests; name fewer files")
-    faults.raise_any()
+    try:
+        faults.raise_any()
+    except ConfigError as error:
+        wrong.append(str(error))
+    if wrong:
+        raise ConfigError("\n".join(wrong))
     return suites
 
 
-def _files(paths: Iterable[Path]) -> list[Path]:
-    """Each file once. Raises: ConfigError, for what isn't there, and if there is none or too many."""
+def _files(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """Each file once, and what is wrong with the paths. Raises: ConfigError, for more than FILES_MAX."""
     files: dict[Path, Path] = {}
     wrong: list[str] = []
     for path in paths:
@@ -92,12 +97,11 @@ def _files(paths: Iterable[Path]) -> list[Path]:
             continue
         if not found:
             wrong.append(f"{shown(str(path))}: no test file (*.yaml, *.yml) there")
-        files = found | files
+        for real, file in found.items():
+            files.setdefault(real, file)
         if len(files) > FILES_MAX:
             raise ConfigError(f"more than {FILES_MAX} test files; name fewer")
-    if wrong:
-        raise ConfigError("\n".join(wrong))
-    return list(files.values())
+    return list(files.values()), wrong
 
 
 def _at(path: Path, wrong: list[str]) -> list[Path]:
@@ -185,7 +189,7 @@ def _check_event(event: Section, before_ms: int, start_ms: int) -> int:
     event.text("raw", "")
     event.choice("type", _NONE, sorted(TYPES))
     if not raw and "type" not in event:
-        event.fault(None, "needs a `type`, such as track")
+        _needs(event, "needs a `type`, such as track")
     for key in _TEXTS:
         event.text(key, "")
     for key, chars_max in (
@@ -211,7 +215,7 @@ def _check_expectation(each: Section, start_ms: int) -> None:
     given = [kind for kind in kinds if kind in each]
     if len(given) != 1:
         found = " and ".join(given) or "none"
-        each.fault(None, f"needs one of send, suppress and dead_letter; found {found}")
+        _needs(each, f"needs one of send, suppress and dead_letter; found {found}")
     for kind, check in kinds.items():
         section = each.section(kind)
         if kind in each:
@@ -225,7 +229,7 @@ def _check_send(send: Section) -> None:
     for key in ("mapping", "body", "to"):
         send.text(key, "")
     if not any(key in send for key in ("mapping", "body", "to")):
-        send.fault(None, "needs a `mapping`, a `body` or a `to`, or it would be any message")
+        _needs(send, "needs a `mapping`, a `body` or a `to`, or it would be any message")
     send.choice("channel", _NONE, CHANNELS)
     for key in ("from", "content_sid"):
         send.text(key, "")
@@ -242,11 +246,17 @@ def _check_suppression(suppress: Section) -> None:
     for key in ("mapping", "reason", "detail"):
         suppress.text(key, "")
     if not any(key in suppress for key in ("mapping", "reason")):
-        suppress.fault(None, "needs a `mapping` or a `reason`, or it would be any suppression")
+        _needs(suppress, "needs a `mapping` or a `reason`, or it would be any suppression")
 
 
 def _check_dead_letter(letter: Section) -> None:
     letter.text("reason")
+
+
+def _needs(section: Section, text: str) -> None:
+    """Note what is missing in a section, unless it is none."""
+    if (section.document.file, section.path) not in section.document.faults:
+        section.fault(None, text)
 
 
 def _check_profile(section: Section) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from streamer.config_tests import Suite, TestPlace
-from streamer.core.story import SEND, Happened, Mismatch, Result, expected, offset_text
+from streamer.core.story import Happened, Mismatch, Result, expected, offset_text
 
 _PLAIN: Final = re.compile(r"(?!(?:y|n|on|no|off|yes|true|null|false)\Z)[a-z][a-z0-9_-]*")  # text to every YAML
 _USUAL: Final = {"channel": "sms", "parts": 1, "media_urls": [], "content_sid": "", "content_variables": {}}
@@ -116,7 +116,7 @@ def _testcase(suite: ET.Element, report: Report, played: Played) -> None:
     case = ET.SubElement(suite, "testcase", place)
     if not played.result.is_passed:
         lines = list(failure(report, played))
-        said = ET.SubElement(case, "failure", message=_xml(lines[0]), type="mismatch")
+        said = ET.SubElement(case, "failure", message=_xml(lines[0].rstrip(":")), type="mismatch")
         said.text = _xml("\n".join([f"{report.suite.path}:{played.place.line}", *lines]))
 
 
@@ -178,7 +178,7 @@ def _written(said: dict[str, Any], result: Result) -> dict[str, str]:
 
 
 def _flow(kind: str, written: dict[str, str]) -> str:
-    return f"- {kind}: {{{', '.join(f'{key}: {value}' for key, value in written.items())}}}"
+    return f"{kind}: {{{', '.join(f'{key}: {value}' for key, value in written.items())}}}"
 
 
 def _yaml(value: Any) -> str:
@@ -228,8 +228,7 @@ def _mismatch_json(mismatch: Mismatch, played: Played) -> dict[str, Any]:
 
 
 def _happened_json(happened: Happened, result: Result) -> dict[str, Any]:
-    seen = happened.seen if happened.kind == SEND else _telling(happened.seen)
-    return {"event": happened.event, happened.kind: _timed(seen, result)}
+    return {"event": happened.event, happened.kind: _timed(happened.seen, result)}
 
 
 def _timed(said: dict[str, Any], result: Result) -> dict[str, Any]:

@@ -138,7 +138,10 @@ def event_ms(at: str | UnsetType, before_ms: int, start_ms: int) -> int:
 
 def moment_ms(text: str, start_ms: int) -> int:
     """A time, or an offset from the start such as `+5m`; ms since the epoch. Raises: ValueError."""
-    return start_ms + round(parse_duration_s(text[1:]) * 1000) if text.startswith("+") else instant_ms(text)
+    try:
+        return start_ms + round(parse_duration_s(text[1:]) * 1000) if text.startswith("+") else instant_ms(text)
+    except ValueError:
+        raise ValueError("must be an offset such as +5m, or a time with its zone as in 2026-12-24T09:00:00Z") from None
 
 
 def offset_text(at_ms: int, start_ms: int) -> str:
@@ -330,13 +333,17 @@ def _why(mapping: str, heard: Sequence[Heard], rules: RuleSet) -> str:
     ids = [rule.id for rule in rules.mappings]
     if mapping not in ids:
         return f"no enabled mapping is called {mapping!r}; {nearest(mapping, ids)}"
-    matching = [str(number) for number, each in enumerate(heard, 1) if mapping in each.matched]
+    matching = [number for number, each in enumerate(heard, 1) if mapping in each.matched]
     if matching:
-        return f"it matched event {', '.join(matching)}, and nothing more came of it{_repeats(heard)}"
+        return f"it matched {_numbered(matching)}, and nothing more came of it{_repeats(heard)}"
     taken = [f"{each.taken} took event {number}" for number, each in enumerate(heard, 1) if each.taken]
     return f"its `when` matched none of the events{''.join(f'; {each}' for each in taken)}"
 
 
 def _repeats(heard: Sequence[Heard]) -> str:
-    repeats = [str(number) for number, each in enumerate(heard, 1) if each.is_repeat]
-    return f"; event {', '.join(repeats)} repeats the messageId of an earlier one" if repeats else ""
+    repeats = [number for number, each in enumerate(heard, 1) if each.is_repeat]
+    return f"; the messageId of {_numbered(repeats)} was there before" if repeats else ""
+
+
+def _numbered(events: Sequence[int]) -> str:
+    return f"event{'s' if len(events) > 1 else ''} {', '.join(map(str, events))}"
