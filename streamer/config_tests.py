@@ -16,7 +16,7 @@ from msgspec import UNSET, Struct
 
 from streamer.config import is_readable
 from streamer.config_section import Check, Section, fields
-from streamer.config_yaml import Document, Faults, Mark, shown
+from streamer.config_yaml import Document, Faults, Mark, join, shown
 from streamer.core.channels import CHANNELS
 from streamer.core.documents import INSTANT
 from streamer.core.documents_tests import EVENTS_MAX, PARTS_MAX, START_DEFAULT, TestCase, TestFile
@@ -55,13 +55,13 @@ class Suite(Struct, frozen=True):
     places: tuple[TestPlace, ...]
 
 
-def load_tests(paths: Iterable[Path]) -> list[Suite]:
+def load_tests(paths: Iterable[Path], files_max: int = FILES_MAX, tests_max: int = TESTS_MAX) -> list[Suite]:
     """The test files among `paths`, which are files and folders; of a folder every YAML file below it, by name.
 
     Raises: ConfigError, whose message has a line for every fault of every file.
     """
     faults = Faults()
-    files, wrong = _files(paths)
+    files, wrong = _files(paths, files_max)
     suites: list[Suite] = []
     tests = 0
     for file in files:
@@ -69,8 +69,8 @@ def load_tests(paths: Iterable[Path]) -> list[Suite]:
         if suite is not None:
             suites.append(suite)
             tests += len(suite.places)
-        if tests > TESTS_MAX:
-            raise ConfigError(f"more than {TESTS_MAX} tests; name fewer files")
+        if tests > tests_max:
+            raise ConfigError(f"more than {tests_max} tests; name fewer files")
     try:
         faults.raise_any()
     except ConfigError as error:
@@ -80,13 +80,13 @@ def load_tests(paths: Iterable[Path]) -> list[Suite]:
     return suites
 
 
-def _files(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
-    """Each file once, and what is wrong with the paths. Raises: ConfigError, for more than FILES_MAX."""
+def _files(paths: Iterable[Path], files_max: int) -> tuple[list[Path], list[str]]:
+    """Each file once, and what is wrong with the paths. Raises: ConfigError, for more than `files_max`."""
     files: dict[Path, Path] = {}
     wrong: list[str] = []
     for path in paths:
         try:
-            found = {file.resolve(): file for file in _at(path, wrong)}
+            found = {file.resolve(): file for file in islice(_at(path, wrong), files_max + 1)}
         except FileNotFoundError:
             wrong.append(
                 f"{shown(str(path))}: not there; name test files, or put them into `tests` beside streamer.yaml"
@@ -99,15 +99,15 @@ def _files(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
             wrong.append(f"{shown(str(path))}: no test file (*.yaml, *.yml) there")
         for real, file in found.items():
             files.setdefault(real, file)
-        if len(files) > FILES_MAX:
-            raise ConfigError(f"more than {FILES_MAX} test files; name fewer")
+        if len(files) > files_max:
+            raise ConfigError(f"more than {files_max} test files; name fewer")
     return list(files.values()), wrong
 
 
-def _at(path: Path, wrong: list[str]) -> list[Path]:
+def _at(path: Path, wrong: list[str]) -> Iterator[Path]:
     """The test files at a path. Raises: OSError, RuntimeError, if it leads nowhere."""
     path.stat()
-    return list(islice(_below(path, wrong), FILES_MAX + 1)) if path.is_dir() else [path]
+    return _below(path, wrong) if path.is_dir() else iter([path])
 
 
 def _below(folder: Path, wrong: list[str]) -> Iterator[Path]:
@@ -152,7 +152,7 @@ def _check_file(section: Section) -> list[tuple[int, tuple[int, ...]]]:
     names: dict[str, int] = {}
     tests = section.items("tests", is_required=True)
     if "tests" in section and not tests:
-        section.fault("tests", "is empty; a test has a `name`, `events` and what to `expect` of them")
+        _needs(section, "is empty; a test has a `name`, `events` and what to `expect` of them", "tests")
     for test in tests:
         name = test.text("name")
         first = names.setdefault(name, test.mark.line)
@@ -169,7 +169,7 @@ def _check_test(test: Section, start_ms: int) -> tuple[int, ...]:
     events = test.items("events", is_required=True)
     expectations = test.items("expect", is_required=True)
     if "events" in test and not events:
-        test.fault("events", "is empty; something has to come before anything can happen")
+        _needs(test, "is empty; something has to come before anything can happen", "events")
     for key, items in (("events", events), ("expect", expectations)):
         if len(items) > EVENTS_MAX:
             test.fault(key, f"{len(items)} of them; at most {EVENTS_MAX}")
@@ -253,10 +253,11 @@ def _check_dead_letter(letter: Section) -> None:
     letter.text("reason")
 
 
-def _needs(section: Section, text: str) -> None:
-    """Note what is missing in a section, unless it is none."""
-    if (section.document.file, section.path) not in section.document.faults:
-        section.fault(None, text)
+def _needs(section: Section, text: str, key: str | None = None) -> None:
+    """Note what is missing in a section or under its key, unless something else is wrong there."""
+    path = section.path if key is None else join(section.path, key)
+    if (section.document.file, path) not in section.document.faults:
+        section.fault(key, text)
 
 
 def _check_profile(section: Section) -> None:

@@ -17,7 +17,7 @@ from streamer.core.rules import RuleSet
 from streamer.core.state import Person, Send
 
 TOPIC: Final = "rehearsal"
-TIMERS_MAX: Final = 100_000  # releases in one `advance` or `finish`: a person's waiting sends are 24 KB, some 40
+TIMERS_MAX: Final = 100_000  # a person's waiting sends are 24 KB, some 40; a story has a thousand events at most
 
 
 class Sent(Struct, frozen=True):
@@ -42,15 +42,19 @@ class Suppressed(Struct, frozen=True):
 
 
 class Rehearsal:
-    """People, a time and what became of their events so far. Units: ms since the epoch."""
+    """People, a time and what became of their events so far. Units: ms since the epoch.
 
-    def __init__(self, rules: RuleSet, now_ms: int) -> None:
+    `timers_max` bounds the releases of one `advance` or `finish`, so that no defect of a rule can hang them.
+    """
+
+    def __init__(self, rules: RuleSet, now_ms: int, timers_max: int = TIMERS_MAX) -> None:
         self.rules = rules
         self.now_ms = now_ms
         self.people: dict[str, Person] = {}
         self.sent: list[Sent] = []
         self.suppressed: list[Suppressed] = []
         self._offset = 0
+        self._timers_max = timers_max
         self._timers: list[tuple[int, str]] = []
 
     def know(self, key: str, traits: Mapping[str, Any]) -> None:
@@ -78,7 +82,7 @@ class Rehearsal:
         return self._origin(slim, self._offset), event
 
     def advance(self, to_ms: int) -> bool:
-        """Let time pass, and release what was held until then. False: not all, for TIMERS_MAX were; time stopped."""
+        """Let time pass, and release what was held until then. False: not all, for `timers_max` were; time stopped."""
         if not self._ring(to_ms):
             return False
         self.now_ms = max(self.now_ms, to_ms)
@@ -97,8 +101,8 @@ class Rehearsal:
         return records.origin(slim, TOPIC, 0, offset, self.now_ms)
 
     def _ring(self, to_ms: int) -> bool:
-        """Every timer until then, each at its time. False: there were more than TIMERS_MAX."""
-        for _ in range(TIMERS_MAX):
+        """Every timer until then, each at its time. False: there were more than `timers_max`."""
+        for _ in range(self._timers_max):
             if not self._timers or self._timers[0][0] > to_ms:
                 break
             due_ms, key = heappop(self._timers)

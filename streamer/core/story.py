@@ -261,7 +261,7 @@ def _matched(wanted: Sequence[Wanted], happened: Sequence[Happened]) -> dict[int
 
     The augmenting paths of bipartite matching, found breadth first, as a path may be as long as the lists.
     """
-    edges = [[j for j, each in enumerate(happened) if not _wrong(want, each)] for want in wanted]
+    edges = [[j for j, each in enumerate(happened) if _meets(each, want)] for want in wanted]
     holder: dict[int, int] = {}  # of each thing, the expectation that has it
     for i in range(len(wanted)):
         came_from: dict[int, int] = {}  # of each thing reached, the expectation that could do with it
@@ -284,8 +284,13 @@ def _matched(wanted: Sequence[Wanted], happened: Sequence[Happened]) -> dict[int
     return {i: j for j, i in holder.items()}
 
 
+def _meets(each: Happened, want: Wanted) -> bool:
+    kind, said = want
+    return kind == each.kind and all(each.seen.get(key) == value for key, value in said.items())
+
+
 def _wrong(want: Wanted, each: Happened) -> tuple[str, ...]:
-    """The keys in which something differs from an expectation; none if it meets it."""
+    """The keys in which something differs from an expectation."""
     kind, said = want
     wrong = tuple(key for key, value in said.items() if each.seen.get(key) != value)
     return wrong if kind == each.kind else ("kind", *wrong)
