@@ -27,6 +27,7 @@ from streamer.errors import ConfigError
 TESTS_FOLDER: Final = "tests"
 FILES_MAX: Final = 1_000
 TESTS_MAX: Final = 10_000
+NODES_MAX: Final = 100_000  # keys and values of a file: two tests of 1 000 events and expectations; 5 s to read
 
 _NONE: Final = "-"  # what no time and no choice can be, in place of one that isn't given
 _SUFFIXES: Final = (".yaml", ".yml")
@@ -126,7 +127,7 @@ def _below(folder: Path, wrong: list[str]) -> Iterator[Path]:
 def _suite(path: Path, faults: Faults) -> Suite | None:
     """One file, or None and its faults."""
     label = str(path) if str(path).isprintable() else ascii(str(path))
-    document = Document(label, faults, environ=None, needs_variables=False)
+    document = Document(label, faults, environ=None, needs_variables=False, nodes_max=NODES_MAX)
     if not is_readable(document, path):
         return None
     section = Section(document, document.root)

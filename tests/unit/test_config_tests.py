@@ -253,6 +253,13 @@ def test_two_tests_of_one_name_are_refused(tmp_path):
     assert expected == faults(tmp_path, two)
 
 
+def test_a_test_may_have_a_thousand_events_and_as_many_expectations(tmp_path):
+    """More keys and values than a configuration may have."""
+    event = {"at": "+1s", "type": "track", "event": "x", "userId": "u", "properties": {"a": 1, "b": 2}}
+    case = {"name": "a", "events": [event] * 1000, "expect": [{"send": {"mapping": "m", "body": "x"}}] * 1000}
+    assert [] == faults(tmp_path, {"tests": [case]})
+
+
 def test_events_and_expectations_of_a_test_are_bounded(tmp_path):
     case = {"name": "a", "events": [{"raw": "x"}] * 1001, "expect": [{"send": {"body": "x"}}] * 1001}
     said = [line.rpartition(": ")[2] for line in faults(tmp_path, {"tests": [case]})]
