@@ -199,7 +199,7 @@ def load(path: Path, *, secrets: bool) -> Config:
 
 def _config(document: Document, file: Path) -> Config | None:
     """The configuration without its mappings; None if the file is no YAML."""
-    if not _is_readable(document, file):
+    if not is_readable(document, file):
         return None
     section = Section(document, document.root)
     accounts = {name: _account(name, each) for name, each in section.sections("accounts").items()}
@@ -227,7 +227,7 @@ def _mappings(folder: Path, faults: Faults, config: Config | None) -> RuleSet:
     mappings = []
     for file in _mapping_files(folder, faults):
         document = Document(f"{MAPPINGS_FOLDER}/{shown(file.name)}", faults, environ=None, needs_variables=False)
-        if not _is_readable(document, file):
+        if not is_readable(document, file):
             continue
         content = fields(document)
         mapping_id = _mapping_id(content, file.stem)
@@ -277,7 +277,7 @@ def _mapping_files(folder: Path, faults: Faults) -> list[Path]:
     return [file for file in files if file.suffix in (".yaml", ".yml") and not file.name.startswith(".")]
 
 
-def _is_readable(document: Document, file: Path) -> bool:
+def is_readable(document: Document, file: Path) -> bool:
     """Whether a file could be read and composed; else its fault is noted."""
     try:
         if file.is_file():

@@ -155,6 +155,20 @@ class Section:
         parent = self.section(key)
         return {name: parent.section(name) for name in parent._entries}
 
+    def items(self, key: str, is_required: bool = False) -> list["Section"]:
+        """A list of mappings."""
+        node = self._take(key, is_required)
+        if node is None:
+            return []
+        if not isinstance(node, SequenceNode):
+            self.fault(key, f"expected a list, found {found_at(node)}")
+            return []
+        path = join(self.path, key)
+        return [
+            Section(self.document, item, f"{path}[{index}]", mark_of(item.start_mark))
+            for index, item in enumerate(node.value)
+        ]
+
     def close(self) -> None:
         """Note every key that nobody asked for, with the nearest that is known."""
         for key in self._entries:

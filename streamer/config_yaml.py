@@ -58,6 +58,10 @@ class Faults:
         """Whether a (file, path) has a fault already."""
         return place in self._paths
 
+    def concern(self, file: str) -> bool:
+        """Whether a file has any."""
+        return file in self._files
+
     def add(self, file: str, mark: Mark, path: str, text: str) -> None:
         """Note one fault; `path` is the dotted path of the value, "" for the whole file.
 
@@ -83,11 +87,19 @@ class Document:
     `environ` None: variables are refused. `needs_variables` False: a missing one is read as "".
     """
 
-    def __init__(self, file: str, faults: Faults, environ: Mapping[str, str] | None, needs_variables: bool) -> None:
+    def __init__(
+        self,
+        file: str,
+        faults: Faults,
+        environ: Mapping[str, str] | None,
+        needs_variables: bool,
+        nodes_max: int = NODES_MAX,
+    ) -> None:
         self.file = file
         self.faults = faults
         self.environ = environ
         self.needs_variables = needs_variables
+        self.nodes_max = nodes_max
         self.root: Node | None = None
 
     def fault(self, mark: Mark, path: str, text: str) -> None:
@@ -125,6 +137,7 @@ class Document:
         loader = None
         try:
             loader = _Loader(text)
+            loader.nodes_max = self.nodes_max
             node: Node | None = loader.get_single_node()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
@@ -205,6 +218,7 @@ def found_at(node: Node) -> str:
 class _Loader(yaml.SafeLoader):
     """Composes nodes, and refuses what could cost or mean more than it shows."""
 
+    nodes_max = NODES_MAX
     _depth = 0
     _nodes = 0
 
@@ -218,8 +232,8 @@ class _Loader(yaml.SafeLoader):
         if self._depth >= DEPTH_MAX:
             self._refuse(f"nested deeper than {DEPTH_MAX} levels")
         self._nodes += 1
-        if self._nodes > NODES_MAX:
-            self._refuse(f"more than {NODES_MAX} keys and values")
+        if self._nodes > self.nodes_max:
+            self._refuse(f"more than {self.nodes_max} keys and values")
         self._depth += 1
         node: Node | None = super().compose_node(parent, index)
         self._depth -= 1

@@ -60,6 +60,7 @@ LAYERS = {
     "config_section": row("core errors config_yaml", "yaml"),
     "config_checks": row("core errors", "phonenumbers"),
     "config_yaml": row("core errors", "yaml"),
+    "config_tests": row("core errors config config_yaml config_section", "msgspec"),
     "config_document": row("core errors config config_checks", "msgspec"),
     "importing": row("core errors config_checks", "msgspec yaml"),
     "app": ANYTHING,

@@ -30,7 +30,7 @@ def check(context: click.Context, config_path: Path, is_json: bool) -> None:
     except ConfigError as error:
         if not is_json:
             raise
-        _print_json({"is_valid": False, "faults": _faults(str(error))})
+        _print_json({"is_valid": False, "faults": faults_of(str(error))})
         context.exit(EXIT_FAULTS)
     if is_json:
         _print_json({"is_valid": True, **_summary(config)})
@@ -42,7 +42,7 @@ def _print_json(value: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
 
 
-def _faults(message: str) -> list[str]:
+def faults_of(message: str) -> list[str]:
     """The faults of a message; the indented lines below a fault belong to it."""
     faults: list[str] = []
     for line in message.split("\n"):

@@ -13,6 +13,7 @@ from streamer.cli.fake_twilio import fake_twilio
 from streamer.cli.import_segment import import_group
 from streamer.cli.run import run
 from streamer.cli.schemas import schemas
+from streamer.cli.story_test import story_test
 from streamer.cli.try_event import try_event
 from streamer.errors import ConfigError, StreamerError
 
@@ -51,3 +52,6 @@ main.add_command(import_group)
 main.add_command(run)
 main.add_command(try_event)
 main.add_command(schemas)
+main.add_command(schemas)
+main.add_command(story_test)
+main.add_command(try_event)

@@ -1,30 +1,35 @@
 """A test file as it is written: people, events at virtual times, and what may come of them.
 
-Decoded by `msgspec.convert` from a document read as `config_section.fields` does, which leaves dates as text.
-Nothing but what a case expects may happen in it.
+Decoded by `msgspec.convert` from a document that `config_tests` has checked; dates stay text there. `story` plays it:
+nothing but what a case expects may happen.
 """
 
 from typing import Annotated, Any, ClassVar, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from streamer.core.documents import INSTANT, OFFSET, Document, Instant, needs_any, needs_one, says, shaped
+from streamer.core.channels import CHANNELS
+from streamer.core.documents import INSTANT, OFFSET, Document, Instant, chosen, needs_any, needs_one, says, shaped
 from streamer.core.records import ID_CHARS_MAX, MESSAGE_ID_CHARS_MAX, EventType
 
 START_DEFAULT: Final = "2026-01-01T00:00:00Z"
 USER_DEFAULT: Final = "test-user"  # of an event that names nobody
+EVENTS_MAX: Final = 1_000  # of a case; and as many expectations
+PARTS_MAX: Final = 100  # of a message; the longest has 24
 
 Name = Annotated[str, Meta(min_length=1)]
 Moment = Annotated[str, shaped(OFFSET, INSTANT)]
+Channel = Annotated[str, chosen(CHANNELS)]
 UserId = Annotated[str, Meta(max_length=ID_CHARS_MAX)]
 MessageId = Annotated[str, Meta(max_length=MESSAGE_ID_CHARS_MAX)]
 Traits = dict[str, Any]
 
 
 class TestEvent(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """One event and when it comes: the fields of the Segment spec, and `at`.
+    """One event and when it comes: the fields of the Segment spec, and `at`; or `raw`, and `at`.
 
     `msgspec.to_builtins` gives the event as it was written; what was left out is left out there too.
+    Raises: ValueError, without a `type`, unless it is `raw` and nothing more.
     """
 
     __test__: ClassVar[bool] = False  # pytest collects by name
@@ -33,7 +38,10 @@ class TestEvent(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True
         Moment | UnsetType,
         says("When it comes: from the file's `at`, or a time; with the event before it if left out.", "+5m"),
     ] = UNSET
-    type: Annotated[EventType, says("The call.")]
+    raw: Annotated[
+        str | UnsetType, says("In place of all the rest: the record as it is read, which may be no event.", "{]")
+    ] = UNSET
+    type: Annotated[EventType | UnsetType, says("The call.")] = UNSET
     event: Annotated[str | UnsetType, says("The name of a track.", "Order Shipped")] = UNSET
     user_id: Annotated[UserId | UnsetType, says(f"The person; {USER_DEFAULT} if no id is given.")] = UNSET
     anonymous_id: Annotated[UserId | UnsetType, says("The person, if not signed in.")] = UNSET
@@ -53,21 +61,37 @@ class TestEvent(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True
     context: Annotated[Traits | UnsetType, says("Circumstances, as in the spec.")] = UNSET
     integrations: Annotated[Traits | UnsetType, says("Which destinations may have it.", {"All": True})] = UNSET
 
+    def __post_init__(self) -> None:
+        given = {name for name in self.__struct_fields__ if getattr(self, name) is not UNSET} - {"at"}
+        if ("type" not in given and "raw" not in given) or ("raw" in given and given != {"raw"}):
+            raise ValueError("an event has a `type`; or `raw`, and then nothing more than `at`")
 
-class ExpectedSend(Struct, kw_only=True, forbid_unknown_fields=True):
+
+class ExpectedSend(Struct, kw_only=True, rename={"sender": "from"}, forbid_unknown_fields=True):
     """A message that has to be sent; what is left out may be anything.
 
-    Raises: ValueError, without both `mapping` and `body`.
+    Raises: ValueError, without any of `mapping`, `body` and `to`.
     """
 
     mapping: Annotated[str | None, says("The id of the mapping that sends it.", "order-shipped")] = None
     body: Annotated[str | None, says("The whole text.")] = None
     to: Annotated[str | None, says("The number, as E.164.", "+15550100001")] = None
-    at: Annotated[Moment | None, says("When it is sent: from the file's `at`, or a time.", "+5m")] = None
+    at: Annotated[
+        Moment | None,
+        says("When it is sent, by us or by Twilio where that holds it: from the file's `at`, or a time.", "+5m"),
+    ] = None
+    channel: Annotated[Channel | None, says("What it travels by.")] = None
+    sender: Annotated[str | None, says("The name of the declared sender.", "shop")] = None
+    media_urls: Annotated[list[str] | None, says("The addresses of its media, in order.")] = None
+    content_sid: Annotated[str | None, says("The SID of its content template.")] = None
+    content_variables: Annotated[
+        dict[str, str] | None, says("The variables of its content template, all of them.", {"1": "Ada"})
+    ] = None
+    parts: Annotated[Annotated[int, Meta(ge=1, le=PARTS_MAX)] | None, says("How many SMS it takes.", 1)] = None
 
     def __post_init__(self) -> None:
-        if self.mapping is None and self.body is None:
-            raise ValueError("a send is expected by `mapping`, `body` or both")
+        if self.mapping is None and self.body is None and self.to is None:
+            raise ValueError("a send is expected by its `mapping`, `body` or `to`")
 
 
 class ExpectedSuppression(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -78,28 +102,38 @@ class ExpectedSuppression(Struct, kw_only=True, forbid_unknown_fields=True):
 
     mapping: Annotated[str | None, says("The id of the mapping that would have sent it.", "order-shipped")] = None
     reason: Annotated[str | None, says("Why it is not sent.", "no_phone", "missing_value", "too_old")] = None
+    detail: Annotated[str | None, says("What the delivery event says more.", "profile.traits.first_name")] = None
+    at: Annotated[Moment | None, says("When that is decided: from the file's `at`, or a time.", "+5m")] = None
 
     def __post_init__(self) -> None:
         if self.mapping is None and self.reason is None:
             raise ValueError("a suppression is expected by `mapping`, `reason` or both")
 
 
+class ExpectedDeadLetter(Struct, kw_only=True, forbid_unknown_fields=True):
+    """An event that has to be refused."""
+
+    reason: Annotated[str, says("Segment's discard code.", "event_not_defined", "no_user_anon_id", "bad_request")]
+    at: Annotated[Moment | None, says("When it comes: from the file's `at`, or a time.", "+5m")] = None
+
+
 class Expectation(Struct, kw_only=True, forbid_unknown_fields=True):
-    """One thing that has to happen: a message that is sent, or one that is not.
+    """One thing that has to happen: a message that is sent, or one that is not, or an event that is none.
 
     Raises: ValueError, unless it is exactly one.
     """
 
     send: Annotated[
-        Annotated[ExpectedSend, needs_any("mapping", "body")] | UnsetType, says("A message that is sent.")
+        Annotated[ExpectedSend, needs_any("mapping", "body", "to")] | UnsetType, says("A message that is sent.")
     ] = UNSET
     suppress: Annotated[
         Annotated[ExpectedSuppression, needs_any("mapping", "reason")] | UnsetType, says("A message that is not sent.")
     ] = UNSET
+    dead_letter: Annotated[ExpectedDeadLetter | UnsetType, says("An event that is refused.")] = UNSET
 
     def __post_init__(self) -> None:
-        if (self.send is UNSET) == (self.suppress is UNSET):
-            raise ValueError("an expectation has one key: `send` or `suppress`")
+        if [self.send, self.suppress, self.dead_letter].count(UNSET) != 2:
+            raise ValueError("an expectation has one key: `send`, `suppress` or `dead_letter`")
 
 
 class TestCase(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -109,13 +143,18 @@ class TestCase(Struct, kw_only=True, forbid_unknown_fields=True):
 
     name: Annotated[Name, says("What it shows, as a claim.", "a dear order sends one SMS")]
     profile: Annotated[
-        Traits | None, says("Traits of the person before the events, laid over the file's `profile` key by key.")
+        Traits | None, says("Traits of the first event's person before the events, in place of the file's.")
     ] = None
-    events: Annotated[list[TestEvent], Meta(min_length=1), says("What comes, in order of time.")]
+    events: Annotated[
+        list[Annotated[TestEvent, needs_one("type", "raw")]],
+        Meta(min_length=1, max_length=EVENTS_MAX),
+        says("What comes, in order of time."),
+    ]
     expect: Annotated[
-        list[Annotated[Expectation, needs_one("send", "suppress")]],
-        says("Everything that has to happen; nothing else may. Empty: nothing at all."),
-    ] = []
+        list[Annotated[Expectation, needs_one("send", "suppress", "dead_letter")]],
+        Meta(max_length=EVENTS_MAX),
+        says("Everything that has to happen, in order of time; nothing else may. Empty: nothing at all."),
+    ]
 
 
 class TestFile(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -127,7 +166,7 @@ class TestFile(Struct, kw_only=True, forbid_unknown_fields=True):
     at: Annotated[Instant, says("The time at which each case begins.", "2026-01-31T09:00:00Z")] = START_DEFAULT
     profile: Annotated[
         Traits,
-        says("Traits of the person before the events.", {"first_name": "Ada", "phone": "+15550100001"}),
+        says("Traits of the first event's person before the events.", {"first_name": "Ada", "phone": "+15550100001"}),
     ] = {}
     tests: Annotated[list[TestCase], Meta(min_length=1), says("The cases; each begins anew.")]
 

@@ -1,7 +1,7 @@
 """A run of the engine without Kafka, Twilio or a clock: events in, what would be sent and when, and why not.
 
 It calls what the router and the owner call, in their order, on time that the caller moves; every request is accepted at
-once. `streamer test` runs whole stories on it, `streamer try` one event.
+once. `streamer test` runs whole stories on it (`story`), `streamer try` one event (`trial`).
 """
 
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from streamer.core import plan, records
 from streamer.core.delivery import SUPPRESSED, Accepted, Decision, Message, Origin
 from streamer.core.profile import fold
 from streamer.core.rules import RuleSet
-from streamer.core.state import Person
+from streamer.core.state import Person, Send
 
 TOPIC: Final = "rehearsal"
-TIMERS_MAX: Final = 10_000  # releases in one `advance`: a story has a few
+TIMERS_MAX: Final = 100_000  # a person's waiting sends are 24 KB, some 40; a story has a thousand events at most
 
 
 class Sent(Struct, frozen=True):
@@ -42,15 +42,19 @@ class Suppressed(Struct, frozen=True):
 
 
 class Rehearsal:
-    """People, a time and what became of their events so far. Units: ms since the epoch."""
+    """People, a time and what became of their events so far. Units: ms since the epoch.
 
-    def __init__(self, rules: RuleSet, now_ms: int) -> None:
+    `timers_max` bounds the releases of one `advance` or `finish`, so that no defect of a rule can hang them.
+    """
+
+    def __init__(self, rules: RuleSet, now_ms: int, timers_max: int = TIMERS_MAX) -> None:
         self.rules = rules
         self.now_ms = now_ms
         self.people: dict[str, Person] = {}
         self.sent: list[Sent] = []
         self.suppressed: list[Suppressed] = []
         self._offset = 0
+        self._timers_max = timers_max
         self._timers: list[tuple[int, str]] = []
 
     def know(self, key: str, traits: Mapping[str, Any]) -> None:
@@ -59,8 +63,11 @@ class Rehearsal:
 
     def feed(self, value: bytes) -> plan.Applied:
         """One event arrives now, as the bytes that a producer wrote. Raises: BadRecord, where it is a dead letter."""
-        origin, event = self.read(value)
-        self._offset += 1
+        offset, self._offset = self._offset, self._offset + 1
+        slim = records.slim(value)
+        if slim.type != "identify" and not self.rules.candidates(slim.type, slim.event):
+            return plan.Applied(is_changed=False)  # the router reads no further
+        event, origin = records.full(value), self._origin(slim, offset)
         person = self.people.setdefault(origin.key, Person())
         applied = plan.apply_event(person, event, origin, self.rules, self.now_ms)
         for send in applied.held:
@@ -69,14 +76,33 @@ class Rehearsal:
         return applied
 
     def read(self, value: bytes) -> tuple[Origin, dict[str, Any]]:
-        """The next event as a router and an owner read it. Raises: BadRecord."""
+        """The next event as a router and an owner read it, of whatever type. Raises: BadRecord."""
         slim = records.slim(value)
         event = records.full(value)
-        return records.origin(slim, TOPIC, 0, self._offset, self.now_ms), event
+        return self._origin(slim, self._offset), event
 
-    def advance(self, to_ms: int) -> None:
-        """Let time pass, and release what was held until then."""
-        for _ in range(TIMERS_MAX):
+    def advance(self, to_ms: int) -> bool:
+        """Let time pass, and release what was held until then. False: not all, for `timers_max` were; time stopped."""
+        if not self._ring(to_ms):
+            return False
+        self.now_ms = max(self.now_ms, to_ms)
+        return True
+
+    def finish(self, until_ms: int) -> bool:
+        """Let all the time pass that something waits for, and no more. False: some of it lies beyond `until_ms`."""
+        return self._ring(until_ms) and not self._timers
+
+    def waiting(self) -> list[Send]:
+        """The sends that are held, in the order of their times."""
+        held = [send for person in self.people.values() for send in person.held]
+        return sorted(held, key=lambda send: send.until_ms)
+
+    def _origin(self, slim: records.Slim, offset: int) -> Origin:
+        return records.origin(slim, TOPIC, 0, offset, self.now_ms)
+
+    def _ring(self, to_ms: int) -> bool:
+        """Every timer until then, each at its time. False: there were more than `timers_max`."""
+        for _ in range(self._timers_max):
             if not self._timers or self._timers[0][0] > to_ms:
                 break
             due_ms, key = heappop(self._timers)
@@ -84,12 +110,7 @@ class Rehearsal:
             person = self.people[key]
             if plan.release(person, self.now_ms):
                 self._settle(key, person)
-        self.now_ms = max(self.now_ms, to_ms)
-
-    def finish(self) -> None:
-        """Let all the time pass that something waits for."""
-        while self._timers:
-            self.advance(self._timers[0][0])
+        return not self._timers or self._timers[0][0] > to_ms
 
     def _settle(self, key: str, person: Person) -> None:
         """Accept whatever is due, in order, and note what was decided."""
