@@ -10,6 +10,7 @@ import click
 from streamer.cli.check import check
 from streamer.cli.demo import demo
 from streamer.cli.fake_twilio import fake_twilio
+from streamer.cli.lint import lint_command
 from streamer.cli.run import run
 from streamer.cli.try_event import try_event
 from streamer.errors import ConfigError, StreamerError
@@ -45,5 +46,6 @@ def main() -> None:
 main.add_command(check)
 main.add_command(demo)
 main.add_command(fake_twilio)
+main.add_command(lint_command)
 main.add_command(run)
 main.add_command(try_event)
