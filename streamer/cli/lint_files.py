@@ -57,7 +57,7 @@ def read_samples(paths: Sequence[Path]) -> SampleFiles:
     if is_cut:
         notes.append(f"of the samples the first {EVENTS_MAX} events and {SAMPLE_BYTES_MAX >> 20} MiB were read")
     if others:
-        notes.append(f"{others} JSON {'value' if others == 1 else 'values'} in the samples are no events")
+        notes.append(f"skipped in the samples, as no events: {others} JSON {'value' if others == 1 else 'values'}")
     return SampleFiles(events, notes)
 
 

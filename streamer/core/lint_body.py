@@ -32,8 +32,9 @@ def body_findings(subject: Subject, setting: Setting, samples: Samples | None) -
     if "body" not in subject.send:
         return
     yield from _outer_space(subject)
-    if subject.may_be_sms:
-        texts = _fixed_texts(subject)
+    texts = _fixed_texts(subject)
+    # Of texts and channels picked by condition nobody knows which go together.
+    if subject.may_be_sms and (len(subject.channels) <= 1 or len(texts) == 1):
         yield from _ucs2(subject, texts)
         yield from _parts(subject, setting, texts, samples)
 

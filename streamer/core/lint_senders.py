@@ -26,36 +26,44 @@ _ASKS: Final = re.compile(r"\bSTOP\b|\b[Rr]eply\b|\bREPLY\b")
 
 
 def sender_findings(subject: Subject, setting: Setting, samples: Samples | None) -> Iterator[Finding]:
-    """Everything about the senders of one mapping."""
-    for name in sorted(_names(subject)):
+    """Everything about the senders of one mapping.
+
+    Of several, picked by condition, little is said: the condition may well be what keeps each to what it can do.
+    """
+    names = sorted(_names(subject))
+    for name in names:
         sender = setting.senders.get(name)
         if sender is None:
             text = f"no such sender; {nearest(name, tuple(setting.senders))}"
             yield subject.finding("send.from", "unknown_sender", text)
             continue
-        for channel in sorted(subject.channels):
-            if fault := sender.fault(channel):
-                yield subject.finding("send.from", "sender_channel", fault)
-        yield from _mms(subject, sender, setting)
-        yield from _no_reply(subject, sender)
-        yield from _recipients(subject, sender, setting, samples)
+        faults = [fault for channel in sorted(subject.channels) if (fault := sender.fault(channel))]
+        if faults and (len(names) == 1 or len(faults) == len(subject.channels)):
+            yield subject.finding("send.from", "sender_channel", faults[0])
+        elif len(names) == 1:
+            yield from _mms(subject, sender, setting)
+            yield from _no_reply(subject, sender)
+            yield from _recipients(subject, sender, setting, samples)
 
 
 def shared_sender_findings(subjects: Sequence[Subject], setting: Setting, samples: Samples | None) -> Iterator[Finding]:
     """What is wrong once for all mappings of a sender, told at its own place: its country, or that nothing uses it."""
     live = [each for each in subjects if each.is_live]
     used = {name for each in live for name in _names(each)} | {setting.default_sender}
-    to_default_region = {name for each in live if _numbers(each, setting, samples) is None for name in _names(each)}
+    alone = [(each, name) for each in live if len(names := _names(each)) == 1 for name in names]
+    to_default_region = {name for each, name in alone if _numbers(each, setting, samples) is None}
     for name, sender in setting.senders.items():
         is_alphanumeric = bool(sender.number) and sender.kind == ALPHANUMERIC
         if is_alphanumeric and name in to_default_region and setting.region in NO_ALPHANUMERIC:
             text = (
-                f"an alphanumeric sender reaches nobody in the US and Canada, and defaults.region is {setting.region}; "
-                "give it a number, or set the region that it sends to"
+                f"sender {name!r}: an {ALPHANUMERIC} reaches nobody in the US and Canada, and defaults.region is "
+                f"{setting.region}; "
+                "give it a number, or set the region it sends to"
             )
             yield setting.finding(f"senders.{name}.from", "sender_country", text)
         if live and name not in used and not any(_is_open(each) for each in live):
-            yield setting.finding(f"senders.{name}", "unused_sender", "no mapping sends from it; remove it, or name it")
+            text = f"no mapping sends from {name!r}; remove it, or name it in a mapping's `from`"
+            yield setting.finding(f"senders.{name}", "unused_sender", text)
 
 
 def _names(subject: Subject) -> frozenset[str]:
@@ -80,7 +88,7 @@ def _mms(subject: Subject, sender: Sender, setting: Setting) -> Iterator[Finding
     if MMS not in subject.channels or not sender.number:
         return
     if sender.kind == "number":
-        is_able = _country(sender.number)[0] in MMS_COUNTRY_CODES
+        is_able = _country(sender.number)[0] in (0, *MMS_COUNTRY_CODES)
     else:
         is_able = sender.kind != SHORT_CODE or setting.region in MMS_REGIONS
     if not is_able:
@@ -105,21 +113,15 @@ def _recipients(subject: Subject, sender: Sender, setting: Setting, samples: Sam
         return
     numbers = _numbers(subject, setting, samples) or ()
     home = phonenumbers.country_code_for_region(setting.region)
-    is_constant = "to" in subject.rule.action.constants
     if sender.kind == ALPHANUMERIC:
         count = sum(_country(number)[1] in NO_ALPHANUMERIC for number in numbers)
-        text = "an alphanumeric sender reaches nobody in the US and Canada, where "
-        text += "`to` is" if is_constant else f"{_people(count)} in the samples live"
+        text = f"an {ALPHANUMERIC} reaches nobody in the US and Canada"
     else:
         count = sum(_country(number)[0] != home for number in numbers)
-        text = f"a short code reaches its own country only; if that is defaults.region ({setting.region}), then not "
-        text += "the number in `to`" if is_constant else f"{_people(count)} in the samples"
+        text = f"a {SHORT_CODE} reaches nobody abroad, if its country is defaults.region, {setting.region}"
     if count:
-        yield subject.finding("send.from", "sender_country", f"sender {sender.name!r}: {text}")
-
-
-def _people(count: int) -> str:
-    return "1 person" if count == 1 else f"{count} people"
+        where = "`to` is there" if "to" in subject.rule.action.constants else f"such numbers in the samples: {count}"
+        yield subject.finding("send.from", "sender_country", f"sender {sender.name!r}: {text}; {where}")
 
 
 def _numbers(subject: Subject, setting: Setting, samples: Samples | None) -> list[str] | None:
@@ -141,10 +143,14 @@ def _numbers(subject: Subject, setting: Setting, samples: Samples | None) -> lis
 
 
 def _country(number: str) -> tuple[int, str]:
-    """The country code and region of an E.164 number; one whose range is not in use is taken for its code's main
-    region.
+    """The country code and region of an E.164 number, (0, "") if it is too short to have any.
+
+    One whose range is not in use is taken for its code's main region.
     """
-    parsed = phonenumbers.parse(number, None)
+    try:
+        parsed = phonenumbers.parse(number, None)
+    except phonenumbers.NumberParseException:
+        return 0, ""
     code = parsed.country_code or 0
     region = phonenumbers.region_code_for_number(parsed) or phonenumbers.region_code_for_country_code(code)
     return code, region or ""
