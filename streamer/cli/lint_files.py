@@ -35,17 +35,17 @@ def shown_path(path: Path) -> str:
     return Path(absolute.removeprefix(here)).as_posix()
 
 
-def read_samples(paths: Sequence[Path]) -> SampleFiles:
+def read_samples(paths: Sequence[Path], events_max: int = EVENTS_MAX, bytes_max: int = SAMPLE_BYTES_MAX) -> SampleFiles:
     """The events of files, and of those below folders that look like JSON, up to both limits. Raises: ConfigError."""
     events: list[tuple[str, dict[str, Any]]] = []
-    bytes_left, others, is_cut = SAMPLE_BYTES_MAX, 0, False
+    bytes_left, others, is_cut = bytes_max, 0, False
     for file in (file for path in paths for file in _files(path)):
         content = _content(file, bytes_left)
         is_cut = is_cut or len(content) > bytes_left
         for label, value in _values(shown_path(file), content[:bytes_left], is_cut=len(content) > bytes_left):
             if not isinstance(value, dict) or value.get("type") not in TYPES:
                 others += 1
-            elif len(events) < EVENTS_MAX:
+            elif len(events) < events_max:
                 events.append((label, value))
             else:
                 is_cut = True
@@ -55,7 +55,7 @@ def read_samples(paths: Sequence[Path]) -> SampleFiles:
             break
     notes = []
     if is_cut:
-        notes.append(f"of the samples the first {EVENTS_MAX} events and {SAMPLE_BYTES_MAX >> 20} MiB were read")
+        notes.append(f"not all samples were read: at most {events_max} events and {bytes_max >> 20} MiB are")
     if others:
         notes.append(f"skipped in the samples, as no events: {others} JSON {'value' if others == 1 else 'values'}")
     return SampleFiles(events, notes)

@@ -115,9 +115,7 @@ def _parts(subject: Subject, setting: Setting, texts: list[Fixed], samples: Samp
 
 def _longest_fixed(texts: list[Fixed], *, is_smart: bool) -> _Length:
     """The longest branch by its fixed text; one with tags is left out, since which of its texts are sent is unknown."""
-    whole = [
-        _HOLE.join(("", *text.texts)) if text.holes else "".join(text.texts) for text in texts if not text.has_tags
-    ]
+    whole = [_HOLE.join(text.texts) for text in texts if not text.has_tags]
     return max((_length(text, "", is_smart=is_smart) for text in whole), default=_Length(0, 0))
 
 

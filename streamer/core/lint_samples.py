@@ -5,6 +5,7 @@ They pass the configuration's own `filters` first, save for `sample`, which take
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
@@ -15,6 +16,8 @@ from streamer.core.identity import identity_key
 
 TRAIT_ROOTS: Final = ("profile", "traits")
 NAMES_MAX: Final = 5_000  # keys or names looked at for a near miss
+NAME_CHARS_MAX: Final = 80  # of a name that is compared; comparing is quadratic in it
+PART_CHARS_MIN: Final = 4
 _OF_A_LIST: Final = ("size", "first", "last")  # what Liquid reads off a list, or of a text's length
 
 
@@ -77,13 +80,22 @@ def near_key(name: str, values: Iterable[Any]) -> str:
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """The one of `known` that was perhaps meant: the same but for case and signs, else the most alike, or ""."""
-    names = [each for each, _ in zip(known, range(NAMES_MAX), strict=False)]
+    """The one of `known` that was perhaps meant, or "".
+
+    It is the same but for case and signs, else the most alike, else the only one that is a part of the other.
+    """
     plain = _plain(name)
-    for each in names:
-        if _plain(each) == plain:
-            return each
-    return next(iter(get_close_matches(name[:80], names, n=1, cutoff=0.7)), "")
+    names = {each: _plain(each) for each in islice(known, NAMES_MAX)}
+    same = [each for each, its_plain in names.items() if its_plain == plain]
+    alike = same or get_close_matches(name[:NAME_CHARS_MAX], names, n=1, cutoff=0.7)
+    if alike:
+        return alike[0]
+    parts = [
+        each
+        for each, other in names.items()
+        if min(len(plain), len(other)) >= PART_CHARS_MIN and (plain in other or other in plain)
+    ]
+    return parts[0] if len(parts) == 1 else ""
 
 
 def _plain(name: str) -> str:
