@@ -83,14 +83,23 @@ class Faults:
 class Document:
     """One YAML file: its root node once composed, and where its faults and its `${NAME}` go.
 
-    `environ` None: variables are refused. `needs_variables` False: a missing one is read as "".
+    `environ` None: variables are refused. `needs_variables` False: a missing one is read as "". `first_line` is where
+    it begins in a file that holds more.
     """
 
-    def __init__(self, file: str, faults: Faults, environ: Mapping[str, str] | None, needs_variables: bool) -> None:
+    def __init__(
+        self,
+        file: str,
+        faults: Faults,
+        environ: Mapping[str, str] | None,
+        needs_variables: bool,
+        first_line: int = 1,
+    ) -> None:
         self.file = file
         self.faults = faults
         self.environ = environ
         self.needs_variables = needs_variables
+        self.first_line = first_line
         self.root: Node | None = None
 
     def fault(self, mark: Mark, path: str, text: str) -> None:
@@ -140,13 +149,14 @@ class Document:
         loader = None
         try:
             loader = _Loader(text)
+            loader.line = self.first_line - 1
             node: Node | None = loader.get_single_node()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             problem = " ".join(part for part in (error.context, error.problem) if part)
             self.fault(mark_of(mark), "", f"not YAML: {_QUOTED.sub(_unquoted, problem)}")
         except yaml.reader.ReaderError as error:
-            line = text.count("\n", 0, error.position) + 1
+            line = text.count("\n", 0, error.position) + self.first_line
             self.fault(Mark(line, 1), "", "not YAML: a control character; write it as an escape in quotes")
         except (ValueError, OverflowError):  # an escape or a %YAML version whose number is out of range
             self.fault(mark_of(loader.get_mark() if loader else None), "", "not YAML: a number out of range")

@@ -76,14 +76,14 @@ def read_markdown(file: Path, config: Config) -> tuple[list[Subject], list[Findi
     for block in markdown.yaml_blocks(text):
         faults = Faults()
         if block.kind == markdown.CONFIG:
-            document = Document(name, faults, os.environ, needs_variables=False)
+            document = Document(name, faults, os.environ, needs_variables=False, first_line=block.line)
             if document.compose(block.text.encode()):
                 read_config(document, file)
         elif block.kind == markdown.MAPPING:
-            document = Document(name, faults, environ=None, needs_variables=False)
-            example_id = f"line-{block.line}"
-            source = read_mapping(document, example_id, file, config) if document.compose(block.text.encode()) else None
-            if source is not None:
+            document = Document(name, faults, environ=None, needs_variables=False, first_line=block.line)
+            is_yaml = document.compose(block.text.encode())
+            source = read_mapping(document, f"line-{block.line}", file, config) if is_yaml else None
+            if source is not None and not faults.found():
                 subjects.append(subject_of(source, is_live=False))
         findings += [
             Finding(name, max(fault.line, block.line), fault.column, "invalid_example", "", fault.text)

@@ -17,7 +17,7 @@ from streamer.core.lint_senders import sender_findings, shared_sender_findings
 def lint(subjects: Sequence[Subject], setting: Setting, samples: Samples | None) -> tuple[Finding, ...]:
     """Every finding, by file and place. Without `samples` nothing is said of names that no event has.
 
-    Costs: about 50 µs a mapping, and 20 µs for each sample that it matches.
+    Costs: 0.1 ms a mapping, and 6 µs for each sample that it matches, with a plain body.
     """
     found = [*event_filter_findings(setting), *shadow_findings(subjects)]
     found += shared_sender_findings(subjects, setting, samples)

@@ -29,7 +29,7 @@ def shadow_findings(subjects: Sequence[Subject]) -> Iterator[Finding]:
     """Mappings of one channel to the same recipient, one of which asks for a part of what the other asks for.
 
     A filter is taken as a set of conditions that all have to hold, so this misses what only logic could show, and
-    finds nothing that isn't so. Of two equal filters the later id is told. Costs: 0.2 µs a pair.
+    finds nothing that isn't so. Of two equal filters the later id is told. Costs: 0.5 s for 2 000 mappings.
     """
     live = [each for each in subjects if each.is_live and each.rule.enabled and each.rule.action.channel]
     groups: dict[tuple[str, str], list[tuple[Subject, frozenset[str]]]] = {}

@@ -15,7 +15,7 @@ _KEY: Final = re.compile(r"""( *)["']?([A-Za-z_]\w*)["']?[ ]*:(?:\s|$)""")
 
 
 class Block(Struct, frozen=True):
-    """One YAML document in a Markdown file. `text` begins with empty lines, so that its lines are the file's own."""
+    """One YAML document in a Markdown file, and the line that it begins on, counted from 1."""
 
     line: int
     text: str
@@ -53,5 +53,5 @@ def _documents(lines: list[str], first: int, indent: str) -> Iterator[Block]:
     start = 0
     for at in [*(at for at, line in enumerate(lines) if line.rstrip() == f"{indent}---"), len(lines)]:
         if any(line.strip() for line in lines[start:at]):
-            yield Block(first + start, "\n" * (first + start - 1) + "\n".join(lines[start:at]) + "\n")
+            yield Block(first + start, "\n".join(lines[start:at]) + "\n")
         start = at + 1

@@ -147,6 +147,6 @@ def test_a_path_is_read_as_it_is_written(keys):
 def test_any_markdown_has_blocks_of_its_own_lines(lines):
     text = "\n".join(lines)
     for block in yaml_blocks(text):
-        inside = block.text.rstrip("\n").split("\n")[block.line - 1 :]
+        inside = block.text.removesuffix("\n").split("\n")
         assert inside == text.split("\n")[block.line - 1 :][: len(inside)]
         assert block.kind in ("mapping", "config", "")

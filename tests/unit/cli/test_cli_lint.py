@@ -239,6 +239,16 @@ def test_markdown_beside_the_configuration_is_held_to_it(folder):
     ] == [(each["file"], each["line"], each["column"], each["code"]) for each in said["findings"]]
 
 
+def test_a_fault_in_markdown_names_lines_of_the_file(folder):
+    """Also those within its text, and those of what is no YAML; and nothing else is said of such a block."""
+    (folder / "a.md").write_text("\n\n```yaml\nwhen: x = 1\nsend: {body: a}\nwhen: x = 2\n```\n")
+    (folder / "b.md").write_text("\n```yaml\nwhen: x = 1\nsend: [\n```\n")
+    (folder / "c.md").write_text("\n```yaml\nwhen: x = 1\nsend: \x01\n```\n")
+    found = json.loads(linted("--format", "json").stdout)["findings"]
+    assert [("a.md", 6), ("b.md", 5), ("c.md", 4)] == [(each["file"], each["line"]) for each in found]
+    assert "first on line 4" in found[0]["text"]
+
+
 def test_markdown_examples_take_the_configurations_senders_and_no_secrets(folder):
     example = f"```yaml\nwhen: {WHEN}\nsend: {{from: NAME, body: x}}\n```\n"
     for name, expected in (("shop", 0), ("other", 1)):
