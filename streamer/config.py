@@ -5,10 +5,10 @@ Source: README, "Configuration".
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -27,7 +27,7 @@ from streamer.config_checks import (
     url_fault,
 )
 from streamer.config_section import Section, fields
-from streamer.config_yaml import DOCUMENT_BYTES_MAX, Document, Faults, Mark, nearest, shown
+from streamer.config_yaml import Document, Faults, Mark, nearest, shown
 from streamer.core.channels import CHANNELS, Sender
 from streamer.core.event_filters import INTEGRATION_DEFAULT, EventFilters, compile_event_filters
 from streamer.core.rules import Rule, RuleDefaults, RuleSet, compile_rule
@@ -179,28 +179,49 @@ class Config(Struct, frozen=True):
     path: Path
 
 
+class Source(NamedTuple):
+    """A mapping that was read: its rule, what it says without its `id`, and where (`document.mark_at`)."""
+
+    rule: Rule
+    content: dict[str, Any]
+    document: Document
+    file: Path
+
+
+class Loaded(NamedTuple):
+    """A configuration with its places: the document of its streamer.yaml, and the mappings, disabled ones too."""
+
+    config: Config
+    document: Document
+    sources: tuple[Source, ...]
+
+
 def load(path: Path, *, secrets: bool) -> Config:
     """Read a streamer.yaml (or the one in a folder) and the `mappings` folder beside it.
 
     `secrets` False: a `${NAME}` missing from the environment is read as "", for commands that don't connect.
     Raises: ConfigError, whose message has a line for every fault of every file.
     """
+    return load_with_places(path, secrets=secrets).config
+
+
+def load_with_places(path: Path, *, secrets: bool) -> Loaded:
+    """What `load` reads, with the place of everything in it. Raises: ConfigError."""
     file = path if _is_file(path) else path / FILE_NAME
     if not _is_file(file):
         raise ConfigError(f"{str(path)!r}: no {FILE_NAME} there; name one, or its folder, with --config")
     faults = Faults()
     document = Document(shown(file.name), faults, os.environ, needs_variables=secrets)
-    config = _config(document, file)
-    mappings = _mappings(file.parent / MAPPINGS_FOLDER, faults, config)
+    config = read_config(document, file) if document.read(file) else None
+    sources = tuple(_mappings(file.parent / MAPPINGS_FOLDER, faults, config))
     faults.raise_any()
     assert config is not None, "an unreadable file has left its fault"
-    return replace(config, mappings=mappings)
+    mappings = RuleSet.of((each.rule for each in sources), config.mappings.filters)
+    return Loaded(replace(config, mappings=mappings), document, sources)
 
 
-def _config(document: Document, file: Path) -> Config | None:
-    """The configuration without its mappings; None if the file is no YAML."""
-    if not is_readable(document, file):
-        return None
+def read_config(document: Document, file: Path) -> Config:
+    """The configuration of a composed document, without its mappings; its faults are noted."""
     section = Section(document, document.root)
     accounts = {name: _account(name, each) for name, each in section.sections("accounts").items()}
     senders: dict[str, Sender] = {
@@ -221,13 +242,12 @@ def _config(document: Document, file: Path) -> Config | None:
     return config
 
 
-def _mappings(folder: Path, faults: Faults, config: Config | None) -> RuleSet:
+def _mappings(folder: Path, faults: Faults, config: Config | None) -> Iterator[Source]:
     """The mappings of a folder, none if it isn't there. Without a `config` they are checked as far as they can be."""
     files: dict[str, Path] = {}
-    mappings = []
     for file in _mapping_files(folder, faults):
         document = Document(f"{MAPPINGS_FOLDER}/{shown(file.name)}", faults, environ=None, needs_variables=False)
-        if not is_readable(document, file):
+        if not document.read(file):
             continue
         content = fields(document)
         mapping_id = _mapping_id(content, file.stem)
@@ -237,8 +257,14 @@ def _mappings(folder: Path, faults: Faults, config: Config | None) -> RuleSet:
             document.fault(document.mark_at("id"), "id", text)
         mapping = _mapping(document, mapping_id, content, config)
         if mapping is not None and first == file:
-            mappings.append(mapping)
-    return RuleSet.of(mappings, config.mappings.filters if config else None)
+            yield Source(mapping, content, document, file)
+
+
+def read_mapping(document: Document, default_id: str, file: Path, config: Config) -> Source | None:
+    """The mapping of a composed document that is no file of its own, or None; its faults are noted."""
+    content = fields(document)
+    mapping = _mapping(document, _mapping_id(content, default_id), content, config)
+    return Source(mapping, content, document, file) if mapping is not None else None
 
 
 def _mapping(document: Document, mapping_id: str, content: Any, config: Config | None) -> Rule | None:
@@ -275,19 +301,6 @@ def _mapping_files(folder: Path, faults: Faults) -> list[Path]:
         faults.add(MAPPINGS_FOLDER, Mark(1, 1), "", f"cannot be read: {error.strerror}")
         return []
     return [file for file in files if file.suffix in (".yaml", ".yml") and not file.name.startswith(".")]
-
-
-def is_readable(document: Document, file: Path) -> bool:
-    """Whether a file could be read and composed; else its fault is noted."""
-    try:
-        if file.is_file():
-            with file.open("rb") as stream:
-                return document.compose(stream.read(DOCUMENT_BYTES_MAX + 1))
-        text = "not a file"
-    except OSError as error:
-        text = f"cannot be read: {error.strerror}"
-    document.fault(Mark(1, 1), "", text)
-    return False
 
 
 def _kafka(section: Section, folder: Path) -> KafkaConfig:

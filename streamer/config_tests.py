@@ -14,7 +14,6 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Struct
 
-from streamer.config import is_readable
 from streamer.config_section import Check, Section, fields
 from streamer.config_yaml import Document, Faults, Mark, join, shown
 from streamer.core.channels import CHANNELS
@@ -128,7 +127,7 @@ def _suite(path: Path, faults: Faults) -> Suite | None:
     """One file, or None and its faults."""
     label = str(path) if str(path).isprintable() else ascii(str(path))
     document = Document(label, faults, environ=None, needs_variables=False, nodes_max=NODES_MAX)
-    if not is_readable(document, path):
+    if not document.read(path):
         return None
     section = Section(document, document.root)
     lines = _check_file(section)

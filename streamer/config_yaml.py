@@ -7,12 +7,13 @@ Invariant: no fault shows a value, since any value can be a secret in the wrong 
 import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from streamer.errors import ConfigError
+from streamer.errors import ConfigError, Fault
 
 DOCUMENT_BYTES_MAX: Final = 1 << 20
 DEPTH_MAX: Final = 32  # no configuration is deeper than 4; the composer recurses, and would meet Python's own limit
@@ -52,7 +53,7 @@ class Faults:
     def __init__(self) -> None:
         self._files: dict[str, int] = {}
         self._paths: set[tuple[str, str]] = set()
-        self._found: list[tuple[int, int, int, str]] = []
+        self._found: list[tuple[int, Fault]] = []
 
     def __contains__(self, place: tuple[str, str]) -> bool:
         """Whether a (file, path) has a fault already."""
@@ -71,20 +72,24 @@ class Faults:
         order = self._files.setdefault(file, len(self._files))
         first, *others = ("".join(c if c.isprintable() else " " for c in line) for line in text.split("\n"))
         subject = f"{path}: " if path else ""
-        lines = [f"{file}:{mark.line}:{mark.column}: {subject}{first}", *(f"    {line}" for line in others)]
-        self._found.append((order, mark.line, mark.column, "\n".join(lines)))
+        lines = [f"{subject}{first}", *(f"    {line}" for line in others)]
+        self._found.append((order, Fault(file, mark.line, mark.column, "\n".join(lines))))
+
+    def found(self) -> list[Fault]:
+        """The faults in the order of files and lines."""
+        return [fault for _, fault in sorted(self._found, key=lambda each: (each[0], each[1].line, each[1].column))]
 
     def raise_any(self) -> None:
-        """Raises: ConfigError with the faults in the order of files and lines; nothing if there is none."""
-        if self._found:
-            found = sorted(self._found, key=lambda fault: fault[:3])
-            raise ConfigError("\n".join(text for *_, text in found))
+        """Raises: ConfigError with the faults; nothing if there is none."""
+        if found := self.found():
+            raise ConfigError("\n".join(f"{at.file}:{at.line}:{at.column}: {at.text}" for at in found), found)
 
 
 class Document:
     """One YAML file: its root node once composed, and where its faults and its `${NAME}` go.
 
-    `environ` None: variables are refused. `needs_variables` False: a missing one is read as "".
+    `environ` None: variables are refused. `needs_variables` False: a missing one is read as "". `first_line` is where
+    it begins in a file that holds more.
     """
 
     def __init__(
@@ -94,17 +99,31 @@ class Document:
         environ: Mapping[str, str] | None,
         needs_variables: bool,
         nodes_max: int = NODES_MAX,
+        first_line: int = 1,
     ) -> None:
         self.file = file
         self.faults = faults
         self.environ = environ
         self.needs_variables = needs_variables
         self.nodes_max = nodes_max
+        self.first_line = first_line
         self.root: Node | None = None
 
     def fault(self, mark: Mark, path: str, text: str) -> None:
         """Note a fault of this file."""
         self.faults.add(self.file, mark, path, text)
+
+    def read(self, file: Path) -> bool:
+        """Set `root` from a file. False: it could not be read, which is noted."""
+        try:
+            if file.is_file():
+                with file.open("rb") as stream:
+                    return self.compose(stream.read(DOCUMENT_BYTES_MAX + 1))
+            text = "not a file"
+        except OSError as error:
+            text = f"cannot be read: {error.strerror}"
+        self.fault(Mark(1, 1), "", text)
+        return False
 
     def compose(self, content: bytes) -> bool:
         """Set `root`, of kind null if the file is empty. False: it could not be read, which is noted."""
@@ -138,13 +157,14 @@ class Document:
         try:
             loader = _Loader(text)
             loader.nodes_max = self.nodes_max
+            loader.line = self.first_line - 1
             node: Node | None = loader.get_single_node()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             problem = " ".join(part for part in (error.context, error.problem) if part)
             self.fault(mark_of(mark), "", f"not YAML: {_QUOTED.sub(_unquoted, problem)}")
         except yaml.reader.ReaderError as error:
-            line = text.count("\n", 0, error.position) + 1
+            line = text.count("\n", 0, error.position) + self.first_line
             self.fault(Mark(line, 1), "", "not YAML: a control character; write it as an escape in quotes")
         except (ValueError, OverflowError):  # an escape or a %YAML version whose number is out of range
             self.fault(mark_of(loader.get_mark() if loader else None), "", "not YAML: a number out of range")

@@ -4,6 +4,9 @@
 Expected results (suppressed, refused, throttled) are values, never exceptions.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 
 class StreamerError(Exception):
     """Something this service could not do; the message says what to do about it."""
@@ -11,10 +14,26 @@ class StreamerError(Exception):
     reason = "error"
 
 
+class Fault(NamedTuple):
+    """One fault of a file; lines and columns count from 1, and further lines of `text` are indented."""
+
+    file: str
+    line: int
+    column: int
+    text: str
+
+
 class ConfigError(StreamerError):
-    """The configuration is wrong; the message lists every fault with its place."""
+    """The configuration is wrong; the message lists every fault with its place, and so does `faults`.
+
+    `faults` is empty when there is nothing that could be wrong, such as no file at all.
+    """
 
     reason = "config_invalid"
+
+    def __init__(self, message: str, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(message)
+        self.faults = tuple(faults)
 
 
 class FilterError(StreamerError):

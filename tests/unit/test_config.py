@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from streamer.config import Config, SenderConfig, load
-from streamer.errors import ConfigError
+from streamer.config import Config, SenderConfig, load, load_with_places
+from streamer.errors import ConfigError, Fault
 
 SID = "0123456789abcdef" * 2
 SECRET = "hunter2hunter2"
@@ -436,3 +436,25 @@ def test_the_example_shop_is_valid_and_needs_only_its_three_secrets(monkeypatch)
     with pytest.raises(ConfigError) as caught:
         load(shop, secrets=True)
     assert len(str(caught.value).split("\n")) == 3
+
+
+def test_a_loaded_configuration_knows_the_places_of_its_keys(tmp_path):
+    """What is valid can still be spoken of: `lint` puts each finding at its key."""
+    config, document, sources = load_with_places(
+        written(tmp_path, VALID, a=MAPPING, b="enabled: false\n" + MAPPING), secrets=False
+    )
+    marks = [document.mark_at(path) for path in ("senders.shop", "senders.shop.from")]
+    assert [(6, 3), (6, 10)] == [(mark.line, mark.column) for mark in marks]
+    assert ["a", "b"] == [source.rule.id for source in sources]
+    assert [4, 5] == [source.document.mark_at("send.body").line for source in sources]
+    assert ["a"] == [rule.id for rule in config.mappings.mappings]
+    assert load(tmp_path, secrets=False).mappings == config.mappings
+
+
+def test_the_error_has_its_faults_apart(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load(written(tmp_path, VALID + "kafk: 1\n", a="when: x is 1\nsend: {body: x}\n"), secrets=True)
+    one, other = caught.value.faults
+    assert Fault("streamer.yaml", 7, 1, 'kafk: unknown key; did you mean "kafka"?') == one
+    assert ("mappings/a.yaml", 1, 1) == other[:3]
+    assert str(caught.value) == "\n".join(f"{at.file}:{at.line}:{at.column}: {at.text}" for at in (one, other))
