@@ -39,7 +39,12 @@ SENDS_DECIDED: Final = Counter(
     "streamer_decided_sends_total", "What became of the matched events, and why?", ("mapping", "outcome", "reason")
 )
 RECORDS_REPEATED: Final = Counter("streamer_repeated_records_total", "How many outcomes were published again?")
-REQUESTS: Final = Counter("streamer_gateway_requests_total", "What does the gateway answer?", ("account", "result"))
+REQUESTS: Final = Counter(
+    "streamer_gateway_requests_total",
+    "What became of the requests: accepted, refused for good, gateway_busy (all of them are too many),"
+    " not_sent (no connection opened: an outage), or unknown?",
+    ("account", "result"),
+)
 REQUEST_SECONDS: Final = Histogram(
     "streamer_gateway_request_seconds", "How fast does the gateway answer?", ("account",), buckets=LATENCY_BUCKETS_S
 )

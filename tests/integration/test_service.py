@@ -146,6 +146,9 @@ async def test_each_answer_of_twilio_has_its_outcome(kafka, topic_prefix, tmp_pa
         assert max(found[Send(name)].said["attempt"] for name in busy) > 1
         assert {"unknown": 3, "accepted": 12, "failed": 3} == metrics.counts("streamer_decided_sends_total", "outcome")
         assert here.twilio.stats.requests == metrics.sum("streamer_gateway_requests_total")
+        results = metrics.counts("streamer_gateway_requests_total", "result")
+        assert results.pop("gateway_busy") == sum(found[Send(name)].said["attempt"] - 1 for name in busy)
+        assert {"accepted": 12, "refused": 3, "unknown": 3} == results
 
 
 JUNK = [
