@@ -233,7 +233,7 @@ async def serve_with_http(
         return
     with closing(listener(config.http.host, config.http.port)) as address:
         service = build()
-        server = HttpServer(address, service.status, service.metrics)
+        server = HttpServer(address, service.status, service.metrics, stop.is_set)
         log.info("http.listening", host=config.http.host, port=address.getsockname()[1])
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.run(), name="http")

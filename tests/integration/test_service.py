@@ -293,6 +293,7 @@ async def test_a_second_signal_exits_at_once_and_only_what_was_being_posted_is_u
         await requests_begun(here, 4)
         first.terminate()
         await first.logged("service.stopping")
+        assert (503, {"status": "stopping"}) == json_of(await first.get("/readyz"))
         first.terminate()
         assert 130 == await first.ended(timeout_s=4.0)
         here.twilio.set_faults(Faults())

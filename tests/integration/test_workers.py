@@ -131,6 +131,8 @@ async def test_a_second_signal_ends_the_workers_at_once(kafka, topic_prefix, tmp
         await begun(here, 8)
         parent.terminate()
         await parent.logged("service.stopping")
+        status, body = await parent.get("/readyz")
+        assert (503, {"status": "stopping"}) == (status, json.loads(body))
         parent.terminate()
         assert 130 == await parent.ended(timeout_s=4.0)
         assert await all_gone(pids)
