@@ -122,13 +122,14 @@ class RepeatFilter(logging.Filter):
         return True
 
 
-def configure_logs(level: str = "INFO") -> None:
+def configure_logs(level: str = "INFO", **always: Any) -> None:
     """One JSON object a line on stderr; the standard library's loggers (aiokafka, uvicorn) only from WARNING.
 
-    Of theirs each place is heard once in REPEAT_EVERY_S.
+    Of theirs each place is heard once in REPEAT_EVERY_S. `always` stands in every line, as in `worker=2`.
     """
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        lambda _logger, _method, event: event | always,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

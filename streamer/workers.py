@@ -110,7 +110,7 @@ class Fleet:
         stages = ",".join(sorted(roles - {"http"}))
         command = [sys.executable, "-m", "streamer.workers", str(config.path), stages]
         environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder}
-        self._workers = [Worker(number, command, environment) for number in range(count)]
+        self._workers = [Worker(number, [*command, str(number)], environment) for number in range(count)]
         self._folder = folder
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -185,8 +185,8 @@ async def _tell(process: Process) -> None:
 
 
 def main() -> None:
-    """The child's entry: `python -m streamer.workers CONFIG ROLES`, started by a parent only."""
-    configure_logs()
+    """The child's entry: `python -m streamer.workers CONFIG ROLES NUMBER`, started by a parent only."""
+    configure_logs(worker=int(sys.argv[3]))
     tune_collector()
     config = load(Path(sys.argv[1]), secrets=True)
     try:

@@ -47,6 +47,8 @@ async def test_two_workers_are_one_service_and_a_killed_one_comes_back(kafka, to
         await service.ready()
         first = children(service)
         assert 2 == len(first)
+        assert {0, 1} == {line["worker"] for line in service.events("owner.restored")}
+        assert not any("worker" in line for line in service.events("service.starting"))  # the parent's
         await here.put(*(identify(each, phone=PHONE, first_name="X") for each in PEOPLE))
         events = tracks(1)
         await here.put(*events)

@@ -91,3 +91,10 @@ def test_the_standard_librarys_lines_are_json_and_pass_the_filter():
     ours, theirs = logged()
     assert ("a.happened", "warning", 1, "streamer.a") == (ours["event"], ours["level"], ours["n"], ours["module"])
     assert ("no broker at a:9092", "error", "aiokafka") == (theirs["event"], theirs["level"], theirs["logger"])
+
+
+def test_a_workers_lines_say_which_worker_it_is_ours_and_the_librarys():
+    """Of eight processes that log to one terminal, one may be the one in trouble."""
+    ours, theirs = logged("worker=3")
+    assert (3, 3) == (ours["worker"], theirs["worker"])
+    assert not any("worker" in line for line in logged())
