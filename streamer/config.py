@@ -35,6 +35,7 @@ from streamer.errors import ConfigError, MappingError
 
 FILE_NAME: Final = "streamer.yaml"
 MAPPINGS_FOLDER: Final = "mappings"
+SUFFIXES: Final = (".yaml", ".yml")  # of a mapping's file
 # What the service writes, now or in a later version: an input of one of these names would read its own output.
 OWN_TOPICS: Final = (
     "by-user",
@@ -166,7 +167,10 @@ class Defaults(Struct, frozen=True):
 
 
 class Config(Struct, frozen=True):
-    """Everything a command needs to know, read and validated; `path` is the streamer.yaml it came from."""
+    """Everything a command needs to know, read and validated; `path` is the streamer.yaml it came from.
+
+    `unread` is what lies in the mappings folder and is no mapping file.
+    """
 
     kafka: KafkaConfig
     topics: TopicsConfig
@@ -177,6 +181,12 @@ class Config(Struct, frozen=True):
     defaults: Defaults
     mappings: RuleSet
     path: Path
+    unread: tuple[str, ...] = ()
+
+    @property
+    def mappings_folder(self) -> Path:
+        """Where the mappings are read from."""
+        return self.path.parent / MAPPINGS_FOLDER
 
 
 def load(path: Path, *, secrets: bool) -> Config:
@@ -191,10 +201,11 @@ def load(path: Path, *, secrets: bool) -> Config:
     faults = Faults()
     document = Document(shown(file.name), faults, os.environ, needs_variables=secrets)
     config = _config(document, file)
-    mappings = _mappings(file.parent / MAPPINGS_FOLDER, faults, config)
+    files, unread = _mapping_files(file.parent / MAPPINGS_FOLDER, faults)
+    mappings = _mappings(files, faults, config)
     faults.raise_any()
     assert config is not None, "an unreadable file has left its fault"
-    return replace(config, mappings=mappings)
+    return replace(config, mappings=mappings, unread=unread)
 
 
 def _config(document: Document, file: Path) -> Config | None:
@@ -221,17 +232,17 @@ def _config(document: Document, file: Path) -> Config | None:
     return config
 
 
-def _mappings(folder: Path, faults: Faults, config: Config | None) -> RuleSet:
-    """The mappings of a folder, none if it isn't there. Without a `config` they are checked as far as they can be."""
-    files: dict[str, Path] = {}
+def _mappings(files: list[Path], faults: Faults, config: Config | None) -> RuleSet:
+    """The mappings of these files. Without a `config` they are checked as far as they can be."""
+    by_id: dict[str, Path] = {}
     mappings = []
-    for file in _mapping_files(folder, faults):
+    for file in files:
         document = Document(f"{MAPPINGS_FOLDER}/{shown(file.name)}", faults, environ=None, needs_variables=False)
         if not _is_readable(document, file):
             continue
         content = fields(document)
         mapping_id = _mapping_id(content, file.stem)
-        first = files.setdefault(mapping_id, file)
+        first = by_id.setdefault(mapping_id, file)
         if first != file:
             text = f"{shown(first.name)} has this id already; give this one another `id`"
             document.fault(document.mark_at("id"), "id", text)
@@ -265,16 +276,21 @@ def _mapping_id(content: Any, stem: str) -> str:
     return str(mapping_id)  # 5 is as good an id as "5"
 
 
-def _mapping_files(folder: Path, faults: Faults) -> list[Path]:
-    """The mapping files of a folder, by name; hidden ones are an editor's."""
+def _mapping_files(folder: Path, faults: Faults) -> tuple[list[Path], tuple[str, ...]]:
+    """The mapping files of a folder by name, none if it isn't there; and what else is in it.
+
+    Hidden files and those that end in ~ are an editor's, and are neither.
+    """
     try:
-        files = sorted(folder.iterdir())
+        files = sorted(file for file in folder.iterdir() if not (file.name.startswith(".") or file.name.endswith("~")))
     except FileNotFoundError:
-        return []
+        return [], ()
     except OSError as error:
         faults.add(MAPPINGS_FOLDER, Mark(1, 1), "", f"cannot be read: {error.strerror}")
-        return []
-    return [file for file in files if file.suffix in (".yaml", ".yml") and not file.name.startswith(".")]
+        return [], ()
+    others = (file for file in files if file.suffix not in SUFFIXES)
+    names = tuple(f"{MAPPINGS_FOLDER}/{shown(file.name)}{'/' if file.is_dir() else ''}" for file in others)
+    return [file for file in files if file.suffix in SUFFIXES], names
 
 
 def _is_readable(document: Document, file: Path) -> bool:

@@ -77,6 +77,8 @@ async def _run(config: Config, workers: int, roles: frozenset[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     log.info("service.starting", roles=sorted(roles), workers=workers, mappings=config.mappings.version)
+    if not config.mappings.mappings:
+        log.warning("service.no_mappings", folder=str(config.mappings_folder))  # all is read, nothing is sent
     if workers > 1:
         await run_fleet(config, roles, workers, stop, fast)
         if fast.is_set():
