@@ -283,13 +283,13 @@ def _mapping_files(folder: Path, faults: Faults) -> tuple[list[Path], tuple[str,
     """
     try:
         files = sorted(file for file in folder.iterdir() if not (file.name.startswith(".") or file.name.endswith("~")))
+        others = ((file.name, "/" if file.is_dir() else "") for file in files if file.suffix not in SUFFIXES)
+        names = tuple(f"{MAPPINGS_FOLDER}/{shown(name)}{slash}" for name, slash in others)
     except FileNotFoundError:
         return [], ()
     except OSError as error:
         faults.add(MAPPINGS_FOLDER, Mark(1, 1), "", f"cannot be read: {error.strerror}")
         return [], ()
-    others = (file for file in files if file.suffix not in SUFFIXES)
-    names = tuple(f"{MAPPINGS_FOLDER}/{shown(file.name)}{'/' if file.is_dir() else ''}" for file in others)
     return [file for file in files if file.suffix in SUFFIXES], names
 
 
@@ -318,11 +318,11 @@ def _kafka(section: Section, folder: Path) -> KafkaConfig:
         ssl_cafile=_file(section, "ssl_cafile", folder),
         ssl_certfile=_file(section, "ssl_certfile", folder),
         ssl_keyfile=_file(section, "ssl_keyfile", folder),
-        ssl_password=section.text("ssl_password", ""),
+        ssl_password=section.secret("ssl_password", ""),
         ssl_check_hostname=section.flag("ssl_check_hostname", True),
         sasl_mechanism=mechanism,
         sasl_plain_username=section.text("sasl_plain_username", ""),
-        sasl_plain_password=section.text("sasl_plain_password", ""),
+        sasl_plain_password=section.secret("sasl_plain_password", ""),
         sasl_kerberos_service_name=section.text("sasl_kerberos_service_name", "kafka"),
         sasl_kerberos_domain_name=section.text("sasl_kerberos_domain_name", ""),
         session_timeout_s=section.duration_s("session_timeout", 10.0, SESSION_MIN_S, SESSION_MAX_S),
@@ -382,8 +382,8 @@ def _account(name: str, section: Section) -> AccountConfig:
         name=name,
         account_sid=section.text("account_sid", check=sid_check("AC")),
         api_key_sid=section.text("api_key_sid", check=sid_check("SK")),
-        api_key_secret=section.text("api_key_secret"),
-        auth_token=section.text("auth_token", ""),
+        api_key_secret=section.secret("api_key_secret"),
+        auth_token=section.secret("auth_token", ""),
         base_url=section.text("base_url", "https://api.twilio.com", url_fault).rstrip("/"),
         concurrency=section.whole("concurrency", 64, 1, CONCURRENCY_MAX),
         timeout_s=section.duration_s("timeout", 10.0, TIMEOUT_MIN_S, TIMEOUT_MAX_S),
