@@ -376,18 +376,22 @@ async def test_a_restart_goes_on_with_every_profile_and_a_redelivery_repeats_out
         assert 0 == metrics.sum("streamer_gateway_requests_total")
 
 
-@pytest.mark.parametrize("fault", ["partitions", "topic", "port", "broker"])
+@pytest.mark.parametrize("fault", ["partitions", "replication", "topic", "port", "broker"])
 async def test_what_makes_a_start_impossible_is_one_readable_line_and_exit_1(kafka, topic_prefix, tmp_path, fault):
     async with world(kafka, topic_prefix, tmp_path) as here:
         with closing(socket.create_server(("127.0.0.1", 0))) as taken, closing(socket.socket()) as closed:
             closed.bind(("127.0.0.1", 0))  # bound, and nobody listens
-            expected = "error: "
+            expected, way_out = "error: ", ""
             match fault:
                 case "partitions":
                     service = await (await here.start()).ready()
                     await service.stop()
                     here.configure(topics={"partitions": PARTITIONS + 1})
                     expected += f"topic {topic_prefix}own.by-user has {PARTITIONS} partitions"
+                case "replication":
+                    here.configure(topics={"replication": 99})
+                    expected += f"topic {topic_prefix}own."
+                    way_out = "Set topics.replication to at most the number of brokers"
                 case "topic":
                     here.configure(topics={"events": ["nowhere"]})
                     expected += "no topic nowhere on the broker"
@@ -403,5 +407,6 @@ async def test_what_makes_a_start_impossible_is_one_readable_line_and_exit_1(kaf
             assert 1 == await service.ended()
             lines = service.log().splitlines()
             assert lines[-1].startswith(expected)
+            assert lines[-1].endswith(way_out)
             assert 1 == len([line for line in lines if line.startswith("error:")])
             assert "Traceback" not in service.log()
