@@ -64,19 +64,23 @@ schemas: setup ## write the JSON Schemas in schemas/ again
 	$(BIN)/streamer schemas --out schemas
 
 RUN := .kafka/run
-up: setup ## a Kafka on 127.0.0.1:9092 and a fake Twilio on 127.0.0.1:8010, in the background
+up: setup ## a Kafka on 127.0.0.1:9092 with the README's topics and a fake Twilio on 127.0.0.1:8010, in the background
 	@$(MAKE) -s down
 	@mkdir -p $(RUN)
-	@nohup $(BIN)/python -m streamer.testing.brokers kafka --port 9092 >$(RUN)/kafka.log 2>&1 & echo $$! >$(RUN)/kafka.pid
+	@nohup $(BIN)/python -m streamer.testing.brokers kafka --port 9092 --topics events.track,events.identify >$(RUN)/kafka.log 2>&1 & echo $$! >$(RUN)/kafka.pid
 	@nohup $(BIN)/streamer fake-twilio --listen 127.0.0.1:8010 >$(RUN)/twilio.log 2>&1 & echo $$! >$(RUN)/twilio.pid
 	@for name in kafka twilio; do \
-	  until grep -h ' on ' $(RUN)/$$name.log; do \
-	    kill -0 $$(cat $(RUN)/$$name.pid) 2>/dev/null || { cat $(RUN)/$$name.log; exit 1; }; sleep 0.2; \
+	  until grep -qE '^(broker|fake Twilio) on ' $(RUN)/$$name.log; do \
+	    kill -0 $$(cat $(RUN)/$$name.pid) 2>/dev/null || { cat $(RUN)/$$name.log; $(MAKE) -s down; exit 1; }; sleep 0.2; \
 	  done; \
-	done
+	done; cat $(RUN)/kafka.log $(RUN)/twilio.log
 
-down: ## end what `make up` started
-	@for name in kafka twilio; do [ ! -f $(RUN)/$$name.pid ] || kill $$(cat $(RUN)/$$name.pid) 2>/dev/null || true; rm -f $(RUN)/$$name.pid; done
+down: ## end what `make up` started, and wait for its end
+	@for name in kafka twilio; do \
+	  [ -f $(RUN)/$$name.pid ] || continue; pid=$$(cat $(RUN)/$$name.pid); rm -f $(RUN)/$$name.pid; \
+	  kill $$pid 2>/dev/null || continue; \
+	  for _ in $$(seq 150); do kill -0 $$pid 2>/dev/null || break; sleep 0.1; done; \
+	done
 
 ci: test ## exactly what CI runs
 

@@ -16,7 +16,7 @@ from aiokafka.helpers import create_ssl_context
 from prometheus_client import REGISTRY, generate_latest
 
 from streamer.clock import SystemClock
-from streamer.config import Config, KafkaConfig
+from streamer.config_model import Config, KafkaConfig
 from streamer.http.server import HttpServer, Status, listener
 from streamer.kafka.consumer import ChangelogReader, GroupSource
 from streamer.kafka.producer import BatchSink
@@ -233,7 +233,7 @@ async def serve_with_http(
         return
     with closing(listener(config.http.host, config.http.port)) as address:
         service = build()
-        server = HttpServer(address, service.status, service.metrics)
+        server = HttpServer(address, service.status, service.metrics, stop.is_set)
         log.info("http.listening", host=config.http.host, port=address.getsockname()[1])
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.run(), name="http")

@@ -10,8 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from msgspec import Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from streamer.config_checks import (
     brokers_fault,
@@ -26,6 +25,17 @@ from streamer.config_checks import (
     topic_identity,
     url_fault,
 )
+from streamer.config_model import (
+    MAPPINGS_FOLDER,
+    AccountConfig,
+    Config,
+    Defaults,
+    HttpConfig,
+    KafkaConfig,
+    SenderConfig,
+    StoreConfig,
+    TopicsConfig,
+)
 from streamer.config_section import Section, fields
 from streamer.config_yaml import Document, Faults, Mark, nearest, shown
 from streamer.core.channels import CHANNELS, Sender
@@ -34,7 +44,7 @@ from streamer.core.rules import Rule, RuleDefaults, RuleSet, compile_rule
 from streamer.errors import ConfigError, MappingError
 
 FILE_NAME: Final = "streamer.yaml"
-MAPPINGS_FOLDER: Final = "mappings"
+SUFFIXES: Final = (".yaml", ".yml")  # of a mapping's file
 # What the service writes, now or in a later version: an input of one of these names would read its own output.
 OWN_TOPICS: Final = (
     "by-user",
@@ -58,125 +68,6 @@ PARTS_PER_S_MIN, PARTS_PER_S_MAX = 0.01, 10_000.0
 TIMEOUT_MIN_S, TIMEOUT_MAX_S = 0.001, 300.0
 SESSION_MIN_S, SESSION_MAX_S = 1.0, 1_800.0  # a broker takes 6 s to 30 min unless told otherwise
 AGE_MIN_S, AGE_MAX_S = 1.0, 366 * 86_400.0
-
-_HIDDEN: Final = frozenset({"ssl_password", "sasl_plain_password", "api_key_secret", "auth_token"})
-
-
-class KafkaConfig(Struct, frozen=True):
-    """How to reach Kafka; the security settings carry aiokafka's own names."""
-
-    bootstrap_servers: str
-    group: str = "streamer"
-    client_id: str = "streamer"
-    security_protocol: str = "PLAINTEXT"
-    ssl_cafile: str = ""
-    ssl_certfile: str = ""
-    ssl_keyfile: str = ""
-    ssl_password: str = ""
-    ssl_check_hostname: bool = True
-    sasl_mechanism: str = "PLAIN"
-    sasl_plain_username: str = ""
-    sasl_plain_password: str = ""
-    sasl_kerberos_service_name: str = "kafka"
-    sasl_kerberos_domain_name: str = ""
-    session_timeout_s: float = 10.0
-    enable_idempotence: bool = True
-
-    def __repr__(self) -> str:
-        return _repr(self)
-
-
-class TopicsConfig(Struct, frozen=True):
-    """The topics read, and the names of our own: `prefix` + name.
-
-    `start` is "earliest", "latest" or a wall instant in ms since the epoch; used once, at the first start.
-    """
-
-    events: tuple[str, ...]
-    start: str | int = "latest"
-    prefix: str = "streamer."
-    partitions: int = 8
-    replication: int = 1
-
-    @property
-    def by_user(self) -> str:
-        """Whatever concerns one person, keyed by identity."""
-        return self.prefix + "by-user"
-
-    @property
-    def state(self) -> str:
-        """The compacted changelog of the state records."""
-        return self.prefix + "state"
-
-    @property
-    def deliveries(self) -> str:
-        """Outcomes and statuses."""
-        return self.prefix + "deliveries"
-
-    @property
-    def dead_letters(self) -> str:
-        """What could not be read."""
-        return self.prefix + "dead-letters"
-
-
-class AccountConfig(Struct, frozen=True):
-    """One Twilio account: requests carry the API key, callbacks are signed with the auth token."""
-
-    name: str
-    account_sid: str
-    api_key_sid: str
-    api_key_secret: str
-    auth_token: str = ""
-    base_url: str = "https://api.twilio.com"
-    concurrency: int = 64
-    timeout_s: float = 10.0
-
-    def __repr__(self) -> str:
-        return _repr(self)
-
-
-class SenderConfig(Sender, frozen=True):
-    """A sender as declared: also its group (numbers that share a STOP) and its pace; 0 parts a second: no limit."""
-
-    group: str = ""
-    parts_per_s: float = 0.0
-
-
-class HttpConfig(Struct, frozen=True):
-    """Where our own server listens, and the address by which Twilio reaches it ("": not reachable)."""
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    public_url: str = ""
-
-
-class StoreConfig(Struct, frozen=True):
-    """Where an owner keeps its state between reads of the changelog."""
-
-    engine: str = "memory"
-    path: str = "./state"
-
-
-class Defaults(Struct, frozen=True):
-    """What a mapping takes when it doesn't say."""
-
-    region: str = "US"
-    sender: str = ""
-    max_age_s: float = 86_400.0
-
-
-class Config(Struct, frozen=True):
-    """Everything a command needs to know, read and validated; `path` is the streamer.yaml it came from."""
-
-    kafka: KafkaConfig
-    topics: TopicsConfig
-    accounts: dict[str, AccountConfig]
-    senders: dict[str, Sender]
-    http: HttpConfig
-    store: StoreConfig
-    defaults: Defaults
-    mappings: RuleSet
-    path: Path
 
 
 class Source(NamedTuple):
@@ -213,11 +104,12 @@ def load_with_places(path: Path, *, secrets: bool) -> Loaded:
     faults = Faults()
     document = Document(shown(file.name), faults, os.environ, needs_variables=secrets)
     config = read_config(document, file) if document.read(file) else None
-    sources = tuple(_mappings(file.parent / MAPPINGS_FOLDER, faults, config))
+    files, unread = _mapping_files(file.parent / MAPPINGS_FOLDER, faults)
+    sources = tuple(_mappings(files, faults, config))
     faults.raise_any()
     assert config is not None, "an unreadable file has left its fault"
     mappings = RuleSet.of((each.rule for each in sources), config.mappings.filters)
-    return Loaded(replace(config, mappings=mappings), document, sources)
+    return Loaded(replace(config, mappings=mappings, unread=unread), document, sources)
 
 
 def read_config(document: Document, file: Path) -> Config:
@@ -242,16 +134,16 @@ def read_config(document: Document, file: Path) -> Config:
     return config
 
 
-def _mappings(folder: Path, faults: Faults, config: Config | None) -> Iterator[Source]:
-    """The mappings of a folder, none if it isn't there. Without a `config` they are checked as far as they can be."""
-    files: dict[str, Path] = {}
-    for file in _mapping_files(folder, faults):
+def _mappings(files: list[Path], faults: Faults, config: Config | None) -> Iterator[Source]:
+    """The mappings of these files. Without a `config` they are checked as far as they can be."""
+    by_id: dict[str, Path] = {}
+    for file in files:
         document = Document(f"{MAPPINGS_FOLDER}/{shown(file.name)}", faults, environ=None, needs_variables=False)
         if not document.read(file):
             continue
         content = fields(document)
         mapping_id = _mapping_id(content, file.stem)
-        first = files.setdefault(mapping_id, file)
+        first = by_id.setdefault(mapping_id, file)
         if first != file:
             text = f"{shown(first.name)} has this id already; give this one another `id`"
             document.fault(document.mark_at("id"), "id", text)
@@ -291,16 +183,21 @@ def _mapping_id(content: Any, stem: str) -> str:
     return str(mapping_id)  # 5 is as good an id as "5"
 
 
-def _mapping_files(folder: Path, faults: Faults) -> list[Path]:
-    """The mapping files of a folder, by name; hidden ones are an editor's."""
+def _mapping_files(folder: Path, faults: Faults) -> tuple[list[Path], tuple[str, ...]]:
+    """The mapping files of a folder by name, none if it isn't there; and what else is in it.
+
+    Hidden files and those that end in ~ are an editor's, and are neither.
+    """
     try:
-        files = sorted(folder.iterdir())
+        files = sorted(file for file in folder.iterdir() if not (file.name.startswith(".") or file.name.endswith("~")))
+        others = ((file.name, "/" if file.is_dir() else "") for file in files if file.suffix not in SUFFIXES)
+        names = tuple(f"{MAPPINGS_FOLDER}/{shown(name)}{slash}" for name, slash in others)
     except FileNotFoundError:
-        return []
+        return [], ()
     except OSError as error:
         faults.add(MAPPINGS_FOLDER, Mark(1, 1), "", f"cannot be read: {error.strerror}")
-        return []
-    return [file for file in files if file.suffix in (".yaml", ".yml") and not file.name.startswith(".")]
+        return [], ()
+    return [file for file in files if file.suffix in SUFFIXES], names
 
 
 def _kafka(section: Section, folder: Path) -> KafkaConfig:
@@ -315,11 +212,11 @@ def _kafka(section: Section, folder: Path) -> KafkaConfig:
         ssl_cafile=_file(section, "ssl_cafile", folder),
         ssl_certfile=_file(section, "ssl_certfile", folder),
         ssl_keyfile=_file(section, "ssl_keyfile", folder),
-        ssl_password=section.text("ssl_password", ""),
+        ssl_password=section.secret("ssl_password", ""),
         ssl_check_hostname=section.flag("ssl_check_hostname", True),
         sasl_mechanism=mechanism,
         sasl_plain_username=section.text("sasl_plain_username", ""),
-        sasl_plain_password=section.text("sasl_plain_password", ""),
+        sasl_plain_password=section.secret("sasl_plain_password", ""),
         sasl_kerberos_service_name=section.text("sasl_kerberos_service_name", "kafka"),
         sasl_kerberos_domain_name=section.text("sasl_kerberos_domain_name", ""),
         session_timeout_s=section.duration_s("session_timeout", 10.0, SESSION_MIN_S, SESSION_MAX_S),
@@ -379,8 +276,8 @@ def _account(name: str, section: Section) -> AccountConfig:
         name=name,
         account_sid=section.text("account_sid", check=sid_check("AC")),
         api_key_sid=section.text("api_key_sid", check=sid_check("SK")),
-        api_key_secret=section.text("api_key_secret"),
-        auth_token=section.text("auth_token", ""),
+        api_key_secret=section.secret("api_key_secret"),
+        auth_token=section.secret("auth_token", ""),
         base_url=section.text("base_url", "https://api.twilio.com", url_fault).rstrip("/"),
         concurrency=section.whole("concurrency", 64, 1, CONCURRENCY_MAX),
         timeout_s=section.duration_s("timeout", 10.0, TIMEOUT_MIN_S, TIMEOUT_MAX_S),
@@ -487,9 +384,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
-
-
-def _repr(config: KafkaConfig | AccountConfig) -> str:
-    """The fields of a Struct without its secrets, so that no log or traceback can carry one."""
-    fields = {name: "…" if name in _HIDDEN and value else value for name, value in asdict(config).items()}
-    return f"{type(config).__name__}({', '.join(f'{name}={value!r}' for name, value in fields.items())})"

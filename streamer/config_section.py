@@ -3,6 +3,7 @@
 Whatever is wrong with a value is noted at its place, and reading goes on with the default: all is told at once.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
@@ -14,6 +15,9 @@ from streamer.core.duration import parse_duration_s
 
 NUMBER_CHARS_MAX: Final = 64  # YAML 1.1 reads 1:2:3 in base 60, at a cost quadratic in its length
 _BOOLEANS: Final = {"yes": True, "no": False, "true": True, "false": False, "on": True, "off": False}
+_UNITS_MS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+# `$NAME` or `${NAME`: meant for the environment, and not replaced.
+_LOOSE_VARIABLE: Final = re.compile(r"\$([A-Za-z_]\w*|\{[A-Za-z_]\w*(?![\w}]))", re.ASCII)
 
 Check = Callable[[str], str]
 """Says what is wrong with a text, or ""."""
@@ -65,9 +69,16 @@ class Section:
         if not value and default != "":
             wrong = "is empty; give it a value" if default is None else "is empty; give it a value or remove the key"
         if wrong:
-            self.fault(key, wrong)
+            is_loose = _LOOSE_VARIABLE.search(self._written(key))
+            self.fault(key, f"{wrong}; the environment's variables are written ${{NAME}}" if is_loose else wrong)
             return default or ""
         return value
+
+    def secret(self, key: str, default: str | None = None) -> str:
+        """A text of any shape, except one that is written like a variable and would be taken as it stands."""
+        is_loose = _LOOSE_VARIABLE.fullmatch(self._written(key))
+        fault = "looks like a variable and is read as it stands" if is_loose else ""
+        return self.text(key, default, lambda _value: fault)
 
     def choice(self, key: str, default: str, choices: Collection[str]) -> str:
         """One of some words."""
@@ -175,6 +186,11 @@ class Section:
             if key not in self._asked:
                 self.fault(key, f"unknown key; {nearest(key, self._asked)}")
 
+    def _written(self, key: str) -> str:
+        """A scalar as it stands in the file, before its variables are replaced; "" for anything else."""
+        node = self._entries[key][1] if key in self._entries else None
+        return str(node.value) if isinstance(node, ScalarNode) else ""
+
     def _take(self, key: str, is_required: bool = False, may_be_null: bool = False) -> Node | None:
         self._asked[key] = None
         entry = self._entries.get(key)
@@ -262,4 +278,13 @@ def _duration_fault(text: str, low_s: float, high_s: float) -> str:
         seconds = parse_duration_s(text)
     except ValueError:
         return "not a duration; write it as in 10s, 5m or 24h"
-    return "" if low_s <= seconds <= high_s else f"must be from {low_s:g} s to {high_s:g} s"
+    if low_s <= seconds <= high_s:
+        return ""
+    return f"must be from {_duration_text(low_s)} to {_duration_text(high_s)}"
+
+
+def _duration_text(seconds: float) -> str:
+    """A duration as people write it: the whole number of its largest unit."""
+    milliseconds = round(seconds * 1000)
+    unit = next(unit for unit, each_ms in _UNITS_MS.items() if milliseconds >= each_ms and not milliseconds % each_ms)
+    return f"{milliseconds // _UNITS_MS[unit]}{unit}"

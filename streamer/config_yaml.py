@@ -162,7 +162,9 @@ class Document:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             problem = " ".join(part for part in (error.context, error.problem) if part)
-            self.fault(mark_of(mark), "", f"not YAML: {_QUOTED.sub(_unquoted, problem)}")
+            is_indent = mark is not None and _is_tab_indenting(text, mark.index)
+            said = "use spaces: a tab cannot indent" if is_indent else _QUOTED.sub(_unquoted, problem)
+            self.fault(mark_of(mark), "", f"not YAML: {said}")
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + self.first_line
             self.fault(Mark(line, 1), "", "not YAML: a control character; write it as an escape in quotes")
@@ -194,6 +196,11 @@ class Document:
         if not _is_encodable(value):
             return f"environment variable {name} is not UTF-8"
         return ""
+
+
+def _is_tab_indenting(text: str, index: int) -> bool:
+    """Whether there is a tab with nothing but white space before it in its line."""
+    return text[index : index + 1] == "\t" and not text[text.rfind("\n", 0, index) + 1 : index].strip()
 
 
 def mark_of(mark: Any) -> Mark:

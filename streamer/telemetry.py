@@ -7,6 +7,8 @@ in files (prometheus_client's multiprocess mode), so gauges say how they are sum
 
 import logging
 import sys
+import time
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
@@ -14,7 +16,8 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 LATENCY_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # Twilio answers in 50 to 300 ms
-
+REPEAT_EVERY_S: Final = 10.0  # as often as our own warnings of a gateway's trouble
+PLACES_MAX: Final = 1_024  # aiokafka, uvicorn and asyncio log from some 200 places
 
 _SUM: Final = "livesum"  # over the workers that live
 
@@ -36,7 +39,12 @@ SENDS_DECIDED: Final = Counter(
     "streamer_decided_sends_total", "What became of the matched events, and why?", ("mapping", "outcome", "reason")
 )
 RECORDS_REPEATED: Final = Counter("streamer_repeated_records_total", "How many outcomes were published again?")
-REQUESTS: Final = Counter("streamer_gateway_requests_total", "What does the gateway answer?", ("account", "result"))
+REQUESTS: Final = Counter(
+    "streamer_gateway_requests_total",
+    "What became of the requests: accepted, refused for good, gateway_busy (all of them are too many),"
+    " not_sent (no connection opened: an outage), or unknown?",
+    ("account", "result"),
+)
 REQUEST_SECONDS: Final = Histogram(
     "streamer_gateway_request_seconds", "How fast does the gateway answer?", ("account",), buckets=LATENCY_BUCKETS_S
 )
@@ -83,10 +91,45 @@ def logger(module: str) -> Any:
     return structlog.get_logger(module=module)
 
 
-def configure_logs(level: str = "INFO") -> None:
-    """One JSON object a line on stderr; the standard library's loggers (aiokafka, uvicorn) only from WARNING."""
+class RepeatFilter(logging.Filter):
+    """Lets one record of each (logger, line number) through in REPEAT_EVERY_S, with `suppressed`: how many it did not.
+
+    A library that retries for ever logs for ever: aiokafka without its broker some 190 lines a second. At most
+    PLACES_MAX places are kept in mind; beyond, the one that was heard longest ago is forgotten.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._heard: dict[tuple[str, int], tuple[float, int]] = {}  # when, how many since; the longest ago first
+
+    def __len__(self) -> int:
+        return len(self._heard)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is to be written; asked once for each."""
+        place, now_s = (record.name, record.lineno), self._clock()
+        heard_s, left_out = self._heard.get(place, (-REPEAT_EVERY_S + now_s, 0))
+        if now_s - heard_s < REPEAT_EVERY_S:
+            self._heard[place] = heard_s, left_out + 1
+            return False
+        self._heard.pop(place, None)
+        if len(self._heard) >= PLACES_MAX:
+            self._heard.pop(next(iter(self._heard)))
+        self._heard[place] = now_s, 0
+        if left_out:
+            record.suppressed = left_out
+        return True
+
+
+def configure_logs(level: str = "INFO", **always: Any) -> None:
+    """One JSON object a line on stderr; the standard library's loggers (aiokafka, uvicorn) only from WARNING.
+
+    Of theirs each place is heard once in REPEAT_EVERY_S. `always` stands in every line, as in `worker=2`.
+    """
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        lambda _logger, _method, event: event | always,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -101,7 +144,12 @@ def configure_logs(level: str = "INFO") -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processor=structlog.processors.JSONRenderer(),
-            foreign_pre_chain=[*processors, structlog.stdlib.add_logger_name],
+            foreign_pre_chain=[
+                *processors,
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.ExtraAdder(allow=["suppressed"]),
+            ],
         )
     )
+    handler.addFilter(RepeatFilter())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)

@@ -21,7 +21,8 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from streamer.app import Process, prepare, serve_with_http, tune_collector
-from streamer.config import Config, load
+from streamer.config import load
+from streamer.config_model import Config
 from streamer.errors import StreamerError, first
 from streamer.http.server import Status
 from streamer.telemetry import WORKER_RESTARTS, configure_logs, logger
@@ -110,7 +111,7 @@ class Fleet:
         stages = ",".join(sorted(roles - {"http"}))
         command = [sys.executable, "-m", "streamer.workers", str(config.path), stages]
         environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder}
-        self._workers = [Worker(number, command, environment) for number in range(count)]
+        self._workers = [Worker(number, [*command, str(number)], environment) for number in range(count)]
         self._folder = folder
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -185,8 +186,8 @@ async def _tell(process: Process) -> None:
 
 
 def main() -> None:
-    """The child's entry: `python -m streamer.workers CONFIG ROLES`, started by a parent only."""
-    configure_logs()
+    """The child's entry: `python -m streamer.workers CONFIG ROLES NUMBER`, started by a parent only."""
+    configure_logs(worker=int(sys.argv[3]))
     tune_collector()
     config = load(Path(sys.argv[1]), secrets=True)
     try:

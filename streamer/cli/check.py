@@ -7,12 +7,14 @@ import click
 import msgspec
 
 from streamer.cli.options import config_option
-from streamer.config import Config, load
+from streamer.config import load
+from streamer.config_model import Config
 from streamer.core.channels import Sender
 from streamer.core.rules import Rule
 from streamer.errors import ConfigError
 
 EXIT_FAULTS = 2
+UNREAD_SHOWN_MAX = 10
 
 
 @click.command(short_help="Check the configuration and its mappings.")
@@ -84,13 +86,13 @@ def _summary(config: Config) -> dict[str, Any]:
             }
             for each in config.mappings.mappings
         ],
+        "not_read": config.unread,
     }
 
 
 def _text(config: Config) -> str:
     topics = config.topics
     own = [topics.by_user, topics.state, topics.deliveries, topics.dead_letters]
-    mappings = config.mappings.mappings
     return "\n".join(
         [
             f"{config.path}: no faults",
@@ -101,10 +103,22 @@ def _text(config: Config) -> str:
             f"Senders: {len(config.senders)}",
             *(_sender_line(each) for each in config.senders.values()),
             "",
-            f"Mappings: {len(mappings)} enabled, set {config.mappings.version}",
-            *(_mapping_lines(each) for each in mappings),
+            *_mappings_lines(config),
         ]
     )
+
+
+def _mappings_lines(config: Config) -> list[str]:
+    """The mappings, and what looks like one and is not read: the usual reason for a message that never comes."""
+    mappings, unread = config.mappings.mappings, config.unread
+    lines = [f"Mappings: none is enabled, so nothing would be sent; they go to {config.mappings_folder}"]
+    if mappings:
+        lines = [f"Mappings: {len(mappings)} enabled, set {config.mappings.version}", *map(_mapping_lines, mappings)]
+    if unread:
+        more = f" and {len(unread) - UNREAD_SHOWN_MAX} more" if len(unread) > UNREAD_SHOWN_MAX else ""
+        names = f"{', '.join(unread[:UNREAD_SHOWN_MAX])}{more}"
+        lines += ["", f"not read: {names}; a mapping is a .yaml or .yml file right in its folder"]
+    return lines
 
 
 def _sender_line(sender: Sender) -> str:

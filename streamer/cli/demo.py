@@ -28,7 +28,13 @@ class Options(Struct, frozen=True):
     show_default=True,
     help="How many events the shop produces.",
 )
-@click.option("--seed", default=1, show_default=True, help="What the day is drawn from.")
+@click.option(
+    "--seed",
+    default=1,
+    show_default=True,
+    help="What the day is drawn from. The same seed makes the same day, but not the order in which its topics are "
+    "read: a few outcomes differ, as a phone is read before an event or after it.",
+)
 @click.option("--kafka", metavar="HOST:PORT", help="Use this broker, with topics of a random prefix.")
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object at the end, and nothing else.")
 @click.option("--keep", type=click.Path(path_type=Path), help="An empty folder for the configuration and the log.")

@@ -270,7 +270,7 @@ class _Demo:
         return Progress(
             total=len(self.shop.items),
             read=self.read,
-            matched=self.pairs,
+            expected=self.pairs,
             accepted=outcomes["accepted"],
             suppressed=outcomes["suppressed"],
             failed=outcomes["failed"],

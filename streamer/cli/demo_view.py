@@ -25,15 +25,20 @@ _BAR_WIDTH: Final = 46
 
 
 class Progress(NamedTuple):
-    """How far a run is. `matched` is known from the start: it follows from the events alone."""
+    """How far a run is. `expected`: the outcomes there must be in the end, which follows from the events alone."""
 
     total: int
     read: int
-    matched: int
+    expected: int
     accepted: int
     suppressed: int
     failed: int
     in_flight: int
+
+    @property
+    def decided(self) -> int:
+        """The outcomes there are."""
+        return self.accepted + self.suppressed + self.failed
 
 
 class View(Protocol):
@@ -114,11 +119,12 @@ def _block(progress: Progress, elapsed_s: float) -> Group:
         ProgressBar(progress.total, progress.read, width=_BAR_WIDTH, complete_style="cyan", finished_style="cyan"),
         f"{progress.read:,} of {progress.total:,}",
     )
-    decided = progress.accepted + progress.suppressed + progress.failed
     bar.add_row(
         "  outcomes",
-        ProgressBar(progress.matched, decided, width=_BAR_WIDTH, complete_style="green", finished_style="green"),
-        f"{decided:,} of {progress.matched:,}",
+        ProgressBar(
+            progress.expected, progress.decided, width=_BAR_WIDTH, complete_style="green", finished_style="green"
+        ),
+        f"{progress.decided:,} of {progress.expected:,} expected",
     )
     counts = Text.assemble(
         "  ",
@@ -132,8 +138,9 @@ def _block(progress: Progress, elapsed_s: float) -> Group:
 
 
 def _line(progress: Progress, elapsed_s: float) -> str:
+    outcomes = f"{progress.decided:,} of {progress.expected:,} expected outcomes"
     return (
-        f"{elapsed_s:5.1f} s  read {progress.read:,} of {progress.total:,}, matched {progress.matched:,}:"
+        f"{elapsed_s:5.1f} s  read {progress.read:,} of {progress.total:,}; {outcomes}:"
         f" accepted {progress.accepted:,}, suppressed {progress.suppressed:,}, failed {progress.failed:,};"
         f" in flight {progress.in_flight:,}"
     )
@@ -199,6 +206,8 @@ def _right(console: Console, summary: Summary) -> None:
     _put(console, (f"{rates}; {times.total_s:.1f} s in all", "dim"))
     busy = f'; {summary.twilio_busy} times "too busy", then asked again' if summary.twilio_busy else ""
     _put(console, (f"Fake Twilio: 20 to 60 ms an answer{busy}", "dim"))
+    _put(console, (f"--seed {summary.seed} makes this day again, not the order in which its topics are read:", "dim"))
+    _put(console, ("a few outcomes may differ, as a phone is read before an event or after it", "dim"))
 
 
 def next_steps(console: Console, streamer: str, kept: Path | None) -> None:

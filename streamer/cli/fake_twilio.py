@@ -105,8 +105,11 @@ SHARE = click.FloatRange(0.0, 1.0)
 def fake_twilio(listen: tuple[str, int], seed: int, opt_outs: tuple[tuple[str, str], ...], **faults: Any) -> None:
     """Run a fake Twilio until SIGTERM or SIGINT.
 
-    It prints one line with its URL once it listens. Its account is AC0123456789abcdef0123456789abcdef with the token
-    fake-auth-token, or the API key SK0123456789abcdef0123456789abcdef with the secret fake-api-key-secret.
+    It prints its URL once it listens, and its account as export lines for a shell.
+
+    \b
+    account  AC0123456789abcdef0123456789abcdef, with the token fake-auth-token
+    API key  SK0123456789abcdef0123456789abcdef, with the secret fake-api-key-secret
 
     GET /_fake/messages and /_fake/stats show what it holds; POST /_fake/faults, /_fake/opt-outs and /_fake/reset
     steer it.
@@ -125,5 +128,13 @@ async def _serve(setup: Setup, listen: tuple[str, int]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with FakeTwilio(setup, host=listen[0], port=listen[1]) as twilio:
-        print(f"fake Twilio on {twilio.base_url}", flush=True)
+        account = twilio.account
+        print(
+            f"fake Twilio on {twilio.base_url}",
+            f"export TWILIO_ACCOUNT_SID={account.account_sid}",
+            f"export TWILIO_API_KEY_SID={account.api_key_sid}",
+            f"export TWILIO_API_KEY_SECRET={account.api_key_secret}",
+            sep="\n",
+            flush=True,
+        )
         await stopped.wait()

@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from streamer.config import Config, Source, read_config, read_mapping
+from streamer.config import Source, read_config, read_mapping
+from streamer.config_model import Config
 from streamer.config_yaml import Document, Faults
 from streamer.core import markdown
 from streamer.core.lint_findings import Finding, Place, Subject

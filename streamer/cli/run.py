@@ -10,7 +10,8 @@ import uvloop
 
 from streamer.app import ROLES, Process, prepare, serve_with_http, tune_collector
 from streamer.cli.options import config_option
-from streamer.config import Config, load
+from streamer.config import load
+from streamer.config_model import Config
 from streamer.errors import StreamerError, first
 from streamer.telemetry import configure_logs, logger
 from streamer.workers import run_fleet
@@ -77,6 +78,8 @@ async def _run(config: Config, workers: int, roles: frozenset[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     log.info("service.starting", roles=sorted(roles), workers=workers, mappings=config.mappings.version)
+    if not config.mappings.mappings:
+        log.warning("service.no_mappings", folder=str(config.mappings_folder))  # all is read, nothing is sent
     if workers > 1:
         await run_fleet(config, roles, workers, stop, fast)
         if fast.is_set():

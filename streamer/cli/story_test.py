@@ -10,7 +10,8 @@ from streamer.cli import story_text
 from streamer.cli.check import faults_of
 from streamer.cli.options import config_option
 from streamer.cli.story_text import Played, Report
-from streamer.config import Config, load
+from streamer.config import load
+from streamer.config_model import Config
 from streamer.config_tests import TESTS_FOLDER, Suite, load_tests
 from streamer.core.rules import RuleSet
 from streamer.core.story import play

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from streamer.cli.options import config_option
 from streamer.clock import SystemClock
-from streamer.config import AccountConfig, Config, load
+from streamer.config import load
 from streamer.config_checks import instant_ms
+from streamer.config_model import AccountConfig, Config
 from streamer.core.delivery import Accepted, Message, Refused
 from streamer.core.phone import BadPhone, normalise
 from streamer.core.trial import HOLD, NO_MATCH, SEND, SUPPRESS, Gate, Trial, attempt, event_time_ms

@@ -1,5 +1,7 @@
 """The operator's endpoints: `/metrics`, `/healthz` (is there progress?), `/readyz` (is everything restored?).
 
+`/readyz` says `starting`, `ready` or, as soon as the stop is asked for, `stopping`.
+
 Starlette on uvicorn: the smallest well-kept pair, and the one the public endpoints will share.
 """
 
@@ -28,12 +30,19 @@ class Status:
 
 
 class HttpServer:
-    """Serves on a listening socket until `stop`. `status` and `metrics` are asked at each request."""
+    """Serves on a listening socket until `stop`. `status`, `metrics` and `is_stopping` are asked at each request."""
 
-    def __init__(self, address: socket.socket, status: Callable[[], Status], metrics: Callable[[], bytes]) -> None:
+    def __init__(
+        self,
+        address: socket.socket,
+        status: Callable[[], Status],
+        metrics: Callable[[], bytes],
+        is_stopping: Callable[[], bool],
+    ) -> None:
         self._socket = address
         self._status = status
         self._metrics = metrics
+        self._is_stopping = is_stopping
         routes = [
             Route("/metrics", self._get_metrics),
             Route("/healthz", self._get_health),
@@ -58,6 +67,8 @@ class HttpServer:
         return _json({"status": "stalled" if problems else "ok", "problems": problems}, not problems)
 
     async def _get_ready(self, _request: Request) -> Response:
+        if self._is_stopping():
+            return _json({"status": "stopping"}, False)
         is_ready = self._status().is_ready
         return _json({"status": "ready" if is_ready else "starting"}, is_ready)
 

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 from aiokafka.structs import TopicPartition
 
 from streamer.errors import BrokerUnusable
+from streamer.kafka.told import told
 from streamer.ports import AssignmentListener, Partition, Record
 
 POLL_TIMEOUT_MS: Final = 200
@@ -57,7 +58,7 @@ class GroupSource:
         try:
             await self._consumer.start()
         except KafkaError as error:
-            raise BrokerUnusable(f"cannot join a consumer group: {error}") from error
+            raise BrokerUnusable(f"cannot join a consumer group: {told(error)}") from error
 
     async def poll(self, records_max: int) -> Mapping[Partition, Sequence[Record]]:
         """The next records, perhaps none. Raises: BrokerUnusable when the offsets to read are gone."""
@@ -72,11 +73,11 @@ class GroupSource:
             return {}
         except OffsetOutOfRangeError as error:
             raise BrokerUnusable(
-                f"the committed offset is not on the broker any more: {error}; records were deleted before they were"
-                " read. Raise the topic's retention, then set the group's offsets by hand where to go on"
+                f"the committed offset is not on the broker any more: {told(error)}; records were deleted before they"
+                " were read. Raise the topic's retention, then set the group's offsets by hand where to go on"
             ) from error
         except KafkaError as error:
-            raise BrokerUnusable(f"cannot read: {error!r}") from error
+            raise BrokerUnusable(f"cannot read: {told(error)}") from error
         return batches
 
     async def committed(self, partition: Partition) -> int:
@@ -87,7 +88,9 @@ class GroupSource:
             if offset is None:
                 offset = (await self._consumer.beginning_offsets([place]))[place]
         except KafkaError as error:
-            raise BrokerUnusable(f"the offsets of {place.topic}/{place.partition} can't be read: {error!r}") from error
+            raise BrokerUnusable(
+                f"the offsets of {place.topic}/{place.partition} can't be read: {told(error)}"
+            ) from error
         return int(offset)
 
     def open(self, partition: Partition, offset: int) -> None:
@@ -199,7 +202,7 @@ class ChangelogReader:
                 for records in batches.values():
                     apply(records)
         except KafkaError as error:
-            raise BrokerUnusable(f"{place.topic}/{place.partition} can't be restored: {error!r}") from error
+            raise BrokerUnusable(f"{place.topic}/{place.partition} can't be restored: {told(error)}") from error
         finally:
             await consumer.stop()
         return end

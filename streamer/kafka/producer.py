@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from streamer.errors import BrokerUnusable
+from streamer.kafka.told import told
 from streamer.ports import Partition
 from streamer.telemetry import logger
 
@@ -119,7 +120,7 @@ class BatchSink:
             await producer.start()
         except KafkaError as error:
             await producer.stop()
-            raise BrokerUnusable(f"cannot write to Kafka: {error}") from error
+            raise BrokerUnusable(f"cannot write to Kafka: {told(error)}") from error
         self._producer = producer
         return producer
 

@@ -8,10 +8,11 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import InvalidReplicationFactorError, KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.structs import TopicPartition
 
 from streamer.errors import BrokerUnusable
+from streamer.kafka.told import told
 
 DESCRIBE_S: Final = 20.0
 DESCRIBE_EVERY_S: Final = 0.1
@@ -53,12 +54,13 @@ async def ensure_topics(
     except KafkaError as error:
         await admin.close()
         raise BrokerUnusable(
-            f"no Kafka at {connection['bootstrap_servers']}: {error}. Check kafka.bootstrap_servers and its security"
+            f"no Kafka at {connection['bootstrap_servers']}: {told(error)}."
+            " Check kafka.bootstrap_servers and its security"
         ) from error
     try:
         return await _ensure(admin, list(ours), list(inputs))
     except KafkaError as error:
-        raise BrokerUnusable(f"the topics can't be created or described: {error!r}") from error
+        raise BrokerUnusable(f"the topics can't be created or described: {told(error)}") from error
     finally:
         await admin.close()
 
@@ -75,6 +77,11 @@ async def _ensure(admin: AIOKafkaAdminClient, ours: list[TopicSpec], inputs: lis
         )
         for topic, code, *rest in answer.topic_errors:
             error = for_code(code)
+            if error is InvalidReplicationFactorError:
+                raise BrokerUnusable(
+                    f"topic {topic} can't be created: {rest[0] if rest else error.__name__}"
+                    " Set topics.replication to at most the number of brokers"
+                )
             if code and error is not TopicAlreadyExistsError:  # another process may have been quicker
                 raise BrokerUnusable(f"topic {topic} can't be created: {error.__name__} {rest[0] if rest else ''}")
     counts = await _counts(admin, [*(spec.name for spec in ours), *inputs])
@@ -140,7 +147,7 @@ async def ensure_offsets(
         for places in new:
             await _begin(consumer, places, start)
     except KafkaError as error:
-        raise BrokerUnusable(f"the first offsets of group {group} can't be set: {error!r}") from error
+        raise BrokerUnusable(f"the first offsets of group {group} can't be set: {told(error)}") from error
     finally:
         await consumer.stop()
 

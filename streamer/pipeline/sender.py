@@ -16,7 +16,8 @@ from streamer.telemetry import REQUEST_SECONDS, REQUESTS, SENDS_OPEN, logger
 
 SLOTS_PER_REQUEST: Final = 2
 WARN_EVERY_S: Final = 10.0
-_RESULTS: Final = {Accepted: "accepted", Refused: "refused", Unknown: "unknown"}
+_REFUSED: Final = "refused"
+_RESULTS: Final = ("accepted", _REFUSED, "gateway_busy", "not_sent", "unknown")
 
 log = logger(__name__)
 
@@ -86,7 +87,7 @@ class Sender:
 
     async def _post_jobs(self) -> None:
         seconds = REQUEST_SECONDS.labels(self._account)
-        results = {kind: REQUESTS.labels(self._account, name) for kind, name in _RESULTS.items()}
+        results = {name: REQUESTS.labels(self._account, name) for name in _RESULTS}  # bounded: no other is made
         while True:
             job = await self._jobs.get()
             if not job.start():
@@ -94,7 +95,7 @@ class Sender:
             began_s = self._clock.now_s()
             answer = await self._gateway.create(job.message)
             seconds.observe(self._clock.now_s() - began_s)
-            results[type(answer)].inc()
+            results.get(_result(answer), results[_REFUSED]).inc()
             self._tell(answer)
             job.settle(answer)
 
@@ -108,3 +109,14 @@ class Sender:
             self._warn_s = self._clock.now_s() + WARN_EVERY_S
             event = "gateway.denied" if is_denied else "gateway.trouble"
             log.warning(event, account=self._account, reason=answer.reason, status=answer.http_status, code=code)
+
+
+def _result(answer: Answer) -> str:
+    """What a request is counted under: a refusal under its own reason, for an outage is none of ours to mend."""
+    match answer:
+        case Accepted():
+            return "accepted"
+        case Refused(reason):
+            return reason
+        case Unknown():
+            return "unknown"

@@ -3,7 +3,8 @@
 `start_kafka` finds the best Kafka this machine can run; `start_tansu` starts the small one of the demo, which keeps all
 in memory and lacks the idempotent producer. Both listen on a loopback port that the system chose. What they own ends
 with `stop`, with the interpreter and, on Linux, with the thread that started it: start one from a thread that stays.
-`python -m streamer.testing.brokers kafka|tansu` runs one in the foreground.
+`python -m streamer.testing.brokers kafka|tansu` runs one in the foreground; with `--topics a,b` it has these topics
+before it says its address.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from types import TracebackType
 from typing import Final, Literal, Protocol, Self
 
 from streamer.errors import BrokerUnusable
+from streamer.testing.topics import create_topics
 
 Kind = Literal["given", "docker", "jars", "tansu"]
 
@@ -437,23 +439,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m streamer.testing.brokers", description="Run a broker on loopback.")
     parser.add_argument("broker", choices=["kafka", "tansu"], help="kafka: STREAMER_TEST_KAFKA, Docker or jars")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
+    parser.add_argument("--topics", type=_names, default=[], help="to be created, with a comma between")
     options = parser.parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _quit)
     start = start_kafka if options.broker == "kafka" else start_tansu
     with tempfile.TemporaryDirectory(prefix="streamer-broker-") as directory:
         try:
-            broker = start(Path(directory), options.port)
+            with start(Path(directory), options.port) as broker:
+                if options.topics:
+                    create_topics(broker.bootstrap, options.topics)
+                sys.stdout.write(f"broker on {broker.bootstrap}\n")
+                sys.stdout.flush()
+                while broker.is_alive:
+                    time.sleep(0.2)
         except BrokerUnusable as exc:
             sys.stderr.write(f"{exc}\n")
             return 1
-        with broker:
-            sys.stdout.write(f"broker on {broker.bootstrap}\n")
-            sys.stdout.flush()
-            while broker.is_alive:
-                time.sleep(0.2)
     sys.stderr.write("the broker ended by itself\n")
     return 1
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _quit(_number: int, _frame: object) -> None:

@@ -191,7 +191,7 @@ def _happened_ms(event: Mapping[str, Any]) -> int:
 
 
 def _decide(
-    shop: Shop, rule: _Rule, event: dict[str, Any], traits: dict[str, tuple[Any, int]] | None, is_known_later: bool
+    shop: Shop, rule: _Rule, event: dict[str, Any], traits: dict[str, tuple[Any, int]] | None, has_signed_up: bool
 ) -> Expected:
     def look(path: str) -> Any:
         if path.startswith("profile.traits."):
@@ -205,7 +205,7 @@ def _decide(
         return said._replace(reason="too_old", note=note)
     written = look(rule.to)
     if written in (None, ""):
-        return said._replace(reason="no_phone", note=_why_no_phone(rule, event, traits, is_known_later))
+        return said._replace(reason="no_phone", note=_why_no_phone(rule, event, traits, has_signed_up))
     if written not in shop.numbers:
         return said._replace(reason="bad_number", note=f"they wrote {_hidden(written)}")
     missing = [path for path in rule.holes if look(path) in (None, "")]
@@ -220,14 +220,14 @@ def _decide(
     return said._replace(outcome="accepted", reason="accepted")
 
 
-def _why_no_phone(rule: _Rule, event: Mapping[str, Any], traits: object, is_known_later: bool) -> str:
+def _why_no_phone(rule: _Rule, event: Mapping[str, Any], traits: object, has_signed_up: bool) -> str:
     if rule.to != _PHONE:
         return "none was left at checkout"
     if "userId" not in event:
         return "a visitor who never signed in"
     if traits is not None:
-        return "their profile has none"
-    return "their identify came later" if is_known_later else "they never signed up"
+        return "no identify read by then had one"
+    return "their identify had not been read yet" if has_signed_up else "they never signed up"
 
 
 def masked(number: str) -> str:

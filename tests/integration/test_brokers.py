@@ -24,7 +24,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import UnknownError
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
+from streamer.errors import BrokerUnusable
 from streamer.testing.brokers import Broker
+from streamer.testing.topics import create_topics
 
 RECORDS = 200
 PARTITIONS = 4
@@ -248,8 +250,8 @@ class TestTansu(BrokerContract):
 class Running:
     """`python -m streamer.testing.brokers tansu` as a user's process, and a connection to its broker."""
 
-    def __init__(self, folder: Path) -> None:
-        command = [sys.executable, "-m", "streamer.testing.brokers", "tansu"]
+    def __init__(self, folder: Path, *options: str) -> None:
+        command = [sys.executable, "-m", "streamer.testing.brokers", "tansu", *options]
         environment = {**os.environ, "TMPDIR": str(folder)}  # a killed one leaves its log there
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         said = self.process.stdout.readline()
@@ -281,6 +283,39 @@ def test_a_signal_stops_the_foreground_broker_with_exit_0(running, number):
     running.process.send_signal(number)
     assert running.process.wait(ANSWER_S) == 0
     assert running.is_gone()
+
+
+async def test_the_foreground_broker_has_its_topics_once_it_says_its_address(tmp_path):
+    """A service refuses to start without its inputs, so `make up` must not be ready before they are."""
+    with closing(Running(tmp_path, "--topics", "events.track, events.identify")) as running:
+        admin = AIOKafkaAdminClient(bootstrap_servers=f"127.0.0.1:{running.port}")
+        await admin.start()
+        try:
+            names = set(await admin.list_topics())
+            found = await admin.describe_topics(["events.track", "events.identify"])
+        finally:
+            await admin.close()
+    assert {"events.track", "events.identify"} <= names
+    assert [("events.track", 4), ("events.identify", 4)] == [
+        (topic["topic"], len(topic["partitions"])) for topic in found
+    ]
+
+
+@pytest.fixture
+def at(kafka):
+    return kafka.bootstrap
+
+
+def test_topics_are_made_once_however_often_they_are_asked_for(at, topic_prefix):
+    """The Kafka of STREAMER_TEST_KAFKA outlives a `make up`."""
+    name = f"{topic_prefix}a"
+    create_topics(at, [name])
+    create_topics(at, [name, f"{topic_prefix}b"])
+
+
+def test_a_topic_that_can_not_be_made_is_said_in_one_line(at):
+    with pytest.raises(BrokerUnusable, match="topic a b can't be created: InvalidTopicError"):
+        create_topics(at, ["a b"])
 
 
 if sys.platform == "linux":

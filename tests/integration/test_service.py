@@ -146,6 +146,9 @@ async def test_each_answer_of_twilio_has_its_outcome(kafka, topic_prefix, tmp_pa
         assert max(found[Send(name)].said["attempt"] for name in busy) > 1
         assert {"unknown": 3, "accepted": 12, "failed": 3} == metrics.counts("streamer_decided_sends_total", "outcome")
         assert here.twilio.stats.requests == metrics.sum("streamer_gateway_requests_total")
+        results = metrics.counts("streamer_gateway_requests_total", "result")
+        assert results.pop("gateway_busy") == sum(found[Send(name)].said["attempt"] - 1 for name in busy)
+        assert {"accepted": 12, "refused": 3, "unknown": 3} == results
 
 
 JUNK = [
@@ -290,6 +293,7 @@ async def test_a_second_signal_exits_at_once_and_only_what_was_being_posted_is_u
         await requests_begun(here, 4)
         first.terminate()
         await first.logged("service.stopping")
+        assert (503, {"status": "stopping"}) == json_of(await first.get("/readyz"))
         first.terminate()
         assert 130 == await first.ended(timeout_s=4.0)
         here.twilio.set_faults(Faults())
@@ -372,18 +376,22 @@ async def test_a_restart_goes_on_with_every_profile_and_a_redelivery_repeats_out
         assert 0 == metrics.sum("streamer_gateway_requests_total")
 
 
-@pytest.mark.parametrize("fault", ["partitions", "topic", "port", "broker"])
+@pytest.mark.parametrize("fault", ["partitions", "replication", "topic", "port", "broker"])
 async def test_what_makes_a_start_impossible_is_one_readable_line_and_exit_1(kafka, topic_prefix, tmp_path, fault):
     async with world(kafka, topic_prefix, tmp_path) as here:
         with closing(socket.create_server(("127.0.0.1", 0))) as taken, closing(socket.socket()) as closed:
             closed.bind(("127.0.0.1", 0))  # bound, and nobody listens
-            expected = "error: "
+            expected, way_out = "error: ", ""
             match fault:
                 case "partitions":
                     service = await (await here.start()).ready()
                     await service.stop()
                     here.configure(topics={"partitions": PARTITIONS + 1})
                     expected += f"topic {topic_prefix}own.by-user has {PARTITIONS} partitions"
+                case "replication":
+                    here.configure(topics={"replication": 99})
+                    expected += f"topic {topic_prefix}own."
+                    way_out = "Set topics.replication to at most the number of brokers"
                 case "topic":
                     here.configure(topics={"events": ["nowhere"]})
                     expected += "no topic nowhere on the broker"
@@ -399,5 +407,6 @@ async def test_what_makes_a_start_impossible_is_one_readable_line_and_exit_1(kaf
             assert 1 == await service.ended()
             lines = service.log().splitlines()
             assert lines[-1].startswith(expected)
+            assert lines[-1].endswith(way_out)
             assert 1 == len([line for line in lines if line.startswith("error:")])
             assert "Traceback" not in service.log()

@@ -47,6 +47,8 @@ async def test_two_workers_are_one_service_and_a_killed_one_comes_back(kafka, to
         await service.ready()
         first = children(service)
         assert 2 == len(first)
+        assert {0, 1} == {line["worker"] for line in service.events("owner.restored")}
+        assert not any("worker" in line for line in service.events("service.starting"))  # the parent's
         await here.put(*(identify(each, phone=PHONE, first_name="X") for each in PEOPLE))
         events = tracks(1)
         await here.put(*events)
@@ -131,6 +133,8 @@ async def test_a_second_signal_ends_the_workers_at_once(kafka, topic_prefix, tmp
         await begun(here, 8)
         parent.terminate()
         await parent.logged("service.stopping")
+        status, body = await parent.get("/readyz")
+        assert (503, {"status": "stopping"}) == (status, json.loads(body))
         parent.terminate()
         assert 130 == await parent.ended(timeout_s=4.0)
         assert await all_gone(pids)

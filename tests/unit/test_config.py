@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from streamer.config import Config, SenderConfig, load, load_with_places
+from streamer.config import load, load_with_places
+from streamer.config_model import Config, SenderConfig
 from streamer.errors import ConfigError, Fault
 
 SID = "0123456789abcdef" * 2
@@ -143,10 +144,13 @@ def test_a_missing_configuration_says_where_it_was_sought(tmp_path):
         load(tmp_path / "nowhere", secrets=False)
 
 
+HINT = "the environment's variables are written ${NAME}"
+
 # Each: what is wrong, streamer.yaml, and the one line that says so.
 FAULTS = {
     "not YAML": ("kafka: [\n", "2:1: not YAML: while parsing a flow node expected the node content, but found '<stream end>'"),
-    "a tab": ("kafka:\n\tgroup: x\n", "2:1: not YAML: while scanning for the next token found character '\\t' that cannot start any token"),
+    "a tab": ("kafka:\n\tgroup: x\n", "2:1: not YAML: use spaces: a tab cannot indent"),
+    "a tab below a key": ("kafka:\n  group: x\n\tclient_id: y\n", "3:1: not YAML: use spaces: a tab cannot indent"),
     "two documents": (VALID + "---\n{}\n", "7:1: not YAML: expected a single document in the stream but found another document"),
     "a control character": ("a: \x07\n", "1:1: not YAML: a control character; write it as an escape in quotes"),
     "an impossible character": ('a: "\\UFFFFFFFF"\n', "1:7: not YAML: a number out of range"),
@@ -176,7 +180,17 @@ FAULTS = {
     "too many partitions": (KAFKA + "topics: {events: [a], partitions: 10_001}\n", "2:23: topics.partitions: must be from 1 to 10000"),
     "an endless number": (KAFKA + f"topics: {{events: [a], partitions: {'9' * 5000}}}\n", "2:23: topics.partitions: must be from 1 to 10000"),
     "no concurrency": (KAFKA + TOPICS + ACCOUNTS.replace("{account", "{concurrency: 0, account"), "4:10: accounts.main.concurrency: must be from 1 to 10000"),
-    "no timeout": (KAFKA + TOPICS + ACCOUNTS.replace("{account", "{timeout: 0s, account"), "4:10: accounts.main.timeout: must be from 0.001 s to 300 s"),
+    "no timeout": (KAFKA + TOPICS + ACCOUNTS.replace("{account", "{timeout: 0s, account"), "4:10: accounts.main.timeout: must be from 1ms to 5m"),
+    "a session too short": ("kafka: {bootstrap_servers: a, session_timeout: 500ms}\n" + TOPICS, "1:31: kafka.session_timeout: must be from 1s to 30m"),
+    "an age too great": (VALID + "defaults: {max_age: 367d}\n", "7:12: defaults.max_age: must be from 1s to 366d"),
+    "a sid that is a shell's variable": (KAFKA + TOPICS + ACCOUNTS.replace(f"AC{SID}", "$TWILIO_ACCOUNT_SID"), f"4:10: accounts.main.account_sid: must be AC and 32 hexadecimal digits, as Twilio's console shows it; {HINT}"),
+    "a sid whose variable is not closed": (KAFKA + TOPICS + ACCOUNTS.replace(f"SK{SID}", "'${TWILIO_KEY'"), f"4:59: accounts.main.api_key_sid: must be SK and 32 hexadecimal digits, as Twilio's console shows it; {HINT}"),
+    "an address with a shell's variable": (KAFKA + TOPICS + ACCOUNTS.replace("{account", "{base_url: 'http://$HOST:80', account"), f"4:10: accounts.main.base_url: must be an address such as https://sms.example.com, without a query; {HINT}"),
+    "a secret that is a shell's variable": (KAFKA + TOPICS + ACCOUNTS.replace(SECRET, "$TWILIO_SECRET"), f"4:108: accounts.main.api_key_secret: looks like a variable and is read as it stands; {HINT}"),
+    "a secret whose variable is not closed": (KAFKA + TOPICS + ACCOUNTS.replace(SECRET, "'${TWILIO_SECRET'"), f"4:108: accounts.main.api_key_secret: looks like a variable and is read as it stands; {HINT}"),
+    "a token that is a shell's variable": (KAFKA + TOPICS + ACCOUNTS.replace("{account", "{auth_token: $TOKEN, account"), f"4:10: accounts.main.auth_token: looks like a variable and is read as it stands; {HINT}"),
+    "a password that is a shell's variable": ("kafka: {bootstrap_servers: a, security_protocol: SASL_SSL, sasl_plain_username: me, sasl_plain_password: $PASSWORD}\n" + TOPICS, f"1:85: kafka.sasl_plain_password: looks like a variable and is read as it stands; {HINT}"),
+    "a key's password that is a shell's variable": ("kafka: {bootstrap_servers: a, security_protocol: SSL, ssl_password: $PASSWORD}\n" + TOPICS, f"1:55: kafka.ssl_password: looks like a variable and is read as it stands; {HINT}"),
     "a duration without unit": (KAFKA + TOPICS + ACCOUNTS.replace("{account", "{timeout: 10, account"), "4:10: accounts.main.timeout: a duration needs its unit, as in 10s, 5m or 24h"),
     "no duration": (VALID + "defaults: {max_age: soon}\n", "7:12: defaults.max_age: not a duration; write it as in 10s, 5m or 24h"),
     "a pace of infinity": (VALID.replace('6789"', '6789", parts_per_s: .inf'), "6:32: senders.shop.parts_per_s: must be from 0.01 to 10000"),
@@ -315,6 +329,20 @@ def test_a_dollar_before_a_hole_is_money(tmp_path):
     assert [mapping.id for mapping in config.mappings.mappings] == ["total"]
 
 
+@pytest.mark.parametrize("secret", ["$PASSWORD", "${PASSWORD"])
+def test_a_secret_that_looks_like_a_variable_may_come_from_one(tmp_path, monkeypatch, secret):
+    """The way out for a password that really begins with a dollar sign."""
+    monkeypatch.setenv("STREAMER_TEST_SECRET", secret)
+    config = loaded(tmp_path, VALID.replace(SECRET, '"${STREAMER_TEST_SECRET}"'))
+    assert config.accounts["main"].api_key_secret == secret
+
+
+@pytest.mark.parametrize("secret", ["pa$$word", "$1.50", "a$PASSWORD", "$PASS-WORD", "$", "$ PASSWORD"])
+def test_a_dollar_sign_alone_makes_no_variable_of_a_secret(tmp_path, secret):
+    config = loaded(tmp_path, VALID.replace(SECRET, f"'{secret}'"))
+    assert config.accounts["main"].api_key_secret == secret
+
+
 def test_a_missing_variable_is_a_fault_only_for_commands_that_connect(tmp_path, monkeypatch):
     monkeypatch.delenv("STREAMER_TEST_ABSENT", raising=False)
     text = VALID.replace(f"AC{SID}", '"${STREAMER_TEST_ABSENT}"') + 'http: {listen: "${STREAMER_TEST_ABSENT}"}\n'
@@ -338,7 +366,17 @@ def test_a_missing_password_of_sasl_is_a_fault(tmp_path):
 
 @pytest.mark.parametrize(
     "written_as",
-    [SECRET, f"!{SECRET}!x y", f"*{SECRET}", f'"{SECRET}\\q"', f"[{SECRET}", f"%{SECRET}", f"${{{SECRET}!}}"],
+    [
+        SECRET,
+        f"!{SECRET}!x y",
+        f"*{SECRET}",
+        f'"{SECRET}\\q"',
+        f"[{SECRET}",
+        f"%{SECRET}",
+        f"${{{SECRET}!}}",
+        f"${SECRET}",
+        f"'${{{SECRET}'",
+    ],
 )
 @pytest.mark.parametrize("key", ["account_sid", "base_url", "timeout", "concurrency", "api_key_secret"])
 def test_no_fault_shows_a_value(tmp_path, key, written_as):

@@ -98,6 +98,50 @@ def test_a_mapping_says_which_events_reach_it(tmp_path, when, said):
     assert said in result.stdout
 
 
+SMALLEST = "kafka: {bootstrap_servers: a}\ntopics: {events: [a]}\n"
+
+
+def checked(folder, *options):
+    result = CliRunner().invoke(main, ["check", "--config", str(folder), *options])
+    assert (0, "") == (result.exit_code, result.stderr)
+    return result.stdout
+
+
+@pytest.mark.parametrize("has_folder", [True, False])
+def test_no_enabled_mapping_is_said_with_the_place_where_mappings_go(tmp_path, has_folder):
+    """A configuration without faults that sends nothing is what a newcomer has at first, and does not expect."""
+    (tmp_path / "streamer.yaml").write_text(SMALLEST)
+    if has_folder:
+        (tmp_path / "mappings").mkdir()
+    said = checked(tmp_path)
+    assert f"Mappings: none is enabled, so nothing would be sent; they go to {tmp_path / 'mappings'}" in said
+
+
+def test_what_lies_beside_the_mappings_and_is_not_read_is_named(tmp_path):
+    """A mapping saved as .txt, or in a folder of its own, is the usual reason why none is found."""
+    (tmp_path / "streamer.yaml").write_text(SMALLEST)
+    (tmp_path / "mappings" / "old").mkdir(parents=True)
+    for name in ("b.yml.bak", "a.json", ".a.yaml.swp", "c.yaml~"):
+        (tmp_path / "mappings" / name).write_text("{")
+    assert "\nnot read: mappings/a.json, mappings/b.yml.bak, mappings/old/; " in checked(tmp_path)
+    names = ["mappings/a.json", "mappings/b.yml.bak", "mappings/old/"]
+    assert names == json.loads(checked(tmp_path, "--json"))["not_read"]
+
+
+def test_a_folder_of_mappings_alone_names_nothing(tmp_path):
+    assert "not read" not in checked(SHOP)
+
+
+def test_a_thousand_files_that_are_not_read_are_one_line(tmp_path):
+    (tmp_path / "streamer.yaml").write_text(SMALLEST)
+    (tmp_path / "mappings").mkdir()
+    for number in range(1_000):
+        (tmp_path / "mappings" / f"{number:03}.json").write_text("{")
+    [line] = [line for line in checked(tmp_path).splitlines() if line.startswith("not read: ")]
+    assert line.startswith("not read: mappings/000.json, mappings/001.json, ")
+    assert "mappings/009.json and 990 more; " in line
+
+
 def test_an_error_of_ours_is_one_line_on_stderr_and_exit_1():
     @click.group(cls=CommandGroup)
     def group() -> None: ...

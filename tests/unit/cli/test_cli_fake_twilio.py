@@ -16,10 +16,15 @@ CODE = "from streamer.cli.fake_twilio import fake_twilio; fake_twilio()"
 def test_it_says_where_it_listens_and_a_signal_ends_it_with_0(number):
     options = ["--seed", "1", "--latency", "20ms-80ms", "--too-many-share", "0.05", "--refuse", "+15551230001=21635"]
     with subprocess.Popen([sys.executable, "-c", CODE, *options], stdout=subprocess.PIPE, text=True) as process:
-        line = process.stdout.readline()
+        line, *exports = [process.stdout.readline() for _ in range(4)]
         process.send_signal(number)
         assert process.wait(timeout=20) == 0
     assert line.startswith("fake Twilio on http://127.0.0.1:")
+    assert exports == [  # to be pasted into a shell that runs the README's configuration
+        "export TWILIO_ACCOUNT_SID=AC0123456789abcdef0123456789abcdef\n",
+        "export TWILIO_API_KEY_SID=SK0123456789abcdef0123456789abcdef\n",
+        "export TWILIO_API_KEY_SECRET=fake-api-key-secret\n",
+    ]
 
 
 @pytest.mark.parametrize(

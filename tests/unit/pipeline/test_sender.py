@@ -7,6 +7,7 @@ import pytest
 
 from streamer.core.delivery import Accepted, Message, Refused, Unknown
 from streamer.pipeline.sender import SLOTS_PER_REQUEST, Sender
+from streamer.telemetry import REQUESTS
 from streamer.testing.fakes import FakeGateway, ManualClock, settle
 
 MESSAGE = Message("main", "sms", "+15551230001", "Hi")
@@ -29,9 +30,9 @@ class Posting:
 
 
 @asynccontextmanager
-async def running(concurrency, decide):
+async def running(concurrency, decide, account="main"):
     gateway = FakeGateway(decide)
-    sender = Sender("main", gateway, concurrency, ManualClock())
+    sender = Sender(account, gateway, concurrency, ManualClock())
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(sender.run(), name="sender")
         yield sender, gateway
@@ -120,3 +121,36 @@ async def test_a_job_that_may_not_start_posts_nothing():
         await settle()
     assert posting.answers == []
     assert len(gateway.posted) == 1
+
+
+RESULTS = {
+    "accepted": Accepted("SM1", "queued"),
+    "refused": Refused("refused", 21610, 400),
+    "gateway_busy": Refused("gateway_busy", 20429, 429, is_retryable=True),
+    "not_sent": Refused("not_sent", is_retryable=True),
+    "unknown": Unknown("connection_lost"),
+}
+
+
+def requests(account):
+    """The counts of an account by result, as they are exposed."""
+    samples = [sample for family in REQUESTS.collect() for sample in family.samples if sample.name.endswith("_total")]
+    return {each.labels["result"]: each.value for each in samples if each.labels["account"] == account}
+
+
+@pytest.mark.parametrize("result", RESULTS)
+async def test_requests_are_counted_by_what_became_of_them(result):
+    """An outage of Twilio (not_sent), its brake (gateway_busy) and a wrong number (refused) wake different people."""
+    account = f"counted-{result}"
+    async with running(1, lambda message: RESULTS[result], account) as (sender, _):
+        sender.submit(Posting())
+        await settle()
+    assert dict.fromkeys(RESULTS, 0.0) | {result: 1.0} == requests(account)
+
+
+async def test_a_reason_of_another_gateway_makes_no_label_of_its_own():
+    """Labels are bounded, whatever a gateway says."""
+    async with running(1, lambda message: Refused("on_strike"), "counted-strange") as (sender, _):
+        sender.submit(Posting())
+        await settle()
+    assert dict.fromkeys(RESULTS, 0.0) | {"refused": 1.0} == requests("counted-strange")

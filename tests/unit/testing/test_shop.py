@@ -173,6 +173,21 @@ def test_a_repeat_keeps_the_outcome_of_its_first_record():
     ]
 
 
+def notes(*values):
+    """Why each pair of these events, read in this order, is not sent."""
+    day = small(*values)
+    return [want.note for want in expected(day, by_user(day)).values()]
+
+
+def test_a_missing_phone_is_explained_by_what_had_been_read_then_and_not_by_when_it_was_said():
+    """Two topics are read in no fixed order: an identify of an hour before may be read after the track."""
+    earlier = event(IDENTIFY, 2, at_ms=NOW_MS - 3_600_000, traits={"phone": PHONE, "first_name": "Ada"})
+    nameless = event(IDENTIFY, 3, traits={"first_name": "Ada"})
+    assert ["their identify had not been read yet"] == notes(shipped(1), earlier)
+    assert ["no identify read by then had one"] == notes(nameless, shipped(1), earlier)
+    assert ["they never signed up"] == notes(shipped(1))
+
+
 def test_no_example_shows_a_whole_number(shop):
     """Examples are printed and end in logs of CI."""
     notes = " ".join(want.note for want in expected(shop, by_user(shop)).values())

@@ -1,0 +1,145 @@
+"""What a configuration holds once it is read: typed, frozen, and silent about its secrets. Read before `config`."""
+
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from streamer.core.channels import Sender
+from streamer.core.rules import RuleSet
+
+MAPPINGS_FOLDER: Final = "mappings"
+_HIDDEN: Final = frozenset({"ssl_password", "sasl_plain_password", "api_key_secret", "auth_token"})
+
+
+class KafkaConfig(Struct, frozen=True):
+    """How to reach Kafka; the security settings carry aiokafka's own names."""
+
+    bootstrap_servers: str
+    group: str = "streamer"
+    client_id: str = "streamer"
+    security_protocol: str = "PLAINTEXT"
+    ssl_cafile: str = ""
+    ssl_certfile: str = ""
+    ssl_keyfile: str = ""
+    ssl_password: str = ""
+    ssl_check_hostname: bool = True
+    sasl_mechanism: str = "PLAIN"
+    sasl_plain_username: str = ""
+    sasl_plain_password: str = ""
+    sasl_kerberos_service_name: str = "kafka"
+    sasl_kerberos_domain_name: str = ""
+    session_timeout_s: float = 10.0
+    enable_idempotence: bool = True
+
+    def __repr__(self) -> str:
+        return _repr(self)
+
+
+class TopicsConfig(Struct, frozen=True):
+    """The topics read, and the names of our own: `prefix` + name.
+
+    `start` is "earliest", "latest" or a wall instant in ms since the epoch; used once, at the first start.
+    """
+
+    events: tuple[str, ...]
+    start: str | int = "latest"
+    prefix: str = "streamer."
+    partitions: int = 8
+    replication: int = 1
+
+    @property
+    def by_user(self) -> str:
+        """Whatever concerns one person, keyed by identity."""
+        return self.prefix + "by-user"
+
+    @property
+    def state(self) -> str:
+        """The compacted changelog of the state records."""
+        return self.prefix + "state"
+
+    @property
+    def deliveries(self) -> str:
+        """Outcomes and statuses."""
+        return self.prefix + "deliveries"
+
+    @property
+    def dead_letters(self) -> str:
+        """What could not be read."""
+        return self.prefix + "dead-letters"
+
+
+class AccountConfig(Struct, frozen=True):
+    """One Twilio account: requests carry the API key, callbacks are signed with the auth token."""
+
+    name: str
+    account_sid: str
+    api_key_sid: str
+    api_key_secret: str
+    auth_token: str = ""
+    base_url: str = "https://api.twilio.com"
+    concurrency: int = 64
+    timeout_s: float = 10.0
+
+    def __repr__(self) -> str:
+        return _repr(self)
+
+
+class SenderConfig(Sender, frozen=True):
+    """A sender as declared: also its group (numbers that share a STOP) and its pace; 0 parts a second: no limit."""
+
+    group: str = ""
+    parts_per_s: float = 0.0
+
+
+class HttpConfig(Struct, frozen=True):
+    """Where our own server listens, and the address by which Twilio reaches it ("": not reachable)."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    public_url: str = ""
+
+
+class StoreConfig(Struct, frozen=True):
+    """Where an owner keeps its state between reads of the changelog."""
+
+    engine: str = "memory"
+    path: str = "./state"
+
+
+class Defaults(Struct, frozen=True):
+    """What a mapping takes when it doesn't say."""
+
+    region: str = "US"
+    sender: str = ""
+    max_age_s: float = 86_400.0
+
+
+class Config(Struct, frozen=True):
+    """Everything a command needs to know, read and validated; `path` is the streamer.yaml it came from.
+
+    `unread` is what lies in the mappings folder and is no mapping file.
+    """
+
+    kafka: KafkaConfig
+    topics: TopicsConfig
+    accounts: dict[str, AccountConfig]
+    senders: dict[str, Sender]
+    http: HttpConfig
+    store: StoreConfig
+    defaults: Defaults
+    mappings: RuleSet
+    path: Path
+    unread: tuple[str, ...] = ()
+
+    @property
+    def mappings_folder(self) -> Path:
+        """Where the mappings are read from."""
+        return self.path.parent / MAPPINGS_FOLDER
+
+
+def _repr(config: KafkaConfig | AccountConfig) -> str:
+    """The fields of a Struct without its secrets, so that no log or traceback can carry one."""
+    fields = {name: "…" if name in _HIDDEN and value else value for name, value in asdict(config).items()}
+    return f"{type(config).__name__}({', '.join(f'{name}={value!r}' for name, value in fields.items())})"
