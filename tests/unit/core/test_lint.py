@@ -357,7 +357,7 @@ def test_senders_picked_by_condition_must_be_declared():
 def test_a_sender_picked_by_condition_must_do_the_channel():
     mms = {"channel": "mms", "body": None, "media_urls": "https://a.example/x.png"}
     ((code, text),) = found(picked_sender("shop", "brand", **mms), senders=["brand", "shop"])
-    assert ("sender_channel", True) == (code, "'brand' is a alphanumeric sender" in text)
+    assert ("sender_channel", True) == (code, "'brand', as alphanumeric sender," in text)
     assert [] == codes(picked_sender("shop", "shop", **mms))
 
 
