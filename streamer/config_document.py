@@ -22,7 +22,8 @@ from streamer.core.documents import DURATION, Document, chosen, needs_one, says,
 from streamer.core.documents_mapping import CHANNELS
 
 _VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # a text that has one is checked when its value is known
-_TIME: Final = "^[0-9]{4}.*([Zz]|[+-][0-9:.]+)$"
+# A date of any ISO form, a time and a zone: `start_fault` takes them all.
+_TIME: Final = "^[0-9]{4}.{3,6}.[0-9]{2}[0-9:.,]*([Zz]|[+-][0-9:.]+)$"
 _EMPTY: Final = ""  # as good as left out, where a key may be left out
 
 DeclaredName = Annotated[str, shaped(NAME.pattern)]

@@ -1,6 +1,6 @@
 """JSON Schemas of documents, from the types that describe them.
 
-Dialect: draft 2020-12, kept to what editors also read in draft 7, save `$defs` and `prefixItems`.
+Dialect: draft 2020-12, in which a `$ref` may have siblings.
 """
 
 from inspect import cleandoc

@@ -44,7 +44,10 @@ def test_the_demo_runs_on_a_given_kafka_and_leaves_no_topics_there(kafka, tmp_pa
     done = subprocess.run([*DEMO, *options], capture_output=True, text=True, timeout=END_S)
     assert (done.returncode, done.stderr) == (0, "")
     check_sums(json.loads(done.stdout))
-    config = yaml.safe_load((folder / "streamer.yaml").read_text())
+    text = (folder / "streamer.yaml").read_text()
+    for file in (folder / "streamer.yaml", *(folder / "mappings").iterdir()):
+        assert (file.parent / file.read_text().splitlines()[0].rpartition("$schema=")[2]).is_file()
+    config = yaml.safe_load(text)
     prefix = config["topics"]["prefix"]
     assert prefix.startswith("demo-")
     assert not {topic for topic in topics(kafka.bootstrap) if topic.startswith(prefix.removesuffix("streamer."))}
