@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Struct
 
 from streamer.config_tests import Suite, TestPlace
-from streamer.core.story import Happened, Mismatch, Result, expected, offset_text
+from streamer.core.story import Result, expected, offset_text
+from streamer.core.story_compare import Happened, Mismatch
 
 _PLAIN: Final = re.compile(r"(?!(?:y|n|on|no|off|yes|true|null|false)\Z)[a-z][a-z0-9_-]*")  # text to every YAML
 _USUAL: Final = {"channel": "sms", "parts": 1, "media_urls": [], "content_sid": "", "content_variables": {}}

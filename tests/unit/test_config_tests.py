@@ -161,7 +161,7 @@ def test_a_folder_is_read_with_all_below_it_but_what_is_hidden(tmp_path):
     for name in ("b.yml", "a.yaml", "sub/c.yaml", ".x.yaml", ".git/y.yaml", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         written(tmp_path, SMALL, name)
-    found = [suite.path.removeprefix(f"{tmp_path}/") for suite in load_tests([tmp_path, tmp_path / "a.yaml"])]
+    found = [suite.path.removeprefix(f"{tmp_path}/") for suite in load_tests([tmp_path, tmp_path / "sub/../a.yaml"])]
     assert ["a.yaml", "b.yml", "sub/c.yaml"] == found
 
 
@@ -216,6 +216,7 @@ def test_files_and_tests_are_bounded(tmp_path):
         (SMALL.replace("event: x", "at: +5"), "1:42: tests[0].events[0].at: expected text, found a whole number; put"),
         (SMALL.replace("event: x", "at: 5m"), "1:42: tests[0].events[0].at: must be an offset such as +5m, or a tim"),
         (SMALL.replace("event: x", "at: +500d"), "1:42: tests[0].events[0].at: is more than 400 days after the star"),
+        (SMALL.replace("x}", "x, at: +2s}, {type: page, at: +1s}"), "1:75: tests[0].events[1].at: is earlier than the"),
         (SMALL.replace("event: x", "raw: x"), "1:29: tests[0].events[0].type: stands beside `raw`, which is the whol"),
         (SMALL.replace("event: x", "sentAt: 1h"), "1:42: tests[0].events[0].sentAt: must be a time such as 2026-01-"),
         (SMALL.replace("event: x", "traits: [a]"), "1:42: tests[0].events[0].traits: expected a mapping of keys to"),

@@ -134,6 +134,14 @@ def test_what_happened_can_be_taken_over_into_the_file(folder):
     assert 0 == run("a.yaml").exit_code
 
 
+def test_an_id_that_yaml_reads_as_something_else_is_quoted(folder):
+    (folder / "mappings").mkdir()
+    (folder / "mappings" / "no.yaml").write_text("when: type = 'page'\nsend: {body: x, to: '+12025550101'}\n")
+    (folder / "streamer.yaml").write_text((SHOP / "streamer.yaml").read_text())
+    (folder / "a.yaml").write_text("tests: [{name: a, events: [{type: page}], expect: []}]")
+    assert '+ send: {mapping: "no", body: x,' in run("a.yaml", config=folder).stdout
+
+
 @pytest.mark.parametrize(("text", "count"), [("good", 2), ("WRONG", 2), ("bad.yaml: a wr", 2), ("order", 1)])
 def test_tests_are_chosen_by_their_names_and_those_of_their_files(folder, text, count):
     said = json.loads(run("bad.yaml", "good.yaml", "-k", text, "--json").stdout)

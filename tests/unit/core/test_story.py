@@ -272,6 +272,8 @@ def test_an_expectation_is_set_against_what_is_most_like_it():
     expect = [{"send": {"mapping": "shipped", "body": "Hi B!", "at": "+1m"}}, {"send": {"body": "Hi A"}}]
     result = told([shipped("A"), shipped("B", at="+1m")], expect)
     assert [(0, 2, ("body",))] == sides(result)
+    alone = told([shipped("A"), shipped("B", at="+1m"), shipped("C", at="+1m")], expect[:1])
+    assert [(0, 2, ("body",)), (None, 1, ()), (None, 3, ())] == sides(alone)
 
 
 def test_a_suppression_in_place_of_a_send_is_set_against_it():
