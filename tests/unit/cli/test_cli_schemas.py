@@ -46,7 +46,7 @@ def test_a_folder_that_cannot_be_made_is_one_line_and_exit_1(tmp_path):
 def test_the_first_line_of_a_file_of_the_example_names_its_schema(file):
     first = file.read_text().splitlines()[0]
     schema = (file.parent / first.removeprefix(MODELINE)).resolve()
-    name = "mapping" if file.parent.name == "mappings" else "config"
+    name = {"mappings": "mapping", "tests": "test"}.get(file.parent.name, "config")
     assert ROOT / "schemas" / f"{name}.schema.json" == schema
 
 
