@@ -18,8 +18,8 @@ from streamer.config import (
     STORE_ENGINES,
 )
 from streamer.config_checks import BROKER, FROM, LISTEN, NAME, SID_DIGITS, TOPIC, TOPIC_CHARS_MAX, URL
+from streamer.core.channels import CHANNELS
 from streamer.core.documents import DURATION, Document, chosen, needs_one, says, shaped
-from streamer.core.documents_mapping import CHANNELS
 
 _VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # a text that has one is checked when its value is known
 # A date of any ISO form, a time and a zone: `start_fault` takes them all.
@@ -36,7 +36,7 @@ From = Annotated[str, shaped(FROM.pattern, found=_VARIABLE)]
 Pace = Annotated[float, Meta(ge=PARTS_PER_S_MIN, le=PARTS_PER_S_MAX)]
 Duration = Annotated[str, shaped(DURATION, _EMPTY, found=_VARIABLE)]
 Required = Annotated[str, Meta(min_length=1)]
-Paths = Annotated[list[Required], Meta(min_length=1)]
+KeysByPath = Annotated[dict[str, list[str]], Meta(min_length=1)]
 Channels = Annotated[list[Annotated[str, chosen(CHANNELS, _VARIABLE)]], Meta(min_length=1)]
 Drop = Annotated[bool, Meta(extra_json_schema={"const": True})]
 
@@ -173,20 +173,26 @@ class Sample(Struct, forbid_unknown_fields=True, kw_only=True):
     """A share of the events, always the same ones."""
 
     percent: Annotated[float, Meta(ge=0, le=100), says("How many of a hundred events are kept.", 10)]
-    by: Annotated[Required, says("The path whose value decides which ones.", "userId")]
+    by: Annotated[
+        Required | UnsetType, says("The path whose value decides which ones; the record itself if left out.", "userId")
+    ] = UNSET
 
 
 class FilterAction(Struct, forbid_unknown_fields=True, kw_only=True):
     """What happens to the events of a filter before any mapping sees them."""
 
-    when: Annotated[Required, says("The filter that an event must match.", 'type = "track" and event = "Debug"')]
+    when: Annotated[
+        Required | UnsetType,
+        says("The filter that an event must match; every event if left out.", 'type = "track" and event = "Debug"'),
+    ] = UNSET
     drop: Annotated[Drop | UnsetType, says("The event is dropped.")] = UNSET
     sample: Annotated[Sample | UnsetType, says("Only some of the events are kept.")] = UNSET
     allow_properties: Annotated[
-        Paths | UnsetType, says("Only these paths of the event's properties are kept.", ["order_id"])
+        KeysByPath | UnsetType, says("At each path only these keys are kept.", {"properties": ["order_id", "total"]})
     ] = UNSET
     drop_properties: Annotated[
-        Paths | UnsetType, says("These paths of the event's properties are removed.", ["card.number"])
+        KeysByPath | UnsetType,
+        says("At each path these keys are removed.", {"properties": ["email"], "context": ["ip"]}),
     ] = UNSET
 
 

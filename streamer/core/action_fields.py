@@ -25,6 +25,7 @@ VARIABLES_MAX: Final = 100
 VALIDITY_MIN_S, VALIDITY_MAX_S = 1, 36_000
 TAGS_MAX: Final = 9  # Twilio takes ten; the tenth is ours
 TAG_CHARS_MAX: Final = 128
+RISK_CHECKS: Final = ("enable", "disable")
 INTENTS: Final = (
     "otp",
     "notifications",
@@ -177,7 +178,7 @@ def flag(value: object) -> bool:
 
 def risk_check(value: object) -> str:
     """Whether Twilio checks for fraud."""
-    return _choice(value, ("enable", "disable"))
+    return _choice(value, RISK_CHECKS)
 
 
 def message_intent(value: object) -> str:

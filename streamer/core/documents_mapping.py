@@ -8,28 +8,11 @@ from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from streamer.core.action_fields import INTENTS, MEDIA_MAX, RISK_CHECKS, TAGS_MAX, VALIDITY_MAX_S
+from streamer.core.channels import CHANNELS
 from streamer.core.documents import DURATION, INSTANT, Document, chosen, needs_any, says, shaped
 from streamer.core.documents_directives import Directive, Text
 
-CHANNELS: Final = ("sms", "mms", "whatsapp", "rcs")
-RISK_CHECKS: Final = ("enable", "disable")
-INTENTS: Final = (
-    "otp",
-    "notifications",
-    "marketing",
-    "fraud",
-    "security",
-    "customercare",
-    "delivery",
-    "education",
-    "polling",
-    "announcements",
-    "events",
-)
-# Twilio's limits, save that it takes a tenth tag, which is ours.
-MEDIA_MAX: Final = 10
-TAGS_MAX: Final = 9
-VALIDITY_MAX_S: Final = 36_000
 _TEMPLATE: Final = r"\{\{|\{%"  # is in every text that is a template
 _SCALAR: Final = {"type": ["string", "number", "boolean", "null"]}
 

@@ -144,7 +144,7 @@ def _compile(document: object, at: str, faults: list[tuple[str, str]]) -> EventA
         faults.append((at, f"one action is needed, of {', '.join(ACTIONS)}; found {' and '.join(given) or 'none'}"))
         return None
     (action,) = given
-    when = _compile_when(document.get("when"), f"{at}.when", faults)
+    when = _compile_when(document["when"], f"{at}.when", faults) if "when" in document else None
     value, where = document[action], f"{at}.{action}"
     if action == "drop":
         if value is not True:
@@ -156,9 +156,6 @@ def _compile(document: object, at: str, faults: list[tuple[str, str]]) -> EventA
 
 
 def _compile_when(text: object, at: str, faults: list[tuple[str, str]]) -> Filter | None:
-    """The filter, or None: every event."""
-    if text is None:
-        return None
     if not isinstance(text, str):
         faults.append((at, "a filter is text; leave it out to mean every event"))
         return None
@@ -177,8 +174,11 @@ def _compile_sample(when: Filter | None, value: object, at: str, faults: list[tu
     if isinstance(percent, bool) or not isinstance(percent, int | float) or not 0 <= percent <= PERCENT_MAX:
         faults.append((f"{at}.percent", "must be a number from 0 to 100"))
         return None
+    if "by" in value and not isinstance(by, str):
+        faults.append((f"{at}.by", "must be a path, such as userId"))
+        return None
     try:
-        return EventAction(when, "sample", float(percent), None if by is None else compile_path(str(by)))
+        return EventAction(when, "sample", float(percent), compile_path(by) if isinstance(by, str) else None)
     except ValueError as exc:
         faults.append((f"{at}.by", str(exc)))
         return None

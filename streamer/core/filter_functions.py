@@ -21,13 +21,13 @@ disagree (is `"false"` true? is `""` zero?) they give null here: nobody is texte
 import math
 import re
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any, Final
 
 from msgspec import Struct
 
 from streamer.core.filter_values import double, kind
 from streamer.core.globs import compile_glob
+from streamer.core.js_text import number_text
 
 # The grammar of JSON. Longer digits than these are no number that anyone compares with.
 NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
@@ -103,27 +103,8 @@ def _scalar_text(value: Any) -> str | None:
         case "bool":
             return "true" if value else "false"
         case "number":
-            return _number_text(double(value))
+            return number_text(double(value)) if math.isfinite(double(value)) else None
     return None
-
-
-def _number_text(number: float) -> str | None:
-    """Source: ECMA-262, Number::toString; an infinite number, which JSON can't hold, has no text."""
-    if not math.isfinite(number):
-        return None
-    if number == 0:
-        return "0"
-    sign, digit_list, exponent = Decimal(repr(number)).normalize().as_tuple()
-    digits = "".join(map(str, digit_list))
-    point = len(digits) + int(exponent)
-    if 0 < point <= 21:
-        digits = digits.ljust(point, "0")
-        text = f"{digits[:point]}.{digits[point:]}".removesuffix(".")
-    elif -6 < point <= 0:
-        text = f"0.{'0' * -point}{digits}"
-    else:
-        text = f"{digits[0]}.{digits[1:]}".removesuffix(".") + f"e{point - 1:+d}"
-    return f"-{text}" if sign else text
 
 
 def _number(value: Any) -> float | None:

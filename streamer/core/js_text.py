@@ -13,6 +13,8 @@ from enum import Enum
 from typing import Any, Final
 
 # An event of 32 KB can be nested thousands deep; nobody's properties are, and every level costs a stack frame.
+from streamer.core.filter_values import double
+
 DEPTH_MAX: Final = 64
 
 # JavaScript writes numbers from 1e21 on, and below 1e-6, with an exponent.
@@ -69,14 +71,6 @@ def number_text(value: float) -> str:
     if int(exponent) in _PLAIN_EXPONENTS:
         return format(Decimal(repr(value)), "f")
     return f"{digits}e{int(exponent):+d}"
-
-
-def double(value: float) -> float:
-    """A number as JavaScript keeps it: infinite where an integer is too large."""
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
 
 
 def js_text(value: Any, depth: int = 0) -> str:

@@ -402,7 +402,10 @@ GOOD_TESTS = """
         - send: {mapping: order-shipped, body: Hi, to: "+15550100001", at: +5m}
         - suppress: {mapping: order-shipped, reason: no_phone}
         - send: {body: Hi}
-        - suppress: {reason: too_old}
+        - suppress: {reason: too_old, detail: d, at: +5m}
+        - send: {to: "+15550100001", from: shop, channel: mms, media_urls: ["https://a.example/1"], parts: 1}
+        - send: {to: "+15550100001", content_sid: HX, content_variables: {"1": x}}
+        - dead_letter: {reason: bad_request, at: +5m}
 """
 BAD_TESTS = """
 - {}
@@ -418,7 +421,13 @@ BAD_TESTS = """
 - {tests: [{name: x, events: [{type: track, userId: 5}], expect: []}]}
 - {tests: [{name: x, events: [{type: track}], expect: [{}]}]}
 - {tests: [{name: x, events: [{type: track}], expect: [{send: {}}]}]}
+- {tests: [{name: x, events: [{type: track}]}]}
+- {tests: [{name: x, events: [{type: track, raw: x}], expect: []}]}
 - {tests: [{name: x, events: [{type: track}], expect: [{send: {at: +5m}}]}]}
+- {tests: [{name: x, events: [{type: track}], expect: [{send: {to: "+1", parts: 0}}]}]}
+- {tests: [{name: x, events: [{type: track}], expect: [{send: {to: "+1", content_variables: {"1": 1}}}]}]}
+- {tests: [{name: x, events: [{type: track}], expect: [{suppress: {detail: x}}]}]}
+- {tests: [{name: x, events: [{type: track}], expect: [{dead_letter: {}}]}]}
 - {tests: [{name: x, events: [{type: track}], expect: [{suppress: {}}]}]}
 - {tests: [{name: x, events: [{type: track}], expect: [{send: {body: x}, suppress: {reason: x}}]}]}
 - {tests: [{name: x, events: [{type: track}], expect: [{send: {body: x, frm: shop}}]}]}
@@ -427,7 +436,6 @@ BAD_TESTS = """
 - {at: 2026-01-31, tests: [{name: x, events: [{type: track}], expect: []}]}
 - {profile: [], tests: [{name: x, events: [{type: track}], expect: []}]}
 - {test: [{name: x, events: [{type: track}], expect: []}]}
-- {tests: [{name: x, events: [{type: track}]}]}
 """
 
 
@@ -453,6 +461,6 @@ def test_an_event_of_a_test_is_given_back_as_it_was_written():
 
 
 def test_a_faulty_expectation_is_told_with_its_place():
-    document = from_yaml("tests: [{name: x, events: [{type: track}], expect: [{send: {at: +5m}}]}]")
+    document = from_yaml("tests: [{name: x, events: [{type: track}], expect: [{send: {at: '+1s'}}]}]")
     with pytest.raises(msgspec.ValidationError, match=r"`mapping`, `body` or `to`.*\$\.tests\[0\]\.expect\[0\]\.send"):
         msgspec.convert(document, TestFile)
