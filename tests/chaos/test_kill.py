@@ -14,6 +14,7 @@ from tests.service import (
     MAPPINGS,
     ORDER_SHIPPED,
     PARTITIONS,
+    SHARED_SESSION,
     SHORT_SESSION,
     Send,
     Service,
@@ -186,9 +187,7 @@ async def test_members_that_join_leave_and_die_while_sending_lose_and_double_not
     Slow answers keep some ten requests in flight whenever partitions move.
     """
     async with world(kafka, topic_prefix, tmp_path, Faults(latency_s=(0.1, 0.3)), seed, INPUTS) as here:
-        here.configure(
-            {**MAPPINGS, "big": BIG}, account={"concurrency": 4 * CONCURRENCY}, kafka={"session_timeout": "3s"}
-        )
+        here.configure({**MAPPINGS, "big": BIG}, account={"concurrency": 4 * CONCURRENCY}, kafka=SHARED_SESSION)
         load = Load(here, random.Random(seed))
         await load.introduce()
         first = await (await here.start()).ready()

@@ -27,6 +27,7 @@ from tests.contracts.state_store import StateStoreContract
 
 SESSION_S = 6.0  # the least that Kafka takes by default
 TIMEOUT_S = 5.0
+POLL_S = 0.02
 
 
 class KafkaBroker(Broker):
@@ -42,9 +43,14 @@ class KafkaBroker(Broker):
         await admin.start()
         try:
             await admin.create_topics([topic])
+            async with asyncio.timeout(TIMEOUT_S):  # the broker answers the creation before its metadata know the topic
+                while True:
+                    [found] = await admin.describe_topics([topic.name])
+                    if not found["error_code"]:
+                        return topic.name
+                    await asyncio.sleep(POLL_S)
         finally:
             await admin.close()
-        return topic.name
 
     async def source(self, topic, group="g"):
         count = self.partitions[topic]
@@ -128,13 +134,14 @@ class TestTwilioGateway(SmsGatewayContract):
 
     @asynccontextmanager
     async def unreachable(self):
-        with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-            port = taken.getsockname()[1]
-        gateway = TwilioGateway(f"http://127.0.0.1:{port}", Credentials("AC1", "SK1", "secret"), TIMEOUT_S)
-        try:
-            yield gateway
-        finally:
-            await gateway.close()
+        with closing(socket.socket()) as taken:
+            taken.bind(("127.0.0.1", 0))  # held, so that nobody else gets it; and nobody listens
+            url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+            gateway = TwilioGateway(url, Credentials("AC1", "SK1", "secret"), TIMEOUT_S)
+            try:
+                yield gateway
+            finally:
+                await gateway.close()
 
     def created(self):
         return [message.body for twilio in self.twilios for message in twilio.messages]

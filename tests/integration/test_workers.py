@@ -7,7 +7,7 @@ import signal
 import psutil
 
 from streamer.testing.fake_twilio_faults import Faults
-from tests.service import PARTITIONS, SHORT_SESSION, Send, audit, identify, track, until, world
+from tests.service import PARTITIONS, SHARED_SESSION, Send, audit, identify, track, until, world
 
 PHONE = "+14155550100"
 PEOPLE = [f"u:{number}" for number in range(30)]
@@ -41,7 +41,7 @@ async def begun(here, requests: int) -> None:
 async def test_two_workers_are_one_service_and_a_killed_one_comes_back(kafka, topic_prefix, tmp_path):
     """Metrics are the sum, also over a child that died; ready is said when both are; SIGTERM drains both."""
     async with world(kafka, topic_prefix, tmp_path) as here:
-        here.configure(kafka=SHORT_SESSION)
+        here.configure(kafka=SHARED_SESSION)
         service = await here.start("--workers", "2")
         assert 503 == (await service.get("/readyz"))[0]
         await service.ready()
@@ -124,7 +124,7 @@ async def test_workers_drain_and_end_when_their_parent_is_killed(kafka, topic_pr
 
 async def test_a_second_signal_ends_the_workers_at_once(kafka, topic_prefix, tmp_path):
     async with world(kafka, topic_prefix, tmp_path, Faults(latency_s=6.0)) as here:
-        here.configure(account={"concurrency": 4}, kafka=SHORT_SESSION)
+        here.configure(account={"concurrency": 4}, kafka=SHARED_SESSION)
         parent = await (await here.start("--workers", "2")).ready()
         pids = children(parent)
         await here.put(*(identify(each, phone=PHONE, first_name="X") for each in PEOPLE))
