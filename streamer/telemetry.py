@@ -52,7 +52,9 @@ LATE_ANSWERS: Final = Counter("streamer_late_answers_total", "How many answers c
 SENDS_OPEN: Final = Gauge(
     "streamer_open_sends", "How many sends hold a slot now?", ("account",), multiprocess_mode=_SUM
 )
-SENDS_HELD: Final = Gauge("streamer_held_sends", "How many sends wait for their next attempt?", multiprocess_mode=_SUM)
+SENDS_HELD: Final = Gauge(
+    "streamer_held_sends", "How many sends wait for their next attempt, or for their send_at?", multiprocess_mode=_SUM
+)
 RECORDS_WAITING: Final = Gauge(
     "streamer_waiting_records", "How many events wait in memory for their person's turn?", multiprocess_mode=_SUM
 )

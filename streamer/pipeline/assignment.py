@@ -145,7 +145,7 @@ class Assignment:
 
     @property
     def sends_held(self) -> int:
-        """Sends that wait for their next attempt."""
+        """Sends that wait for their next attempt, or for their own time."""
         return len(self._timers)
 
     def accept(self, records: Sequence[Record]) -> None:
