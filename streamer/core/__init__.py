@@ -1,5 +1,6 @@
 """Pure rules: values in, values out; no asyncio, clock, randomness, logging or environment.
 
-Read in this order: `records`, `identity`, `filters` (on `paths`), `template`, `phone`, `segments`, `mapping`,
+Read in this order: `records`, `identity`, `filters` (on `paths`), `template`, `phone`, `segments`, `rules`,
 `delivery`, `state`, `plan`; then `hop`, `retry`, `commit_tracker`, and the small `duration` and `caret`.
+Segment's mappings: `mapping`, `mapping_tree`, `directives`, then `liquid_sandbox` and `js_text`, on which all print.
 `now_ms`, jitter draws and limits arrive as arguments."""

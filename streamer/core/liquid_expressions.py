@@ -30,7 +30,7 @@ from msgspec import Struct
 
 from streamer.core.caret import describe
 from streamer.core.js_text import JS_SPACES, liquid_text, number_of, number_text, printed
-from streamer.core.liquid_filters import FILTERS, FILTERS_OFF, Filter, bounded, equal
+from streamer.core.liquid_filters import COMPARISON_COST, FILTERS, FILTERS_OFF, Filter, bounded, equal
 from streamer.core.liquid_parse import fault_at
 from streamer.core.template import Holes, Missing
 from streamer.core.work import Work
@@ -312,7 +312,7 @@ def _compared(test: Callable[[Any, Any], bool]) -> Callable[[Work, Any, Any], bo
 
 def _contains(work: Work, left: Any, right: Any) -> bool:
     if isinstance(left, list):
-        work.spend(len(left))
+        work.spend(COMPARISON_COST * len(left))
         return any(equal(work, item, right) for item in left)
     if not isinstance(left, str):
         return False
