@@ -56,7 +56,7 @@ class CompiledMapping(Struct, frozen=True):
 
     def __call__(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """What the mapping makes of an event: an object, unless the mapping is itself a directive for another value."""
-        made = self.node.read(event, Work())
+        made = self.node.read(_walkable(event), Work())
         return {} if made is UNDEFINED else made
 
 
@@ -86,11 +86,16 @@ def _resolver(node: Node) -> Callable[[Mapping[str, Any]], object]:
 
     def resolve(scope: Mapping[str, Any]) -> object:
         try:
-            return read(scope, Work())
+            return read(_walkable(scope), Work())
         except HoleMissing as hole:
             return Missing(hole.path)
 
     return resolve
+
+
+def _walkable(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """The scope as the object it is: paths walk dictionaries only."""
+    return scope if isinstance(scope, dict) else dict(scope)
 
 
 def _with_root(obj: dict[Any, Any], tree: Compiler) -> dict[Any, Any]:

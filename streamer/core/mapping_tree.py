@@ -131,11 +131,13 @@ class Compiler:
             return constant(value)
         return self.fault(at.path, f"{type(value).__name__} is not a JSON value")
 
-    def options(self, value: Any, at: At, known: tuple[str, ...]) -> dict[str, Any]:
-        """The options of a directive; none after a fault. Unknown ones are faults, but for the original."""
+    def options(self, value: Any, at: At, known: tuple[str, ...]) -> dict[str, Any] | None:
+        """The options of a directive; None, with a fault, for what is no object. Unknown ones are faults, but for the
+        original, which ignores them.
+        """
         if not isinstance(value, dict) or is_directive(value):
             self.fault(at.path, f"must be an object with {', '.join(known)}")
-            return {}
+            return None
         for key in value:
             if key in known:
                 continue

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from streamer.core.directives import DIRECTIVES
 from streamer.core.js_text import UNDEFINED
 from streamer.core.mapping import compile_mapping, compile_value
 from streamer.core.mapping_tree import NOT_CONSTANT
@@ -90,6 +91,7 @@ def test_a_mapping_makes_what_segments_package_makes(case):
     ("mapping", "paths"),
     [
         ({"a": {"@case": {"value": "x"}}}, ["/a/@case"]),
+        *[({"a": {name: 5}}, [f"/a/{name}"]) for name in DIRECTIVES if name not in ("@literal", "@excludeWhenNull")],
         ({"a": {"@case": {"operator": "title", "value": 5}}}, ["/a/@case/operator", "/a/@case/value"]),
         ({"a": {"@if": {"then": 1}}}, ["/a/@if"]),
         ({"a": {"@flatten": {"value": {}}}}, ["/a/@flatten"]),
@@ -259,6 +261,7 @@ def test_a_fallback_or_an_untaken_branch_suppresses_nothing(obj, expected):
         ("Hi {{properties.nope}}{{properties.blank}}{{properties.tags}}!", "Hi !"),
         ("{{ properties.nope | append: '!' }}", "!"),
         ({"@liquid": "Hi {{properties.object}}"}, "Hi "),
+        ("{{ properties.object | append: '!' }}{{ 1 | divided_by: 0 | append: properties.tags }}", "!"),
         ({"@template": "Hi {{properties.none}}"}, "Hi "),
         ({"@path": "properties.nope"}, UNDEFINED),
     ],
@@ -267,11 +270,9 @@ def test_the_empty_policy_prints_nothing_for_a_missing_value(obj, expected):
     assert expected == field(obj, "empty")
 
 
-@pytest.mark.parametrize(
-    "text", ["{{ properties.total | divided_by: 0 }}", "{{ properties.total | divided_by: 0 | plus: 1 }}"]
-)
-def test_a_number_that_is_not_finite_is_missing(text):
-    assert Missing("properties.total") == field(text)
+@pytest.mark.parametrize("more", ["", " | plus: 1", " | append: '!'"])
+def test_a_number_that_is_not_finite_is_missing(more):
+    assert Missing("properties.total") == field(f"{{{{ properties.total | divided_by: 0{more} }}}}")
 
 
 def test_a_missing_item_is_named_by_its_place_in_the_event():
