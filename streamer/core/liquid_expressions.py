@@ -216,7 +216,7 @@ class _Step:
 
 
 def _chain(left: Reader, steps: list[_Step], *, prints_code: bool) -> Reader:
-    """Filters as liquidjs runs them: what is missing is null to them; and, unless `prints_code`, what is no text too."""
+    """Filters as liquidjs runs them: what is missing is null to them, and what is no text unless `prints_code`."""
 
     def read(frame: Frame) -> Any:
         value = known(left(frame))
