@@ -10,6 +10,7 @@ from streamer.core.js_text import js_text, printed
 from streamer.core.template import HoleMissing, Holes
 
 TEXT_CHARS_MAX: Final = 10_000
+HOLES_MAX: Final = 100
 REPLACED_CHARS_MAX: Final = 65_536
 
 
@@ -51,6 +52,8 @@ def compile_js_template(text: str, *, is_strict: bool) -> JsTemplate:
                 _append(inner, parts, paths, is_strict)
         else:
             _append(piece, parts, paths, is_strict)
+    if len(paths) > HOLES_MAX:
+        raise ValueError(f"{len(paths)} holes; a template has at most {HOLES_MAX}")
     return JsTemplate(parts[0] if parts else "", tuple(zip(paths, parts[1:], strict=True)))
 
 

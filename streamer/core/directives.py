@@ -95,6 +95,8 @@ def _literal(tree: Compiler, arg: Any, at: At) -> Node:
 def _if(tree: Compiler, arg: Any, at: At) -> Node:
     """One of two values: by whether one exists, or else by whether it isn't blank."""
     options = tree.options(arg, at, ("exists", "blank", "then", "else"))
+    if options is None:
+        return NOTHING
     key = "exists" if "exists" in options else "blank"
     if key not in options:
         return tree.fault(at.path, "needs `exists` or `blank`")
@@ -140,6 +142,8 @@ def _is_falsy(value: Any) -> bool:
 def _case(tree: Compiler, arg: Any, at: At) -> Node:
     """A text in lower or upper case; other values as they are."""
     options = tree.options(arg, at, ("operator", "value"))
+    if options is None:
+        return NOTHING
     operator = options.get("operator")
     if "operator" not in options:
         tree.fault(at.path, "needs `operator`")
@@ -171,6 +175,8 @@ def _replace(tree: Compiler, arg: Any, at: At) -> Node:
     """A text with one or two literal patterns replaced."""
     names = ("value", "pattern", "replacement", "pattern2", "replacement2", "global", "ignorecase")
     options = tree.options(arg, at, names)
+    if options is None:
+        return NOTHING
     for key in ("value", "pattern"):
         if key not in options:
             tree.fault(at.path, f"needs `{key}`")
@@ -266,6 +272,8 @@ def _item_prefix(root: Any, at: At) -> str | None:
 def _flatten(tree: Compiler, arg: Any, at: At) -> Node:
     """An object of one level."""
     options = tree.options(arg, at, ("value", "separator", "omitArrays"))
+    if options is None:
+        return NOTHING
     separator = options.get("separator")
     if "separator" not in options or separator == "":
         tree.fault(at.path, "needs `separator`")
@@ -290,6 +298,8 @@ def _required(tree: Compiler, options: dict[str, Any], key: str, at: At) -> Node
 def _merge(tree: Compiler, arg: Any, at: At) -> Node:
     """Objects made one; `left` says that the first one wins."""
     options = tree.options(arg, at, ("objects", "direction"))
+    if options is None:
+        return NOTHING
     direction = options.get("direction")
     if "direction" not in options:
         tree.fault(at.path, "needs `direction`")
@@ -323,6 +333,8 @@ def _part(tree: Compiler, part: Any, at: At) -> Any:
 def _transform(tree: Compiler, arg: Any, at: At) -> Node:
     """What one mapping makes of the event, through another, which sees nothing else."""
     options = tree.options(arg, at, ("apply", "mapping"))
+    if options is None:
+        return NOTHING
     for key in ("apply", "mapping"):
         if key in options and not isinstance(options[key], dict):
             tree.fault(at.under(key).path, "must be an object")
@@ -342,6 +354,8 @@ def _transform(tree: Compiler, arg: Any, at: At) -> Node:
 def _json(tree: Compiler, arg: Any, at: At) -> Node:
     """A value as JSON, or JSON as a value; what is no JSON stays as it is."""
     options = tree.options(arg, at, ("mode", "value"))
+    if options is None:
+        return NOTHING
     mode = options.get("mode")
     if "mode" not in options:
         tree.fault(at.path, "needs `mode`")

@@ -5,6 +5,7 @@ through every filter but `default`, so that no filter makes a text of nothing.
 """
 
 import difflib
+import math
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -30,7 +31,7 @@ from msgspec import Struct
 
 from streamer.core.caret import describe
 from streamer.core.js_text import JS_SPACES, liquid_text, number_of, number_text, printed
-from streamer.core.liquid_filters import FILTERS, FILTERS_OFF, Filter, bounded, equal
+from streamer.core.liquid_filters import COMPARISON_COST, FILTERS, FILTERS_OFF, Filter, bounded, equal
 from streamer.core.liquid_parse import fault_at
 from streamer.core.template import Holes, Missing
 from streamer.core.work import Work
@@ -101,8 +102,9 @@ class Expressions:
         left = self.value(expression.left)
         steps = [_Step(self, call) for call in expression.filters]
         origin = next((path for path in (left.origin, *(step.origin for step in steps)) if path is not None), None)
-        chain = _strict_chain if self.holes is Holes.SUPPRESS and origin is not None else _chain
-        return Compiled(chain(left.read, steps, origin or ""), origin)
+        if self.holes is Holes.SUPPRESS and origin is not None:
+            return Compiled(_strict_chain(left.read, steps, origin), origin)
+        return Compiled(_chain(left.read, steps, prints_code=self.holes is Holes.ORIGINAL), origin)
 
     def value(self, expression: Expression) -> Compiled:
         """A value without filters. Raises: LiquidFault, for what Segment's Liquid has not."""
@@ -213,8 +215,8 @@ class _Step:
         return result
 
 
-def _chain(left: Reader, steps: list[_Step], _: str) -> Reader:
-    """Filters as liquidjs runs them: what is missing is null to them."""
+def _chain(left: Reader, steps: list[_Step], *, prints_code: bool) -> Reader:
+    """Filters as liquidjs runs them: what is missing is null to them, and what is no text unless `prints_code`."""
 
     def read(frame: Frame) -> Any:
         value = known(left(frame))
@@ -223,7 +225,11 @@ def _chain(left: Reader, steps: list[_Step], _: str) -> Reader:
                 if _wants_default(step, frame, value):
                     value = step.args[0].read(frame) if step.args else None
             else:
-                value = step.apply(frame, value, [known(arg.read(frame)) for arg in step.args])
+                args = [known(arg.read(frame)) for arg in step.args]
+                if not prints_code:
+                    value = None if _is_code(value, step) else value
+                    args = [None if _is_code(arg, step) else arg for arg in args]
+                value = step.apply(frame, value, args)
         return value
 
     return read
@@ -240,7 +246,7 @@ def _strict_chain(left: Reader, steps: list[_Step], origin: str) -> Reader:
                     value = step.args[0].read(frame) if step.args else None
             elif isinstance(value, Missing):
                 continue
-            elif _is_nothing(value) or (isinstance(value, list | dict) and not step.filter.takes_lists):
+            elif _is_nothing(value) or _is_code(value, step):
                 value = Missing(origin)
             else:
                 args = [arg.read(frame) for arg in step.args]
@@ -289,6 +295,13 @@ def _is_nothing(value: Any) -> bool:
     return value is None or (isinstance(value, str) and printed(value) is None)
 
 
+def _is_code(value: Any, step: _Step) -> bool:
+    """Whether a value would be printed as code: an object or list in a text, a number that isn't finite."""
+    if isinstance(value, list | dict):
+        return not step.filter.takes_lists
+    return isinstance(value, float) and not math.isfinite(value)
+
+
 def _is_empty(value: Any) -> bool:
     return isinstance(value, str | list | dict) and not value
 
@@ -312,7 +325,7 @@ def _compared(test: Callable[[Any, Any], bool]) -> Callable[[Work, Any, Any], bo
 
 def _contains(work: Work, left: Any, right: Any) -> bool:
     if isinstance(left, list):
-        work.spend(len(left))
+        work.spend(COMPARISON_COST * len(left))
         return any(equal(work, item, right) for item in left)
     if not isinstance(left, str):
         return False

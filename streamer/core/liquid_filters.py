@@ -17,13 +17,15 @@ from urllib.parse import quote, unquote
 
 from msgspec import Struct
 
-from streamer.core.js_text import JS_SPACES, js_text, json_text, liquid_text, number_of
+from streamer.core.js_text import JS_SPACES, deeper, js_text, json_text, liquid_text, number_of
 from streamer.core.liquid_dates import FORMAT_DEFAULT, moment_of, written
 from streamer.core.work import Work
 
 # A message has 1600 characters; no value on the way to one needs more.
 TEXT_CHARS_MAX: Final = 32_768
 PATTERN_CHARS_MAX: Final = 200
+# What comparing two items costs, where handling one character of a text costs 1.
+COMPARISON_COST: Final = 8
 
 FILTERS_OFF: Final = (
     "array_to_sentence_string", "concat", "find", "find_exp", "find_index", "find_index_exp", "group_by",
@@ -315,9 +317,9 @@ def _dated_in_words(month: str) -> Callable[..., Any]:
 def equal(work: Work, left: Any, right: Any, depth: int = 0) -> bool:
     """Liquid's `==`: no coercion, null and what is missing alike, lists item by item; an object equals only itself."""
     if isinstance(left, list) and isinstance(right, list):
-        work.spend(len(left))
-        same_length = len(left) == len(right) and depth < 64
-        return same_length and all(equal(work, a, b, depth + 1) for a, b in zip(left, right, strict=True))
+        work.spend(COMPARISON_COST * len(left))
+        level = deeper(depth)
+        return len(left) == len(right) and all(equal(work, a, b, level) for a, b in zip(left, right, strict=True))
     if isinstance(left, bool) or isinstance(right, bool) or isinstance(left, dict):
         return left is right
     if isinstance(left, int | float) and isinstance(right, int | float):

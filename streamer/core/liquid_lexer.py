@@ -83,29 +83,31 @@ class _Lexer:
         return begin, end - self.trims
 
     def _tags(self, begin: int, end: int) -> Iterator[Token]:
-        name, expression_at = self._name(begin, end)
+        tag = self._name(begin, end)
+        name, expression_at = tag["name"], tag.end()
         if name == "raw" and not self.in_comment:
             yield self._raw(begin)
         elif name == "liquid" and not self.in_comment:
             for line_at, line_end in self._lines(expression_at, end):
-                yield from self._tag(*self._name(line_at, line_end), line_end)
+                yield from self._tag(self._name(line_at, line_end), line_end)
         else:
-            yield from self._tag(name, expression_at, end)
+            yield from self._tag(tag, end)
 
-    def _name(self, begin: int, end: int) -> tuple[str, int]:
-        """A tag's name and where its expression begins."""
+    def _name(self, begin: int, end: int) -> re.Match[str]:
+        """A tag's name, with the spaces around it."""
         tag = _TAG.match(self.source, begin, end)
         assert tag is not None  # the pattern matches nothing too
-        return tag["name"], tag.end()
+        return tag
 
-    def _tag(self, name: str, expression_at: int, end: int) -> Iterator[Token]:
+    def _tag(self, tag: re.Match[str], end: int) -> Iterator[Token]:
+        name = tag["name"]
         if self.in_comment and name != "endcomment":
             return
         if name in ("comment", "endcomment"):
             self.in_comment = name == "comment"
-        yield Token(TOKEN_TAG, name, expression_at - len(name) if name else expression_at, self.source)
-        if self.source[expression_at:end].strip() and name != "comment":
-            yield self._expression(expression_at, end)
+        yield Token(TOKEN_TAG, name, tag.start("name"), self.source)
+        if self.source[tag.end() : end].strip() and name != "comment":
+            yield self._expression(tag.end(), end)
 
     def _lines(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
         """The lines of a `liquid` tag that aren't blank."""

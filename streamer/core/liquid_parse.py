@@ -5,14 +5,14 @@ python-liquid parses tags and expressions of what `liquid_lexer` cuts. None of i
 """
 
 import difflib
-from collections.abc import Callable, Iterator
 from typing import Final, NoReturn
 
 from liquid import Environment, Token, TokenStream
 from liquid.ast import IllegalNode, Node
 from liquid.builtin.content import Literal
+from liquid.builtin.expressions import FilteredExpression
 from liquid.builtin.illegal import Illegal
-from liquid.builtin.output import Output
+from liquid.builtin.output import Output, OutputNode
 from liquid.builtin.tags.assign_tag import AssignTag
 from liquid.builtin.tags.capture_tag import CaptureTag
 from liquid.builtin.tags.comment_tag import CommentTag
@@ -25,7 +25,9 @@ from liquid.builtin.tags.inline_comment_tag import InlineCommentTag
 from liquid.builtin.tags.unless_tag import UnlessTag
 from liquid.exceptions import LiquidError, LiquidSyntaxError
 from liquid.mode import Mode
+from liquid.parser import get_parser
 from liquid.tag import Tag
+from liquid.token import TOKEN_DOT, TOKEN_OUTPUT, TOKEN_WORD
 
 from streamer.core.caret import describe
 from streamer.core.liquid_lexer import tokens
@@ -38,6 +40,11 @@ TAGS: Final = (
 )  # fmt: skip
 # Segment switches these off; its docs list `case` nevertheless.
 TAGS_OFF: Final = ("case", "for", "include", "layout", "render", "tablerow")
+
+_KEYWORDS: Final = frozenset(("true", "false", "nil", "null", "empty", "blank", "and", "or", "contains", "not"))
+_NO_KEYWORDS: Final = frozenset(
+    ("in", "offset", "limit", "reversed", "cols", "continue", "with", "for", "as", "if", "else", "required")
+)
 
 
 class LiquidFault(Exception):
@@ -70,6 +77,27 @@ class _UnknownTag(Illegal):
         raise LiquidSyntaxError(_unknown_tag(token.value), token=token)
 
 
+class _Stream(TokenStream):
+    """Reads python-liquid's keywords as the names they are in liquidjs: `properties.limit`, `properties.blank`."""
+
+    def into_inner(self, *, tag: Token | None = None, eat: bool = True) -> TokenStream:
+        """The tokens of the current expression."""
+        inner = super().into_inner(tag=tag, eat=eat)
+        before = ""
+        for at, token in enumerate(inner.tokens):
+            if token.kind in _NO_KEYWORDS or (before == TOKEN_DOT and token.kind in _KEYWORDS):
+                inner.tokens[at] = token._replace(kind=TOKEN_WORD)
+            before = token.kind
+        return inner
+
+
+class _Output(Output):
+    def parse(self, stream: TokenStream) -> OutputNode:
+        """The node of a hole."""
+        token = stream.eat(TOKEN_OUTPUT)
+        return self.node_class(token, FilteredExpression.parse(self.env, stream.into_inner(tag=token, eat=False)))
+
+
 class _If(IfTag):
     mode = Mode.STRICT  # else what follows a second `else` is dropped silently
 
@@ -86,14 +114,13 @@ class _Environment(Environment):
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:  # noqa: ARG002 - the base class has it
         """Register the tags that there are."""
-        tags: list[type[Tag]] = [Literal, Output, _UnknownTag, _If, _Unless, AssignTag, CaptureTag, CommentTag]
+        tags: list[type[Tag]] = [Literal, _Output, _UnknownTag, _If, _Unless, AssignTag, CaptureTag, CommentTag]
         tags += [CycleTag, DecrementTag, EchoTag, IncrementTag, InlineCommentTag]
         for tag in tags:
             self.add_tag(tag)
 
-    def tokenizer(self) -> Callable[[str], Iterator[Token]]:
-        """The lexer that isn't quadratic."""
-        return tokens
+    def _parse(self, source: str) -> list[Node]:
+        return get_parser(self).parse(_Stream(tokens(source)))
 
     def error(
         self, exc: type[LiquidError] | LiquidError, msg: str | None = None, token: Token | None = None

@@ -37,7 +37,7 @@ class Liquid(Struct, frozen=True):
     """A compiled template: `render(scope, work)` is its text; `paths` are all it can read outside of its own names.
 
     `render` raises HoleMissing, where holes must have values, and ValueError for what a filter can't do and beyond the
-    bounds. It takes 3 to 6 µs with two holes and two filters.
+    bounds. It takes 8 µs with two holes and a filter in each.
     """
 
     render: Callable[[Any, Work], str]

@@ -37,11 +37,11 @@ class Value(Struct, frozen=True):
     path leads to nothing; Missing where a template has nothing to print. It raises MappingError for what depends on the
     event: a filter that can't, more work than is allowed. A slot of a list that is UNDEFINED stays in the list.
     `constant` is its value if it is the same for every event, else NOT_CONSTANT. `paths` are all it can read.
-    Costs: 1.1 µs for a plain template with two holes, 0.3 µs for @path; 8 µs for two holes with a filter each.
+    Costs: 0.8 µs for a plain template with two holes, 0.4 for @path, 1.3 for @template; 8 for two holes with filters.
     """
 
-    resolve: Callable[[abc.Mapping[str, Any]], Any]
-    constant: Any
+    resolve: Callable[[abc.Mapping[str, Any]], object]
+    constant: object
     paths: tuple[str, ...]
 
 
@@ -49,7 +49,7 @@ class Mapping(Struct, frozen=True):
     """A compiled mapping; `mapping(event)` is the object it makes. `paths` are all it can read.
 
     Parts of the result are the event's own: they must not be changed. It raises MappingError as `Value.resolve` does.
-    Costs: 4 µs for three fields, one of them a plain template.
+    Costs: 1.9 µs for three fields, one of them a plain template with two holes.
     """
 
     node: Node
@@ -57,7 +57,7 @@ class Mapping(Struct, frozen=True):
 
     def __call__(self, event: abc.Mapping[str, Any]) -> dict[str, Any]:
         """What the mapping makes of an event: an object, unless the mapping is itself a directive for another value."""
-        made = self.node.read(event, Work())
+        made = self.node.read(_walkable(event), Work())
         return {} if made is UNDEFINED else made
 
 
@@ -82,16 +82,21 @@ def compile_value(obj: object, *, path: str, missing: MissingPolicy) -> Value:
     return Value(resolve, node.constant, tuple(tree.paths))
 
 
-def _resolver(node: Node) -> Callable[[abc.Mapping[str, Any]], Any]:
+def _resolver(node: Node) -> Callable[[abc.Mapping[str, Any]], object]:
     read = node.read
 
-    def resolve(scope: abc.Mapping[str, Any]) -> Any:
+    def resolve(scope: abc.Mapping[str, Any]) -> object:
         try:
-            return read(scope, Work())
+            return read(_walkable(scope), Work())
         except HoleMissing as hole:
             return Missing(hole.path)
 
     return resolve
+
+
+def _walkable(scope: abc.Mapping[str, Any]) -> dict[str, Any]:
+    """The scope as the object it is: paths walk dictionaries only."""
+    return scope if isinstance(scope, dict) else dict(scope)
 
 
 def _with_root(obj: dict[Any, Any], tree: Compiler) -> dict[Any, Any]:

@@ -27,6 +27,7 @@ DEPTH_MAX: Final = 32
 NODES_MAX: Final = 5000
 CHARS_MAX: Final = 262_144
 FAULTS_MAX: Final = 100
+PLAIN_HOLES_MAX: Final = 20
 _MARKS: Final = ("{{", "{%")
 _LIQUID_MEMBERS: Final = ("size", "first", "last")
 
@@ -95,13 +96,18 @@ class Compiler:
         return self.holes is Holes.ORIGINAL
 
     @property
+    def is_faulty(self) -> bool:
+        """Whether no more faults are kept, so that there is no need to word them."""
+        return len(self.faults) >= FAULTS_MAX
+
+    @property
     def size(self) -> int:
         """How large the tree is so far: what evaluating it once costs, in units of `Work`."""
         return self.nodes + self.chars
 
     def fault(self, path: str, text: str) -> Node:
         """Note a fault; the first FAULTS_MAX are kept."""
-        if len(self.faults) < FAULTS_MAX:
+        if not self.is_faulty:
             self.faults.append((path or "/", text))
         return NOTHING
 
@@ -125,17 +131,19 @@ class Compiler:
             return constant(value)
         return self.fault(at.path, f"{type(value).__name__} is not a JSON value")
 
-    def options(self, value: Any, at: At, known: tuple[str, ...]) -> dict[str, Any]:
-        """The options of a directive; none after a fault. Unknown ones are faults, but for the original."""
+    def options(self, value: Any, at: At, known: tuple[str, ...]) -> dict[str, Any] | None:
+        """The options of a directive; None, with a fault, for what is no object. Unknown ones are faults, but for the
+        original, which ignores them.
+        """
         if not isinstance(value, dict) or is_directive(value):
             self.fault(at.path, f"must be an object with {', '.join(known)}")
-            return {}
+            return None
         for key in value:
             if key in known:
                 continue
             if self.is_original and isinstance(key, str):
                 self.node(value[key], at.under(key))  # not used, but checked
-            else:
+            elif not self.is_faulty:
                 self.fault(f"{at.path}/{str(key)[:80]}", f"unknown option; {nearest(str(key), known)}")
         return value
 
@@ -144,7 +152,7 @@ class Compiler:
         if at.prefix is None or not path.text:
             return
         self.paths[at.prefix + path.text] = None
-        if not at.prefix and self.roots is not None and path.root not in self.roots:
+        if not at.prefix and self.roots is not None and path.root not in self.roots and not self.is_faulty:
             self.fault(at.path, unknown_root(path.root, self.roots))
 
     def liquid(self, text: str, at: At) -> Node:
@@ -247,7 +255,8 @@ def _plain(text: str) -> Template | None:
         template = compile_template(text.replace("{{$.", "{{").replace("{{ $.", "{{ "))
     except TemplateError:
         return None
-    return None if any(path.keys[-1] in _LIQUID_MEMBERS for path, _ in template.holes) else template
+    is_plain = len(template.holes) <= PLAIN_HOLES_MAX  # more are left to Liquid, which bounds what they make
+    return template if is_plain and all(path.keys[-1] not in _LIQUID_MEMBERS for path, _ in template.holes) else None
 
 
 def _rendered(template: Template, holes: Holes) -> Read:
