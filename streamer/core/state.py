@@ -23,7 +23,8 @@ SCHEDULED_BYTES_MAX: Final = 24 * 1024  # of those: they wait for weeks, so what
 OUT_MAX: Final = 64  # outcomes listed and not yet acked; at the limit the person's next event waits
 SEEN_MAX: Final = 256  # source partitions remembered per person
 CHECKPOINT_KEY: Final = RESERVED + b"effects"  # its value: the state offset below which every `out` is published
-FORGOTTEN_MAX: Final = 128  # mappings of which a decision was evicted
+FORGOTTEN_MAX: Final = 128  # mappings listed of which a decision was evicted
+OTHERS: Final = ""  # in `forgotten`, which is no mapping's id: every mapping that isn't listed
 
 
 class Send(Struct, frozen=True, array_like=True):
@@ -53,9 +54,9 @@ class Person(Struct, omit_defaults=True):
     """Everything kept under one identity key.
 
     `seen`: per source partition ("topic/partition") the highest offset decided here. `decided`: send id to encoded
-    Decision, oldest first. `forgotten`: per mapping the latest event time among evicted decisions. `due`: sends in
-    order, of which only the first may be posting. `held`: sends waiting for a time. `out`: the send ids whose outcome
-    event is not known to be on the deliveries topic.
+    Decision, oldest first. `forgotten`: per mapping the latest event time among evicted decisions; under OTHERS that of
+    the mappings dropped from it. `due`: sends in order, of which only the first may be posting. `held`: sends waiting
+    for a time. `out`: the send ids whose outcome event is not known to be on the deliveries topic.
     """
 
     traits: dict[str, Trait] = field(default_factory=dict, name="t")
@@ -114,7 +115,7 @@ class Person(Struct, omit_defaults=True):
         A client's repeat bears a later time than the decision that stood for it, so the place alone counts where it is
         known; the time only where `seen` has no room for the place.
         """
-        latest_ms = self.forgotten.get(mapping)
+        latest_ms = self._forgotten_ms(mapping)
         if latest_ms is None or not self.may_have_seen(origin):
             return False
         return f"{origin.topic}/{origin.partition}" in self.seen or origin.event_ms <= latest_ms
@@ -130,11 +131,18 @@ class Person(Struct, omit_defaults=True):
                 surplus_bytes -= len(self.decided[send_id])
                 self._forget(_decision.decode(self.decided.pop(send_id)))
 
+    def _forgotten_ms(self, mapping: str) -> int | None:
+        known = self.forgotten.get(mapping)
+        return self.forgotten.get(OTHERS) if known is None else known
+
     def _forget(self, decision: Decision) -> None:
-        latest_ms = max(self.forgotten.pop(decision.mapping, -1), decision.origin.event_ms)
-        self.forgotten[decision.mapping] = latest_ms
-        if len(self.forgotten) > FORGOTTEN_MAX:
-            del self.forgotten[next(iter(self.forgotten))]
+        """Note an evicted decision. A mapping that has to go from the list still counts, among OTHERS."""
+        mapping, event_ms = decision.mapping, decision.origin.event_ms
+        before_ms = self.forgotten.pop(mapping, self.forgotten.get(OTHERS, event_ms))
+        self.forgotten[mapping] = max(before_ms, event_ms)
+        if len(self.forgotten) - (OTHERS in self.forgotten) > FORGOTTEN_MAX:
+            dropped_ms = self.forgotten.pop(next(name for name in self.forgotten if name != OTHERS))
+            self.forgotten[OTHERS] = max(self.forgotten.get(OTHERS, dropped_ms), dropped_ms)
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

@@ -5,7 +5,7 @@ import pytest
 from streamer.core import state
 from streamer.core.delivery import SUPPRESSED, Decision, Message, Origin, send_id
 from streamer.core.profile import fold, values
-from streamer.core.state import DECIDED_BYTES_MAX, FORGOTTEN_MAX, FORMAT, SEEN_MAX, Person, Send
+from streamer.core.state import DECIDED_BYTES_MAX, FORGOTTEN_MAX, FORMAT, OTHERS, SEEN_MAX, Person, Send
 from streamer.errors import StateUnreadable
 
 MESSAGE = Message("main", "sms", "+15551230001", "Hi", "+15550006789")
@@ -160,12 +160,40 @@ def test_with_too_many_source_partitions_only_the_time_tells():
     assert not person.was_forgotten("m", origin(9, event_ms=latest_ms + 1, topic="unknown"))
 
 
+def forget(person, mapping, number):
+    """One decision of `mapping`, evicted at once; its event time is its offset."""
+    person.note_seen(origin(number))
+    published(person).decide(decision(number, mapping, detail="d" * DECIDED_BYTES_MAX))
+    published(person).decide(decision(10_000 + number, "last", event_ms=0))
+
+
 def test_the_mappings_with_forgotten_decisions_are_bounded():
     person = Person()
     for number in range(FORGOTTEN_MAX + 50):
-        published(person).decide(decision(number, f"m{number}", detail="d" * DECIDED_BYTES_MAX))
-    assert len(person.forgotten) <= FORGOTTEN_MAX
-    assert f"m{FORGOTTEN_MAX + 48}" in person.forgotten
+        forget(person, f"m{number}", number)
+    assert len(person.forgotten) == FORGOTTEN_MAX + 1
+    assert f"m{FORGOTTEN_MAX + 49}" in person.forgotten
+
+
+def test_a_mapping_dropped_from_the_forgotten_is_still_known_as_forgotten():
+    """Else its redelivered event would be sent again: one entry stands for every mapping that isn't listed."""
+    person = Person()
+    for number in range(FORGOTTEN_MAX + 50):
+        forget(person, f"m{number}", number)
+    assert "m0" not in person.forgotten
+    assert person.was_forgotten("m0", origin(0))
+    assert 50 == state.decode(state.encode(person)).forgotten[OTHERS]
+
+
+def test_a_mapping_listed_again_keeps_the_time_of_those_dropped():
+    """Its own later decision was of an earlier event: where only the time tells, the older decision counts too."""
+    person = Person()
+    forget(person, "m0", 900)
+    for number in range(1, FORGOTTEN_MAX + 50):
+        forget(person, f"m{number}", number)
+    assert 900 == person.forgotten[OTHERS]
+    forget(person, "m0", 5)
+    assert 900 == person.forgotten["m0"]
 
 
 def test_seen_offsets_only_rise():
