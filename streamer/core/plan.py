@@ -44,7 +44,7 @@ def apply_event(person: Person, event: dict[str, Any], origin: Origin, rules: Ru
     """Fold the event into the person and decide it for every mapping whose filter matches.
 
     A send id whose outcome was published is repeated, one that waits or is being published is left alone, and one that
-    may have been decided and forgotten is never decided again. Traits over TRAITS_BYTES_MAX are left as they were.
+    was decided and forgotten is never decided again; where that can't be told, it is suppressed. Traits over TRAITS_BYTES_MAX are left as they were.
     """
     is_changed, rejected = False, ""
     if event["type"] == "identify":
@@ -154,6 +154,8 @@ def decide(person: Person, scope: Mapping[str, Any], case: Case) -> Decision | S
     Changes nothing. Costs: 8 µs with a plain text and a number seen lately.
     """
     rule, now_ms = case.rule, case.now_ms
+    if not person.can_prove_new(rule.id, case.origin):
+        return case.suppressed("cannot_prove_new")
     age_ms = int(rule.max_age_s * 1000)
     if now_ms > case.origin.event_ms + age_ms:
         return case.suppressed("too_old")

@@ -110,15 +110,24 @@ class Person(Struct, omit_defaults=True):
         return origin.offset <= known
 
     def was_forgotten(self, mapping: str, origin: Origin) -> bool:
-        """This source record may have been decided for `mapping`, and the decision evicted since.
+        """This source record was decided for `mapping`, and the decision evicted since.
 
-        A client's repeat bears a later time than the decision that stood for it, so the place alone counts where it is
-        known; the time only where `seen` has no room for the place.
+        Its place alone says so: a client's repeat bears a later time than the decision that stood for it.
+        """
+        if self._forgotten_ms(mapping) is None:
+            return False
+        known = self.seen.get(f"{origin.topic}/{origin.partition}")
+        return known is not None and origin.offset <= known
+
+    def can_prove_new(self, mapping: str, origin: Origin) -> bool:
+        """False where neither place nor time tells this source record from one decided for `mapping` and evicted.
+
+        Asked of records that were not forgotten for certain; the time tells only where `seen` has no room for the place.
         """
         latest_ms = self._forgotten_ms(mapping)
-        if latest_ms is None or not self.may_have_seen(origin):
-            return False
-        return f"{origin.topic}/{origin.partition}" in self.seen or origin.event_ms <= latest_ms
+        if latest_ms is None or origin.event_ms > latest_ms or len(self.seen) < SEEN_MAX:
+            return True
+        return f"{origin.topic}/{origin.partition}" in self.seen
 
     def _evict(self) -> None:
         surplus_bytes = sum(map(len, self.decided.values())) - DECIDED_BYTES_MAX

@@ -7,7 +7,7 @@ from streamer.core.channels import Sender
 from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN, Accepted, Origin, Refused, Unknown
 from streamer.core.profile import values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.core.state import Person
+from streamer.core.state import SEEN_MAX, Person
 
 NOW_MS = 1_767_225_600_000
 MAX_AGE_S = 60.0
@@ -205,6 +205,23 @@ def test_what_was_decided_and_evicted_is_not_decided_again_but_a_new_event_is():
     assert (again.is_changed, again.matched, again.repeated) == (False, ("shipped",), ())
     assert apply(person, track(200), offset=200, event_ms=NOW_MS - 50_000).is_changed
     assert len(person.out) == 1
+
+
+def test_an_event_that_cannot_be_proved_new_gets_an_outcome_and_is_not_sent():
+    """Its partition has no room in `seen`: it may be a redelivery, or it may be new, and then it must not vanish."""
+    person = with_phone()
+    for number in range(SEEN_MAX):
+        person.note_seen(Origin("u:1", "wide", number, 1, 0, 0))
+    person.forgotten["shipped"] = NOW_MS
+    person.note_seen(origin())
+    applied = apply(person, track())
+    assert (applied.is_changed, applied.matched, applied.repeated) == (True, ("shipped",), ())
+    decided = only(person)
+    assert (decided.outcome, decided.reason) == (SUPPRESSED, "cannot_prove_new")
+    person.out.clear()
+    assert apply(person, track()).repeated == (decided.send_id,)
+    assert apply(person, track(2), offset=1, event_ms=NOW_MS + 1).is_changed
+    assert len(person.due) == 1
 
 
 # ── sending ───────────────────────────────────────────────────────────────

@@ -149,15 +149,30 @@ def test_a_clients_repeat_is_forgotten_by_its_place_though_it_is_later():
     assert person.was_forgotten("m", origin(offset=150, event_ms=10**12))
 
 
-def test_with_too_many_source_partitions_only_the_time_tells():
+def crowded():
+    """A person who forgot decisions of `m`, and whose `seen` has no room for another source partition."""
     person = Person()
     fill(person)
     for number in range(SEEN_MAX + 10):
         person.note_seen(origin(5, topic="wide", partition=number))
     assert len(person.seen) == SEEN_MAX
+    return person
+
+
+def test_with_too_many_source_partitions_only_the_time_proves_an_event_new():
+    person = crowded()
     latest_ms = person.forgotten["m"]
-    assert person.was_forgotten("m", origin(9, event_ms=latest_ms, topic="unknown"))
-    assert not person.was_forgotten("m", origin(9, event_ms=latest_ms + 1, topic="unknown"))
+    old, new = origin(9, event_ms=latest_ms, topic="unknown"), origin(9, event_ms=latest_ms + 1, topic="unknown")
+    assert (person.can_prove_new("m", old), person.can_prove_new("m", new)) == (False, True)
+    assert (person.was_forgotten("m", old), person.was_forgotten("m", new)) == (False, False)
+    assert person.can_prove_new("new mapping", old)
+
+
+def test_at_or_below_a_known_offset_a_repeat_is_certain_however_many_partitions_there_are():
+    person = crowded()
+    assert person.was_forgotten("m", origin(150, event_ms=10**12))
+    assert person.can_prove_new("m", origin(200, event_ms=0))
+    assert not person.was_forgotten("m", origin(200, event_ms=0))
 
 
 def forget(person, mapping, number):
