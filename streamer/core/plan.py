@@ -44,7 +44,8 @@ def apply_event(person: Person, event: dict[str, Any], origin: Origin, rules: Ru
     """Fold the event into the person and decide it for every mapping whose filter matches.
 
     A send id whose outcome was published is repeated, one that waits or is being published is left alone, and one that
-    was decided and forgotten is never decided again; where that can't be told, it is suppressed. Traits over TRAITS_BYTES_MAX are left as they were.
+    was decided and forgotten is never decided again; where that can't be told, it is suppressed. Traits over
+    TRAITS_BYTES_MAX are left as they were.
     """
     is_changed, rejected = False, ""
     if event["type"] == "identify":
@@ -57,7 +58,8 @@ def apply_event(person: Person, event: dict[str, Any], origin: Origin, rules: Ru
     rules_of_it, scope = seen
     matched: list[str] = []
     repeated: list[bytes] = []
-    held_before = len(person.held)
+    decided: list[Decision] = []
+    held_before, unpublished = len(person.held), set(person.out)
     message_id = event.get("messageId") or ""
     for rule in rules_of_it:
         if not rule.when(scope):
@@ -65,11 +67,17 @@ def apply_event(person: Person, event: dict[str, Any], origin: Origin, rules: Ru
         matched.append(rule.id)
         send_id = delivery.send_id(rule.id, origin, message_id)
         if send_id in person.decided:
-            if send_id not in person.out:  # else its write or its event is on its way, and perhaps not safe yet
+            if send_id not in unpublished:  # else its write or its event is on its way, and perhaps not safe yet
                 repeated.append(send_id)
         elif not (person.is_waiting(send_id) or person.was_forgotten(rule.id, origin)):
-            _decide(person, scope, Case(rule, send_id, origin, message_id, now_ms))
+            verdict = decide(person, scope, Case(rule, send_id, origin, message_id, now_ms))
+            if isinstance(verdict, Decision):
+                decided.append(verdict)
+            else:
+                (person.held if verdict.until_ms else person.due).append(verdict)
             is_changed = True
+    if decided:  # else nothing may be evicted: it would not be written, and perhaps is to be repeated now
+        person.decide(*decided)
     if is_changed or (matched and not person.may_have_seen(origin)):
         person.note_seen(origin)  # a client's repeat too: once its decision is evicted, nothing else tells it from new
         is_changed = True
@@ -135,17 +143,6 @@ def _fold(person: Person, traits: Mapping[str, Any], event_ms: int) -> tuple[boo
 def _left_out(person: Person, traits: Mapping[str, Any]) -> str:
     is_full = len(person.traits) >= TRAITS_MAX
     return "too_many_traits" if is_full and any(name not in person.traits for name in traits) else ""
-
-
-def _decide(person: Person, scope: dict[str, Any], case: Case) -> None:
-    """One outcome, one due or one held send for a matched (event, mapping)."""
-    verdict = decide(person, scope, case)
-    if isinstance(verdict, Decision):
-        person.decide(verdict)
-    elif verdict.until_ms:
-        person.held.append(verdict)
-    else:
-        person.due.append(verdict)
 
 
 def decide(person: Person, scope: Mapping[str, Any], case: Case) -> Decision | Send:

@@ -67,10 +67,11 @@ class Person(Struct, omit_defaults=True):
     held: list[Send] = field(default_factory=list, name="h")
     out: list[bytes] = field(default_factory=list, name="x")
 
-    def decide(self, decision: Decision) -> None:
-        """Store an outcome and list it in `out`; evicts the oldest decisions beyond DECIDED_BYTES_MAX."""
-        self.decided[decision.send_id] = _encoder.encode(decision)
-        self.out.append(decision.send_id)
+    def decide(self, *decisions: Decision) -> None:
+        """Store the outcomes of one event or answer and list them in `out`; the oldest beyond DECIDED_BYTES_MAX go."""
+        for decision in decisions:
+            self.decided[decision.send_id] = _encoder.encode(decision)
+            self.out.append(decision.send_id)
         self._evict()
 
     def decision(self, send_id: bytes) -> Decision | None:
@@ -122,7 +123,7 @@ class Person(Struct, omit_defaults=True):
     def can_prove_new(self, mapping: str, origin: Origin) -> bool:
         """False where neither place nor time tells this source record from one decided for `mapping` and evicted.
 
-        Asked of records that were not forgotten for certain; the time tells only where `seen` has no room for the place.
+        For records that were not forgotten for certain; the time tells only where `seen` has no room for the place.
         """
         latest_ms = self._forgotten_ms(mapping)
         if latest_ms is None or origin.event_ms > latest_ms or len(self.seen) < SEEN_MAX:
@@ -133,10 +134,11 @@ class Person(Struct, omit_defaults=True):
         surplus_bytes = sum(map(len, self.decided.values())) - DECIDED_BYTES_MAX
         if surplus_bytes <= 0:
             return
+        unpublished = set(self.out)
         for send_id in list(self.decided):
             if surplus_bytes <= 0:
                 return
-            if send_id not in self.out:
+            if send_id not in unpublished:
                 surplus_bytes -= len(self.decided[send_id])
                 self._forget(_decision.decode(self.decided.pop(send_id)))
 

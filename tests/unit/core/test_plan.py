@@ -145,6 +145,65 @@ def test_traits_too_large_leave_the_profile_as_it_was():
     assert values(person.traits) == {"phone": "+15551230001"}
 
 
+class Walked(dict):
+    """A dict that counts how often it is gone through as a whole."""
+
+    walks = 0
+
+    def __iter__(self):
+        self.walks += 1
+        return super().__iter__()
+
+    def values(self):
+        self.walks += 1
+        return super().values()
+
+
+class Listed(list):
+    """A list that counts how often it is gone through, be it to look for something."""
+
+    walks = 0
+
+    def __iter__(self):
+        self.walks += 1
+        return super().__iter__()
+
+    def __contains__(self, item):
+        self.walks += 1
+        return super().__contains__(item)
+
+
+@pytest.mark.parametrize("is_repeated", [False, True])
+def test_many_outcomes_of_one_event_take_a_few_passes_over_them(is_repeated):
+    """Evicting after each of them took minutes for 1 000, in which the process left its group."""
+    mappings = [mapping(f"m{number}") for number in range(100)]
+    person = Person()
+    if is_repeated:
+        apply(person, track(), mappings=mappings)
+    person.decided, person.out = Walked(person.decided), Listed(person.out)
+    apply(person, track(), mappings=mappings)
+    assert person.decided.walks + person.out.walks <= 5
+    assert len(person.decided) == len(person.out) == 100
+
+
+def test_what_is_published_goes_when_one_event_brings_many_outcomes():
+    person = Person()
+    for number in range(60):
+        apply(person, track(number), offset=number)
+    person.out.clear()
+    apply(person, track(60), offset=60, mappings=[mapping(f"m{number}") for number in range(100)])
+    assert list(person.decided) == person.out
+
+
+def test_an_event_that_decides_nothing_evicts_nothing():
+    """It may not be written, and what it repeats must still be there."""
+    person = Person()
+    apply(person, track(), mappings=[mapping(f"m{number}") for number in range(100)])
+    person.out.clear()
+    applied = apply(person, track(), mappings=[mapping("m0")])
+    assert (applied.is_changed, len(applied.repeated), len(person.decided)) == (False, 1, 100)
+
+
 # ── repeats ───────────────────────────────────────────────────────────────
 
 
