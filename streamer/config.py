@@ -238,7 +238,13 @@ def _mappings(folder: Path, faults: Faults, config: Config | None) -> RuleSet:
         mapping = _mapping(document, mapping_id, content, config)
         if mapping is not None and first == file:
             mappings.append(mapping)
-    return RuleSet.of(mappings, config.mappings.filters if config else None)
+    filters = config.mappings.filters if config else None
+    try:
+        return RuleSet.of(mappings, filters)
+    except MappingError as error:
+        for _, text in error.faults:
+            faults.add(MAPPINGS_FOLDER, Mark(1, 1), "", text)
+    return RuleSet.of((), filters)
 
 
 def _mapping(document: Document, mapping_id: str, content: Any, config: Config | None) -> Rule | None:

@@ -17,13 +17,24 @@ from streamer.core.event_filters import Taken
 from streamer.core.profile import TRAITS_MAX, fold, values
 from streamer.core.retry import RetryPolicy, delay_s
 from streamer.core.rules import Rule, RuleSet
-from streamer.core.state import SCHEDULED, SCHEDULED_BYTES_MAX, TRAITS_BYTES_MAX, Person, Send, send_bytes, traits_bytes
+from streamer.core.state import (
+    DETAIL_BYTES_MAX,
+    DUE_BYTES_MAX,
+    DUE_MAX,
+    SCHEDULED,
+    SCHEDULED_BYTES_MAX,
+    TRAITS_BYTES_MAX,
+    Person,
+    Send,
+    send_bytes,
+    traits_bytes,
+)
 
 # Twilio holds a message for 5 minutes to 35 days; a minute more leaves time for the request to get there.
 SCHEDULE_MIN_S: Final = 360
 SCHEDULE_MARGIN_S: Final = 50  # of that minute, gone before the request leaves
 SCHEDULE_MAX_S: Final = 3_024_000
-_DETAIL_CHARS_MAX: Final = 200
+_AT_ONCE: Final = f"over {DUE_MAX} sends or {DUE_BYTES_MAX >> 10} KB of this person's at once"
 
 
 class Applied(Struct, frozen=True):
@@ -60,6 +71,7 @@ def apply_event(person: Person, event: dict[str, Any], origin: Origin, rules: Ru
     repeated: list[bytes] = []
     decided: list[Decision] = []
     held_before, unpublished = len(person.held), set(person.out)
+    due_bytes = sum(map(send_bytes, person.due))
     message_id = event.get("messageId") or ""
     for rule in rules_of_it:
         if not rule.when(scope):
@@ -70,11 +82,8 @@ def apply_event(person: Person, event: dict[str, Any], origin: Origin, rules: Ru
             if send_id not in unpublished:  # else its write or its event is on its way, and perhaps not safe yet
                 repeated.append(send_id)
         elif not (person.is_waiting(send_id) or person.was_forgotten(rule.id, origin)):
-            verdict = decide(person, scope, Case(rule, send_id, origin, message_id, now_ms))
-            if isinstance(verdict, Decision):
-                decided.append(verdict)
-            else:
-                (person.held if verdict.until_ms else person.due).append(verdict)
+            case = Case(rule, send_id, origin, message_id, now_ms)
+            due_bytes = _decide(person, case, decide(person, scope, case), decided, due_bytes)
             is_changed = True
     if decided:  # else nothing may be evicted: it would not be written, and perhaps is to be repeated now
         person.decide(*decided)
@@ -122,7 +131,7 @@ class Case(Struct, frozen=True):
             outcome=delivery.SUPPRESSED,
             reason=reason,
             decided_ms=self.now_ms,
-            detail=detail[:_DETAIL_CHARS_MAX],
+            detail=detail.encode()[:DETAIL_BYTES_MAX].decode(errors="ignore"),
             channel=self.rule.action.channel,
             to=to,
             sender=self.rule.action.sender,
@@ -143,6 +152,21 @@ def _fold(person: Person, traits: Mapping[str, Any], event_ms: int) -> tuple[boo
 def _left_out(person: Person, traits: Mapping[str, Any]) -> str:
     is_full = len(person.traits) >= TRAITS_MAX
     return "too_many_traits" if is_full and any(name not in person.traits for name in traits) else ""
+
+
+def _decide(person: Person, case: Case, verdict: Decision | Send, decided: list[Decision], due_bytes: int) -> int:
+    """Note one outcome, one held send, or one due send if there is room for it; returns the bytes due by now."""
+    if isinstance(verdict, Send) and not verdict.until_ms:
+        size = send_bytes(verdict)
+        if len(person.due) < DUE_MAX and due_bytes + size <= DUE_BYTES_MAX:
+            person.due.append(verdict)
+            return due_bytes + size
+        verdict = case.suppressed("too_many_at_once", _AT_ONCE, masked(verdict.message.to))
+    if isinstance(verdict, Decision):
+        decided.append(verdict)
+    else:
+        person.held.append(verdict)
+    return due_bytes
 
 
 def decide(person: Person, scope: Mapping[str, Any], case: Case) -> Decision | Send:

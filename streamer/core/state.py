@@ -17,14 +17,25 @@ from streamer.errors import StateUnreadable
 FORMAT: Final = 1
 TRAITS_BYTES_MAX: Final = 24 * 1024
 DECIDED_BYTES_MAX: Final = 8 * 1024
+DUE_MAX: Final = 64  # sends that one event may find or make due; what is more is suppressed
+DUE_BYTES_MAX: Final = 256 * 1024  # of those
 HELD_MAX: Final = 16  # sends waiting for their next attempt; at the limit the person's next event waits
+HELD_BYTES_MAX: Final = 128 * 1024  # of all that wait, alike
 SCHEDULED: Final = "scheduled"  # the reason of a send held until its own `send_at`
 SCHEDULED_BYTES_MAX: Final = 24 * 1024  # of those: they wait for weeks, so what is more is suppressed
+DETAIL_BYTES_MAX: Final = 200  # of a decision: what it repeats of an event or a configuration
 OUT_MAX: Final = 64  # outcomes listed and not yet acked; at the limit the person's next event waits
 SEEN_MAX: Final = 256  # source partitions remembered per person
 CHECKPOINT_KEY: Final = RESERVED + b"effects"  # its value: the state offset below which every `out` is published
 FORGOTTEN_MAX: Final = 128  # mappings listed of which a decision was evicted
 OTHERS: Final = ""  # in `forgotten`, which is no mapping's id: every mapping that isn't listed
+
+# The worst record has to fit into a Kafka message, which a broker bounds as it was produced: compressed. What no
+# compression makes smaller: due 256 KB; held 128 KB before an event and 24 KB scheduled by it (what is refused moves
+# from due to held); traits 24 KB; `seen` 66 KB (256 topics of 249 characters); `forgotten` 10 KB; the outcomes of
+# 1 000 mappings beside 63 not yet published, 0.35 KB each that they don't share (send id, mapping, detail), 360 KB:
+# 870 KB in all. What outcomes share (identity key 1 KB, message id 0.4 KB, topic) makes it 2.9 MB as encoded, which the
+# producer's lz4 undoes: 0.93 MB, as the test of the worst record measures.
 
 
 class Send(Struct, frozen=True, array_like=True):
@@ -86,6 +97,10 @@ class Person(Struct, omit_defaults=True):
     def retries(self) -> int:
         """How many sends wait for their next attempt."""
         return sum(send.reason != SCHEDULED for send in self.held)
+
+    def held_bytes(self) -> int:
+        """The encoded size of all that waits for a time; costs 1 µs a send."""
+        return sum(map(send_bytes, self.held))
 
     def scheduled_bytes(self) -> int:
         """The encoded size of the sends that wait for their `send_at`, bounded by SCHEDULED_BYTES_MAX."""

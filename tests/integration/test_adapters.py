@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
 
 from streamer.clock import SystemClock
+from streamer.core import state
 from streamer.core.delivery import Accepted
 from streamer.kafka.consumer import ChangelogReader, GroupSource
 from streamer.kafka.producer import BatchSink
@@ -24,6 +25,7 @@ from tests.contracts.clock import ClockContract
 from tests.contracts.kafka import Broker, ChangelogContract, RecordSinkContract, RecordSourceContract, member, write
 from tests.contracts.sms_gateway import MESSAGE, TO, SmsGatewayContract
 from tests.contracts.state_store import StateStoreContract
+from tests.largest import Largest
 
 SESSION_S = 6.0  # the least that Kafka takes by default
 TIMEOUT_S = 5.0
@@ -86,7 +88,15 @@ class TestGroupSource(OnKafka, RecordSourceContract):
 
 
 class TestBatchSink(OnKafka, RecordSinkContract):
-    pass
+    async def test_the_largest_state_record_is_written_and_restored(self, seed):
+        """As encoded it is larger than a broker takes; the batches are compressed, and restores fetch enough."""
+        broker = self.broker()
+        place = Partition(await broker.create("state", 1, is_compacted=True), 0)
+        value = state.encode(Largest(seed).person())
+        assert await write(broker, place, b"before", value, b"after") == [0, 1, 2]
+        read = []
+        assert await broker.changelog().read(place, read.extend) == 3
+        assert [record.value for record in read] == [b"before", value, b"after"]
 
 
 class TestChangelogReader(OnKafka, ChangelogContract):

@@ -1,5 +1,7 @@
 """What an event does to a person, and an answer to an open send: every reason, every order, every repeat."""
 
+from collections import Counter
+
 import pytest
 
 from streamer.core import plan
@@ -7,7 +9,7 @@ from streamer.core.channels import Sender
 from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN, Accepted, Origin, Refused, Unknown
 from streamer.core.profile import values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.core.state import SEEN_MAX, Person
+from streamer.core.state import DUE_BYTES_MAX, DUE_MAX, SEEN_MAX, Person, send_bytes
 
 NOW_MS = 1_767_225_600_000
 MAX_AGE_S = 60.0
@@ -281,6 +283,47 @@ def test_an_event_that_cannot_be_proved_new_gets_an_outcome_and_is_not_sent():
     assert apply(person, track()).repeated == (decided.send_id,)
     assert apply(person, track(2), offset=1, event_ms=NOW_MS + 1).is_changed
     assert len(person.due) == 1
+
+
+# ── what is due at once ───────────────────────────────────────────────────
+
+
+def reasons(person):
+    return Counter(person.decision(sent).reason for sent in person.decided)
+
+
+def test_no_more_sends_than_fit_into_a_record_are_due_at_once_and_the_rest_has_an_outcome():
+    person = with_phone()
+    apply(person, track(), mappings=[mapping(f"m{number:03}") for number in range(DUE_MAX + 10)])
+    assert [send.mapping for send in person.due] == [f"m{number:03}" for number in range(DUE_MAX)]
+    assert reasons(person) == {"too_many_at_once": 10}
+    [decided] = {person.decision(sent).to for sent in person.decided}
+    assert decided == "+15*******01"
+
+
+def test_they_are_bounded_in_bytes_too_and_a_smaller_one_still_finds_room():
+    person = with_phone()
+    long, short = "{{properties.long}}", "Hi"
+    mappings = [mapping(f"m{number:02}", body=short if number == 50 else long) for number in range(51)]
+    apply(person, track(long="\U0001f600" * 1600), mappings=mappings)
+    due_bytes = sum(map(send_bytes, person.due))
+    assert DUE_BYTES_MAX - 8_000 < due_bytes <= DUE_BYTES_MAX
+    assert person.due[-1].mapping == "m50"
+    assert reasons(person) == {"too_many_at_once": 51 - len(person.due)}
+
+
+def test_sends_that_are_due_already_count():
+    person = with_phone()
+    for number in range(DUE_MAX + 3):
+        apply(person, track(number), offset=number)
+    assert len(person.due) == DUE_MAX
+    assert reasons(person) == {"too_many_at_once": 3}
+
+
+def test_a_detail_is_cut_in_bytes_and_stays_text():
+    """It repeats what somebody wrote, and a record has room for 1 000 of them."""
+    case = plan.Case(mapping(), b"1", origin(), "m1", NOW_MS)
+    assert case.suppressed("bad_value", "x" + "é" * 150).detail == "x" + "é" * 99
 
 
 # ── sending ───────────────────────────────────────────────────────────────
