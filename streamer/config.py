@@ -106,9 +106,13 @@ def load_with_places(path: Path, *, secrets: bool) -> Loaded:
     config = read_config(document, file) if document.read(file) else None
     files, unread = _mapping_files(file.parent / MAPPINGS_FOLDER, faults)
     sources = tuple(_mappings(files, faults, config))
+    try:
+        mappings = RuleSet.of((each.rule for each in sources), config.mappings.filters if config else None)
+    except MappingError as error:
+        for _, text in error.faults:
+            faults.add(MAPPINGS_FOLDER, Mark(1, 1), "", text)
     faults.raise_any()
     assert config is not None, "an unreadable file has left its fault"
-    mappings = RuleSet.of((each.rule for each in sources), config.mappings.filters)
     return Loaded(replace(config, mappings=mappings, unread=unread), document, sources)
 
 

@@ -76,7 +76,13 @@ class RecordSource(Protocol):
         """Begin to fetch there. Nothing, if the tenure is over."""
 
     def end_offset(self, partition: Partition) -> int | None:
-        """The broker's end offset as of the last fetch, or None before one."""
+        """The broker's end offset as of the last fetch, up to where it can be read; or None before one."""
+
+    def position(self, partition: Partition) -> int | None:
+        """The next offset to fetch, or None where nothing is fetched.
+
+        What lies below was returned by `poll`, or never will be: aborted records, and markers of transactions.
+        """
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Stop fetching these; what was fetched and not polled is dropped and read again."""

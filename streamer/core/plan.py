@@ -17,13 +17,24 @@ from streamer.core.event_filters import Taken
 from streamer.core.profile import TRAITS_MAX, fold, values
 from streamer.core.retry import RetryPolicy, delay_s
 from streamer.core.rules import Rule, RuleSet
-from streamer.core.state import SCHEDULED, SCHEDULED_BYTES_MAX, TRAITS_BYTES_MAX, Person, Send, send_bytes, traits_bytes
+from streamer.core.state import (
+    DETAIL_BYTES_MAX,
+    DUE_BYTES_MAX,
+    DUE_MAX,
+    SCHEDULED,
+    SCHEDULED_BYTES_MAX,
+    TRAITS_BYTES_MAX,
+    Person,
+    Send,
+    send_bytes,
+    traits_bytes,
+)
 
 # Twilio holds a message for 5 minutes to 35 days; a minute more leaves time for the request to get there.
 SCHEDULE_MIN_S: Final = 360
 SCHEDULE_MARGIN_S: Final = 50  # of that minute, gone before the request leaves
 SCHEDULE_MAX_S: Final = 3_024_000
-_DETAIL_CHARS_MAX: Final = 200
+_AT_ONCE: Final = f"over {DUE_MAX} sends or {DUE_BYTES_MAX >> 10} KB of this person's at once"
 
 
 class Applied(Struct, frozen=True):
@@ -44,7 +55,8 @@ def apply_event(person: Person, event: dict[str, Any], origin: Origin, rules: Ru
     """Fold the event into the person and decide it for every mapping whose filter matches.
 
     A send id whose outcome was published is repeated, one that waits or is being published is left alone, and one that
-    may have been decided and forgotten is never decided again. Traits over TRAITS_BYTES_MAX are left as they were.
+    was decided and forgotten is never decided again; where that can't be told, it is suppressed. Traits over
+    TRAITS_BYTES_MAX are left as they were.
     """
     is_changed, rejected = False, ""
     if event["type"] == "identify":
@@ -57,7 +69,9 @@ def apply_event(person: Person, event: dict[str, Any], origin: Origin, rules: Ru
     rules_of_it, scope = seen
     matched: list[str] = []
     repeated: list[bytes] = []
-    held_before = len(person.held)
+    decided: list[Decision] = []
+    held_before, unpublished = len(person.held), set(person.out)
+    due_bytes = sum(map(send_bytes, person.due))
     message_id = event.get("messageId") or ""
     for rule in rules_of_it:
         if not rule.when(scope):
@@ -65,11 +79,14 @@ def apply_event(person: Person, event: dict[str, Any], origin: Origin, rules: Ru
         matched.append(rule.id)
         send_id = delivery.send_id(rule.id, origin, message_id)
         if send_id in person.decided:
-            if send_id not in person.out:  # else its write or its event is on its way, and perhaps not safe yet
+            if send_id not in unpublished:  # else its write or its event is on its way, and perhaps not safe yet
                 repeated.append(send_id)
         elif not (person.is_waiting(send_id) or person.was_forgotten(rule.id, origin)):
-            _decide(person, scope, Case(rule, send_id, origin, message_id, now_ms))
+            case = Case(rule, send_id, origin, message_id, now_ms)
+            due_bytes = _decide(person, case, decide(person, scope, case), decided, due_bytes)
             is_changed = True
+    if decided:  # else nothing may be evicted: it would not be written, and perhaps is to be repeated now
+        person.decide(*decided)
     if is_changed or (matched and not person.may_have_seen(origin)):
         person.note_seen(origin)  # a client's repeat too: once its decision is evicted, nothing else tells it from new
         is_changed = True
@@ -114,7 +131,7 @@ class Case(Struct, frozen=True):
             outcome=delivery.SUPPRESSED,
             reason=reason,
             decided_ms=self.now_ms,
-            detail=detail[:_DETAIL_CHARS_MAX],
+            detail=detail.encode()[:DETAIL_BYTES_MAX].decode(errors="ignore"),
             channel=self.rule.action.channel,
             to=to,
             sender=self.rule.action.sender,
@@ -137,15 +154,19 @@ def _left_out(person: Person, traits: Mapping[str, Any]) -> str:
     return "too_many_traits" if is_full and any(name not in person.traits for name in traits) else ""
 
 
-def _decide(person: Person, scope: dict[str, Any], case: Case) -> None:
-    """One outcome, one due or one held send for a matched (event, mapping)."""
-    verdict = decide(person, scope, case)
+def _decide(person: Person, case: Case, verdict: Decision | Send, decided: list[Decision], due_bytes: int) -> int:
+    """Note one outcome, one held send, or one due send if there is room for it; returns the bytes due by now."""
+    if isinstance(verdict, Send) and not verdict.until_ms:
+        size = send_bytes(verdict)
+        if len(person.due) < DUE_MAX and due_bytes + size <= DUE_BYTES_MAX:
+            person.due.append(verdict)
+            return due_bytes + size
+        verdict = case.suppressed("too_many_at_once", _AT_ONCE, masked(verdict.message.to))
     if isinstance(verdict, Decision):
-        person.decide(verdict)
-    elif verdict.until_ms:
-        person.held.append(verdict)
+        decided.append(verdict)
     else:
-        person.due.append(verdict)
+        person.held.append(verdict)
+    return due_bytes
 
 
 def decide(person: Person, scope: Mapping[str, Any], case: Case) -> Decision | Send:
@@ -154,6 +175,8 @@ def decide(person: Person, scope: Mapping[str, Any], case: Case) -> Decision | S
     Changes nothing. Costs: 8 µs with a plain text and a number seen lately.
     """
     rule, now_ms = case.rule, case.now_ms
+    if not person.can_prove_new(rule.id, case.origin):
+        return case.suppressed("cannot_prove_new")
     age_ms = int(rule.max_age_s * 1000)
     if now_ms > case.origin.event_ms + age_ms:
         return case.suppressed("too_old")

@@ -24,6 +24,7 @@ from streamer.core.records import TYPES
 from streamer.errors import FilterError, MappingError
 
 VERSION_BYTES: Final = 4
+MAPPINGS_MAX: Final = 1_000  # enabled: an event that all of them match has so many outcomes in its person's record
 CONSENT_EVENT: Final = "Segment Consent Preference Updated"
 
 _OF_PEOPLE: Final = frozenset({"identify", "alias", "delete"})
@@ -72,12 +73,18 @@ class RuleSet(Struct, frozen=True):
 
     @classmethod
     def of(cls, mappings: Iterable[Rule], filters: EventFilters | None = None) -> "RuleSet":
-        """The set of the enabled ones of `mappings`, behind `filters`. Raises: MappingError, when two have one id."""
+        """The set of the enabled ones of `mappings`, behind `filters`.
+
+        Raises: MappingError, when two have one id, or when they are more than MAPPINGS_MAX.
+        """
         filters = filters or EventFilters()
         enabled = sorted((m for m in mappings if m.enabled), key=lambda m: m.id)
         twice = sorted({a.id for a, b in pairwise(enabled) if a.id == b.id})
         if twice:
             raise MappingError([("", f"two mappings have the id {each!r}") for each in twice])
+        if len(enabled) > MAPPINGS_MAX:
+            text = f"{len(enabled)} mappings are enabled; at most {MAPPINGS_MAX}: disable some, or join them"
+            raise MappingError([("", text)])
         types = {each for m in enabled for each in m.when.types or ()}
         return cls(
             mappings=tuple(enabled),

@@ -17,13 +17,25 @@ from streamer.errors import StateUnreadable
 FORMAT: Final = 1
 TRAITS_BYTES_MAX: Final = 24 * 1024
 DECIDED_BYTES_MAX: Final = 8 * 1024
+DUE_MAX: Final = 64  # sends that one event may find or make due; what is more is suppressed
+DUE_BYTES_MAX: Final = 256 * 1024  # of those
 HELD_MAX: Final = 16  # sends waiting for their next attempt; at the limit the person's next event waits
+HELD_BYTES_MAX: Final = 128 * 1024  # of all that wait, alike
 SCHEDULED: Final = "scheduled"  # the reason of a send held until its own `send_at`
 SCHEDULED_BYTES_MAX: Final = 24 * 1024  # of those: they wait for weeks, so what is more is suppressed
+DETAIL_BYTES_MAX: Final = 200  # of a decision: what it repeats of an event or a configuration
 OUT_MAX: Final = 64  # outcomes listed and not yet acked; at the limit the person's next event waits
 SEEN_MAX: Final = 256  # source partitions remembered per person
 CHECKPOINT_KEY: Final = RESERVED + b"effects"  # its value: the state offset below which every `out` is published
-FORGOTTEN_MAX: Final = 128  # mappings of which a decision was evicted
+FORGOTTEN_MAX: Final = 128  # mappings listed of which a decision was evicted
+OTHERS: Final = ""  # in `forgotten`, which is no mapping's id: every mapping that isn't listed
+
+# The worst record has to fit into a Kafka message, which a broker bounds as it was produced: compressed. What no
+# compression makes smaller: due 256 KB; held 128 KB before an event and 24 KB scheduled by it (what is refused moves
+# from due to held); traits 24 KB; `seen` 66 KB (256 topics of 249 characters); `forgotten` 10 KB; the outcomes of
+# 1 000 mappings beside 63 not yet published, 0.35 KB each that they don't share (send id, mapping, detail), 360 KB:
+# 870 KB in all. What outcomes share (identity key 1 KB, message id 0.4 KB, topic) makes it 2.9 MB as encoded, which the
+# producer's lz4 undoes: 0.93 MB, as the test of the worst record measures.
 
 
 class Send(Struct, frozen=True, array_like=True):
@@ -53,9 +65,9 @@ class Person(Struct, omit_defaults=True):
     """Everything kept under one identity key.
 
     `seen`: per source partition ("topic/partition") the highest offset decided here. `decided`: send id to encoded
-    Decision, oldest first. `forgotten`: per mapping the latest event time among evicted decisions. `due`: sends in
-    order, of which only the first may be posting. `held`: sends waiting for a time. `out`: the send ids whose outcome
-    event is not known to be on the deliveries topic.
+    Decision, oldest first. `forgotten`: per mapping the latest event time among evicted decisions; under OTHERS that of
+    the mappings dropped from it. `due`: sends in order, of which only the first may be posting. `held`: sends waiting
+    for a time. `out`: the send ids whose outcome event is not known to be on the deliveries topic.
     """
 
     traits: dict[str, Trait] = field(default_factory=dict, name="t")
@@ -66,10 +78,11 @@ class Person(Struct, omit_defaults=True):
     held: list[Send] = field(default_factory=list, name="h")
     out: list[bytes] = field(default_factory=list, name="x")
 
-    def decide(self, decision: Decision) -> None:
-        """Store an outcome and list it in `out`; evicts the oldest decisions beyond DECIDED_BYTES_MAX."""
-        self.decided[decision.send_id] = _encoder.encode(decision)
-        self.out.append(decision.send_id)
+    def decide(self, *decisions: Decision) -> None:
+        """Store the outcomes of one event or answer and list them in `out`; the oldest beyond DECIDED_BYTES_MAX go."""
+        for decision in decisions:
+            self.decided[decision.send_id] = _encoder.encode(decision)
+            self.out.append(decision.send_id)
         self._evict()
 
     def decision(self, send_id: bytes) -> Decision | None:
@@ -84,6 +97,10 @@ class Person(Struct, omit_defaults=True):
     def retries(self) -> int:
         """How many sends wait for their next attempt."""
         return sum(send.reason != SCHEDULED for send in self.held)
+
+    def held_bytes(self) -> int:
+        """The encoded size of all that waits for a time; costs 1 µs a send."""
+        return sum(map(send_bytes, self.held))
 
     def scheduled_bytes(self) -> int:
         """The encoded size of the sends that wait for their `send_at`, bounded by SCHEDULED_BYTES_MAX."""
@@ -109,32 +126,49 @@ class Person(Struct, omit_defaults=True):
         return origin.offset <= known
 
     def was_forgotten(self, mapping: str, origin: Origin) -> bool:
-        """This source record may have been decided for `mapping`, and the decision evicted since.
+        """This source record was decided for `mapping`, and the decision evicted since.
 
-        A client's repeat bears a later time than the decision that stood for it, so the place alone counts where it is
-        known; the time only where `seen` has no room for the place.
+        Its place alone says so: a client's repeat bears a later time than the decision that stood for it.
         """
-        latest_ms = self.forgotten.get(mapping)
-        if latest_ms is None or not self.may_have_seen(origin):
+        if self._forgotten_ms(mapping) is None:
             return False
-        return f"{origin.topic}/{origin.partition}" in self.seen or origin.event_ms <= latest_ms
+        known = self.seen.get(f"{origin.topic}/{origin.partition}")
+        return known is not None and origin.offset <= known
+
+    def can_prove_new(self, mapping: str, origin: Origin) -> bool:
+        """False where neither place nor time tells this source record from one decided for `mapping` and evicted.
+
+        For records that were not forgotten for certain; the time tells only where `seen` has no room for the place.
+        """
+        latest_ms = self._forgotten_ms(mapping)
+        if latest_ms is None or origin.event_ms > latest_ms or len(self.seen) < SEEN_MAX:
+            return True
+        return f"{origin.topic}/{origin.partition}" in self.seen
 
     def _evict(self) -> None:
         surplus_bytes = sum(map(len, self.decided.values())) - DECIDED_BYTES_MAX
         if surplus_bytes <= 0:
             return
+        unpublished = set(self.out)
         for send_id in list(self.decided):
             if surplus_bytes <= 0:
                 return
-            if send_id not in self.out:
+            if send_id not in unpublished:
                 surplus_bytes -= len(self.decided[send_id])
                 self._forget(_decision.decode(self.decided.pop(send_id)))
 
+    def _forgotten_ms(self, mapping: str) -> int | None:
+        known = self.forgotten.get(mapping)
+        return self.forgotten.get(OTHERS) if known is None else known
+
     def _forget(self, decision: Decision) -> None:
-        latest_ms = max(self.forgotten.pop(decision.mapping, -1), decision.origin.event_ms)
-        self.forgotten[decision.mapping] = latest_ms
-        if len(self.forgotten) > FORGOTTEN_MAX:
-            del self.forgotten[next(iter(self.forgotten))]
+        """Note an evicted decision. A mapping that has to go from the list still counts, among OTHERS."""
+        mapping, event_ms = decision.mapping, decision.origin.event_ms
+        before_ms = self.forgotten.pop(mapping, self.forgotten.get(OTHERS, event_ms))
+        self.forgotten[mapping] = max(before_ms, event_ms)
+        if len(self.forgotten) - (OTHERS in self.forgotten) > FORGOTTEN_MAX:
+            dropped_ms = self.forgotten.pop(next(name for name in self.forgotten if name != OTHERS))
+            self.forgotten[OTHERS] = max(self.forgotten.get(OTHERS, dropped_ms), dropped_ms)
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

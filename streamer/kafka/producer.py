@@ -45,7 +45,7 @@ class BatchSink:
             **connection,
             "acks": "all",
             "enable_idempotence": is_idempotent,
-            "compression_type": "lz4",
+            "compression_type": "lz4",  # without it the worst state record would not fit into a message: `core.state`
             "max_batch_size": BATCH_BYTES_MAX,
             "linger_ms": 0,
         }

@@ -22,7 +22,7 @@ from streamer.core.delivery import Answer, Decision, Message, delivery_event
 from streamer.core.hop import event_origin
 from streamer.core.records import event_of
 from streamer.core.rules import RuleSet
-from streamer.core.state import HELD_MAX, OUT_MAX, Person, Send
+from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Person, Send
 from streamer.errors import BadRecord
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.sender import Sender
@@ -84,7 +84,9 @@ class Lane:
     def is_blocked(self) -> bool:
         """The next event must wait: a send is due or open, or too many are held or outcomes unacked."""
         person = self.person
-        return bool(person.due) or len(person.out) >= OUT_MAX or (bool(person.held) and person.retries() >= HELD_MAX)
+        if person.due or len(person.out) >= OUT_MAX:
+            return True
+        return bool(person.held) and (person.retries() >= HELD_MAX or person.held_bytes() >= HELD_BYTES_MAX)
 
     def is_finished(self) -> bool:
         """Nothing is left to do that needs this lane in memory."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from streamer.pipeline.assignment import Assignment, Services
+from streamer.pipeline.committer import Passing
 from streamer.pipeline.restore import Restore
 from streamer.ports import Changelog, Partition, RecordSource
 from streamer.telemetry import (
@@ -51,6 +52,7 @@ class Owner:
         self._changelog = changelog
         self._services = services
         self._assignments: dict[Partition, Assignment] = {}
+        self._passing = Passing(source)
         self._paused: set[Partition] = set()
         self._restores = asyncio.Semaphore(RESTORES_MAX)
         self._opening: list[asyncio.Task[None]] = []
@@ -181,6 +183,7 @@ class Owner:
             if assignment is not None:
                 RECORDS_READ.labels("owner").inc(len(records))
                 assignment.accept(records)
+        self._passing.look(((place, each.tracker) for place, each in self._assignments.items()), self.polled_s)
         self._regulate()
 
     def _regulate(self) -> None:

@@ -16,6 +16,7 @@ from streamer.core.hop import event_headers
 from streamer.core.identity import partition_of
 from streamer.core.rules import RuleSet
 from streamer.errors import BadRecord
+from streamer.pipeline.committer import Passing
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.ports import Clock, Partition, Record, RecordSink, RecordSource
 from streamer.telemetry import PARTITIONS_OPEN, PARTITIONS_PAUSED, RECORDS_PENDING, RECORDS_READ, RECORDS_ROUTED, logger
@@ -49,6 +50,7 @@ class Router:
         self._letters = letters
         self._clock = clock
         self._trackers: dict[Partition, CommitTracker] = {}
+        self._passing = Passing(source)
         self._is_paused = False
         self._opening: asyncio.Task[None] | None = None
         self._hops = [Partition(plan.by_user, number) for number in range(plan.partitions)]
@@ -124,6 +126,7 @@ class Router:
             tracker = self._trackers.get(place)
             if tracker is not None:
                 self._route(tracker, batch)
+        self._passing.look(self._trackers.items(), self.polled_s)
         self._regulate()
 
     def _regulate(self) -> None:

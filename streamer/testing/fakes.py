@@ -145,6 +145,10 @@ class FakeSource:
         """The end offset as of the last fetch, or None before one."""
         return self._ends.get(partition)
 
+    def position(self, partition: Partition) -> int | None:
+        """The next offset to fetch, or None where nothing is fetched."""
+        return None if partition in self._paused else self._positions.get(partition)
+
     def pause(self, partitions: Iterable[Partition]) -> None:
         """Stop fetching these."""
         self._paused.update(partitions)
@@ -257,10 +261,12 @@ class FakeSource:
                 raise BrokerUnusable(f"offset {position} of {partition} is not on the broker any more")
             self._ends[partition] = self._log.end_offset(partition)
             records = self._log.read(partition, position, left)
+            if len(records) < left:
+                self._positions[partition] = self._ends[partition]  # beyond the last record may lie what nobody gets
             if records:
                 batches[partition] = records
                 left -= len(records)
-                self._positions[partition] = records[-1].offset + 1
+                self._positions[partition] = max(self._positions[partition], records[-1].offset + 1)
         return batches
 
 

@@ -122,6 +122,10 @@ class MemoryLog:
             watcher(record)
         return offset
 
+    def skip(self, partition: Partition, count: int) -> None:
+        """Let offsets hold nothing that is ever returned: aborted records, and the marker that ends a transaction."""
+        self._ends[partition] += count
+
     def read(self, partition: Partition, offset: int, count: int) -> list[MemoryRecord]:
         """At most `count` records from `offset` on; offsets have gaps where the topic was compacted."""
         records = self._records[partition]

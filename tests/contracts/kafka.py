@@ -30,6 +30,10 @@ class Broker(ABC):
     @abstractmethod
     def changelog(self) -> Changelog: ...
 
+    @abstractmethod
+    async def transact(self, partition: Partition, value: bytes, *, is_committed: bool) -> None:
+        """Write one record in a transaction of its own, and commit or abort it; its marker takes an offset too."""
+
 
 @asynccontextmanager
 async def writing(broker):
@@ -276,6 +280,39 @@ class RecordSourceContract(ABC):
             await reader.until(lambda: len(reader.read[place]) == 2)
             assert reader.source.end_offset(place) == 2
 
+    async def test_the_position_is_one_past_what_was_returned(self):
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        place = Partition(topic, 0)
+        await write(broker, place, *(b"x" for _ in range(25)))
+        async with member(broker, topic, is_opening=False) as reader:
+            assert reader.source.position(place) is None
+            await self._opened(reader, place)
+            while len(reader.read[place]) < 25:
+                count = len(reader.read[place])
+                await reader.until(lambda count=count: len(reader.read[place]) > count)
+                assert reader.source.position(place) == reader.read[place][-1].offset + 1
+            reader.source.pause([place])
+            assert reader.source.position(place) is None
+
+    async def test_an_aborted_transaction_is_not_read_and_the_position_passes_it_and_every_marker(self):
+        """Else what was taken back is sent; and an idle service lags behind for ever."""
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        place = Partition(topic, 0)
+        await broker.transact(place, b"aborted", is_committed=False)
+        await broker.transact(place, b"good", is_committed=True)
+        await broker.transact(place, b"aborted too", is_committed=False)
+        async with member(broker, topic) as reader:
+            await reader.until(lambda: reader.source.position(place) == 6)
+            assert reader.source.end_offset(place) == 6
+            assert await reader.source.commit({place: 6})
+        assert [(record.offset, record.value) for record in reader.read[place]] == [(2, b"good")]
+        async with member(broker, topic) as again:
+            await write(broker, place, b"next")
+            await again.until(lambda: again.read[place])
+        assert again.values(place) == [b"next"]
+
     async def test_what_is_not_assigned_is_neither_opened_paused_nor_committed(self):
         broker = self.broker()
         topic = await broker.create("in", 1)
@@ -287,6 +324,7 @@ class RecordSourceContract(ABC):
             reader.source.pause([stranger])
             reader.source.resume([stranger])
             assert reader.source.end_offset(stranger) is None
+            assert reader.source.position(stranger) is None
             assert await reader.source.commit({place: 1, stranger: 1}) is False
 
     async def test_a_second_member_takes_a_share_after_the_first_has_let_go(self):

@@ -5,11 +5,12 @@ import socket
 from contextlib import asynccontextmanager, closing
 
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
 
 from streamer.clock import SystemClock
+from streamer.core import state
 from streamer.core.delivery import Accepted
 from streamer.kafka.consumer import ChangelogReader, GroupSource
 from streamer.kafka.producer import BatchSink
@@ -24,6 +25,7 @@ from tests.contracts.clock import ClockContract
 from tests.contracts.kafka import Broker, ChangelogContract, RecordSinkContract, RecordSourceContract, member, write
 from tests.contracts.sms_gateway import MESSAGE, TO, SmsGatewayContract
 from tests.contracts.state_store import StateStoreContract
+from tests.largest import Largest
 
 SESSION_S = 6.0  # the least that Kafka takes by default
 TIMEOUT_S = 5.0
@@ -63,6 +65,22 @@ class KafkaBroker(Broker):
     def changelog(self):
         return ChangelogReader(self.connection)
 
+    async def transact(self, partition, value, *, is_committed):
+        async with self.transaction(partition, value) as producer:
+            await (producer.commit_transaction() if is_committed else producer.abort_transaction())
+
+    @asynccontextmanager
+    async def transaction(self, partition, value):
+        """A transaction with one record, open until the test ends it."""
+        producer = AIOKafkaProducer(**self.connection, transactional_id=self.prefix + "tx")
+        await producer.start()
+        try:
+            await producer.begin_transaction()
+            await producer.send_and_wait(partition.topic, value, b"k", partition.partition)
+            yield producer
+        finally:
+            await producer.stop()
+
 
 class OnKafka:
     @pytest.fixture(autouse=True)
@@ -90,9 +108,30 @@ class TestGroupSource(OnKafka, RecordSourceContract):
             await reader.until(lambda: reader.read[old] and len(reader.read[new]) == 2)
         assert (reader.values(old), reader.values(new)) == ([b"two"], [b"one", b"two"])
 
+    async def test_a_transaction_that_is_still_open_is_not_lag(self):
+        """Nobody can read it, so no health check may say that we don't."""
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        place = Partition(topic, 0)
+        await write(broker, place, b"one")
+        async with broker.transaction(place, b"two") as producer, member(broker, topic) as reader:
+            await reader.until(lambda: reader.read[place])
+            assert reader.source.end_offset(place) == reader.source.position(place) == 1
+            await producer.commit_transaction()
+            await reader.until(lambda: len(reader.read[place]) == 2)
+        assert reader.values(place) == [b"one", b"two"]
+
 
 class TestBatchSink(OnKafka, RecordSinkContract):
-    pass
+    async def test_the_largest_state_record_is_written_and_restored(self, seed):
+        """As encoded it is larger than a broker takes; the batches are compressed, and restores fetch enough."""
+        broker = self.broker()
+        place = Partition(await broker.create("state", 1, is_compacted=True), 0)
+        value = state.encode(Largest(seed).person())
+        assert await write(broker, place, b"before", value, b"after") == [0, 1, 2]
+        read = []
+        assert await broker.changelog().read(place, read.extend) == 3
+        assert [record.value for record in read] == [b"before", value, b"after"]
 
 
 class TestChangelogReader(OnKafka, ChangelogContract):

@@ -177,7 +177,7 @@ class World:
         for number in range(begun, offset):
             coordinates = (*place, number)
             if group == "router":
-                need = self.needs[coordinates]
+                need = self.needs.get(coordinates, "")  # a transaction's marker needs nothing
                 is_safe = not need or coordinates in (self.hopped if need == "hop" else self.buried)
             else:
                 is_safe = self.stated.issuperset(self.claims.get((place.partition, number), ()))
@@ -396,6 +396,8 @@ class Simulation:
             self._answer(draw.choice(self.world.gateway.open))
         if draw.random() < 0.3:
             self._advance(draw.choice((0.001, 0.06, 0.3, 1.1)))
+        if draw.random() < 0.01:
+            self.world.log.skip(draw.choice(self.places), draw.randint(1, 3))
         if draw.random() < 0.01:
             self.world.log.compact(Partition("state", draw.randrange(PARTITIONS)))
         if self.workers and draw.random() < self.crash_share:

@@ -10,7 +10,7 @@ from streamer.core.directives import DIRECTIVES
 from streamer.core.js_text import json_text, number_of, number_text, parsed_json, printed
 from streamer.core.liquid_filters import FILTERS
 from streamer.core.liquid_parse import TAGS
-from streamer.core.mapping import CompiledMapping, Value, compile_mapping, compile_value
+from streamer.core.mapping import Mapping, Value, compile_mapping, compile_value
 from streamer.core.template import Missing
 from streamer.errors import MappingError
 
@@ -66,7 +66,7 @@ def outcome(call, *args, **kwargs):
 @given(trees, events)
 def test_any_json_is_a_mapping_or_a_mapping_error(obj, event):
     compiled = outcome(compile_mapping, {"out": obj})
-    if isinstance(compiled, CompiledMapping):
+    if isinstance(compiled, Mapping):
         assert isinstance(outcome(compiled, event), dict | MappingError)
     else:
         assert compiled.faults

@@ -5,10 +5,12 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.core import state
-from streamer.core.delivery import SUPPRESSED, Decision, Origin, send_id
+from streamer.core import plan, state
+from streamer.core.channels import Sender
+from streamer.core.delivery import SUPPRESSED, Accepted, Decision, Origin, send_id
 from streamer.core.profile import fold, values
-from streamer.core.state import DECIDED_BYTES_MAX, OUT_MAX, SEEN_MAX, Person
+from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.state import DECIDED_BYTES_MAX, FORGOTTEN_MAX, OUT_MAX, SEEN_MAX, Person
 
 names = st.sampled_from(["phone", "name", "tier"])
 some_values = st.none() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=3) | st.lists(st.booleans(), max_size=2)
@@ -60,3 +62,47 @@ def test_no_record_is_decided_twice_and_none_is_taken_for_decided(history):
     for sent, mapping, at in met:
         assert sent in person.decided or person.was_forgotten(mapping, at)
     assert len(person.seen) <= SEEN_MAX
+
+
+def _rules():
+    """More mappings than can be listed as forgotten; event n matches those whose group is n modulo GROUPS."""
+    senders = {"shop": Sender("shop", "main", number="+15550006789")}
+    send = {"to": "+15551230001", "body": "Hi"}
+    return RuleSet.of(
+        compile_rule(
+            f"m{number}",
+            {"when": f'type = "track" and event = "{number % GROUPS}"', "send": send},
+            senders,
+            RuleDefaults("US", "shop", 3_600.0),
+        )
+        for number in range(GROUPS * GROUP)
+    )
+
+
+GROUPS, GROUP = 5, 32
+assert GROUPS * GROUP > FORGOTTEN_MAX
+RULES = _rules()
+NOW_MS = 1_767_225_600_000
+
+
+def work(person, offset, posted):
+    """One record of the source partition is read, all that is due is posted, and every outcome published."""
+    event = {"type": "track", "event": str(offset % GROUPS), "messageId": f"e{offset}"}
+    plan.apply_event(person, event, Origin("u:1", "in", 0, offset, NOW_MS + offset, NOW_MS), RULES, NOW_MS)
+    while person.due:
+        posting = plan.begin(person, NOW_MS)
+        posted.append(posting.id)
+        plan.settle(person, Accepted("SM1", "queued", 1), NOW_MS, 0.5)
+    person.out.clear()
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 12)), min_size=1, max_size=4))
+def test_with_many_mappings_a_redelivery_after_a_restart_sends_nothing_twice(lives):
+    """Each life reads some new records, after those that its predecessor had read and not committed."""
+    person, posted, read = Person(), [], 0
+    for fresh, repeated in lives:
+        for offset in range(max(0, read - repeated), read + fresh):
+            work(person, offset, posted)
+        read += fresh
+        person = state.decode(state.encode(person))
+    assert len(posted) == len(set(posted)) == read * GROUP

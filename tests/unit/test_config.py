@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from streamer.config import load, load_with_places
 from streamer.config_model import Config, SenderConfig
+from streamer.core.rules import MAPPINGS_MAX
 from streamer.errors import ConfigError, Fault
 
 SID = "0123456789abcdef" * 2
@@ -308,6 +309,13 @@ def test_a_file_in_the_mappings_folders_place_is_a_fault(tmp_path):
     (tmp_path / "mappings").write_text("")
     with pytest.raises(ConfigError, match="mappings:1:1: cannot be read: Not a directory"):
         load(tmp_path, secrets=True)
+
+
+def test_too_many_mappings_are_a_fault_of_their_folder(tmp_path):
+    many = {f"m{number}": MAPPING for number in range(MAPPINGS_MAX + 1)}
+    surplus, fault = faults_of(tmp_path, VALID + "surplus: 1\n", **many)
+    assert surplus.startswith("streamer.yaml:7:1: surplus: unknown key")
+    assert fault == "mappings:1:1: 1001 mappings are enabled; at most 1000: disable some, or join them"
 
 
 def test_variables_come_from_the_environment(tmp_path, monkeypatch):

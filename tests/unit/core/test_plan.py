@@ -1,5 +1,7 @@
 """What an event does to a person, and an answer to an open send: every reason, every order, every repeat."""
 
+from collections import Counter
+
 import pytest
 
 from streamer.core import plan
@@ -7,7 +9,7 @@ from streamer.core.channels import Sender
 from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN, Accepted, Origin, Refused, Unknown
 from streamer.core.profile import values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.core.state import Person
+from streamer.core.state import DUE_BYTES_MAX, DUE_MAX, SEEN_MAX, Person, send_bytes
 
 NOW_MS = 1_767_225_600_000
 MAX_AGE_S = 60.0
@@ -145,6 +147,65 @@ def test_traits_too_large_leave_the_profile_as_it_was():
     assert values(person.traits) == {"phone": "+15551230001"}
 
 
+class Walked(dict):
+    """A dict that counts how often it is gone through as a whole."""
+
+    walks = 0
+
+    def __iter__(self):
+        self.walks += 1
+        return super().__iter__()
+
+    def values(self):
+        self.walks += 1
+        return super().values()
+
+
+class Listed(list):
+    """A list that counts how often it is gone through, be it to look for something."""
+
+    walks = 0
+
+    def __iter__(self):
+        self.walks += 1
+        return super().__iter__()
+
+    def __contains__(self, item):
+        self.walks += 1
+        return super().__contains__(item)
+
+
+@pytest.mark.parametrize("is_repeated", [False, True])
+def test_many_outcomes_of_one_event_take_a_few_passes_over_them(is_repeated):
+    """Evicting after each of them took minutes for 1 000, in which the process left its group."""
+    mappings = [mapping(f"m{number}") for number in range(100)]
+    person = Person()
+    if is_repeated:
+        apply(person, track(), mappings=mappings)
+    person.decided, person.out = Walked(person.decided), Listed(person.out)
+    apply(person, track(), mappings=mappings)
+    assert person.decided.walks + person.out.walks <= 5
+    assert len(person.decided) == len(person.out) == 100
+
+
+def test_what_is_published_goes_when_one_event_brings_many_outcomes():
+    person = Person()
+    for number in range(60):
+        apply(person, track(number), offset=number)
+    person.out.clear()
+    apply(person, track(60), offset=60, mappings=[mapping(f"m{number}") for number in range(100)])
+    assert list(person.decided) == person.out
+
+
+def test_an_event_that_decides_nothing_evicts_nothing():
+    """It may not be written, and what it repeats must still be there."""
+    person = Person()
+    apply(person, track(), mappings=[mapping(f"m{number}") for number in range(100)])
+    person.out.clear()
+    applied = apply(person, track(), mappings=[mapping("m0")])
+    assert (applied.is_changed, len(applied.repeated), len(person.decided)) == (False, 1, 100)
+
+
 # ── repeats ───────────────────────────────────────────────────────────────
 
 
@@ -205,6 +266,64 @@ def test_what_was_decided_and_evicted_is_not_decided_again_but_a_new_event_is():
     assert (again.is_changed, again.matched, again.repeated) == (False, ("shipped",), ())
     assert apply(person, track(200), offset=200, event_ms=NOW_MS - 50_000).is_changed
     assert len(person.out) == 1
+
+
+def test_an_event_that_cannot_be_proved_new_gets_an_outcome_and_is_not_sent():
+    """Its partition has no room in `seen`: it may be a redelivery, or it may be new, and then it must not vanish."""
+    person = with_phone()
+    for number in range(SEEN_MAX):
+        person.note_seen(Origin("u:1", "wide", number, 1, 0, 0))
+    person.forgotten["shipped"] = NOW_MS
+    person.note_seen(origin())
+    applied = apply(person, track())
+    assert (applied.is_changed, applied.matched, applied.repeated) == (True, ("shipped",), ())
+    decided = only(person)
+    assert (decided.outcome, decided.reason) == (SUPPRESSED, "cannot_prove_new")
+    person.out.clear()
+    assert apply(person, track()).repeated == (decided.send_id,)
+    assert apply(person, track(2), offset=1, event_ms=NOW_MS + 1).is_changed
+    assert len(person.due) == 1
+
+
+# ── what is due at once ───────────────────────────────────────────────────
+
+
+def reasons(person):
+    return Counter(person.decision(sent).reason for sent in person.decided)
+
+
+def test_no_more_sends_than_fit_into_a_record_are_due_at_once_and_the_rest_has_an_outcome():
+    person = with_phone()
+    apply(person, track(), mappings=[mapping(f"m{number:03}") for number in range(DUE_MAX + 10)])
+    assert [send.mapping for send in person.due] == [f"m{number:03}" for number in range(DUE_MAX)]
+    assert reasons(person) == {"too_many_at_once": 10}
+    [decided] = {person.decision(sent).to for sent in person.decided}
+    assert decided == "+15*******01"
+
+
+def test_they_are_bounded_in_bytes_too_and_a_smaller_one_still_finds_room():
+    person = with_phone()
+    long, short = "{{properties.long}}", "Hi"
+    mappings = [mapping(f"m{number:02}", body=short if number == 50 else long) for number in range(51)]
+    apply(person, track(long="\U0001f600" * 1600), mappings=mappings)
+    due_bytes = sum(map(send_bytes, person.due))
+    assert DUE_BYTES_MAX - 8_000 < due_bytes <= DUE_BYTES_MAX
+    assert person.due[-1].mapping == "m50"
+    assert reasons(person) == {"too_many_at_once": 51 - len(person.due)}
+
+
+def test_sends_that_are_due_already_count():
+    person = with_phone()
+    for number in range(DUE_MAX + 3):
+        apply(person, track(number), offset=number)
+    assert len(person.due) == DUE_MAX
+    assert reasons(person) == {"too_many_at_once": 3}
+
+
+def test_a_detail_is_cut_in_bytes_and_stays_text():
+    """It repeats what somebody wrote, and a record has room for 1 000 of them."""
+    case = plan.Case(mapping(), b"1", origin(), "m1", NOW_MS)
+    assert case.suppressed("bad_value", "x" + "é" * 150).detail == "x" + "é" * 99
 
 
 # ── sending ───────────────────────────────────────────────────────────────

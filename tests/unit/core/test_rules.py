@@ -1,10 +1,11 @@
 """Mappings: defaults, every fault at once, versions, and the index of a set."""
 
 import pytest
+from msgspec.structs import replace
 
 from streamer.core.channels import Sender
 from streamer.core.duration import parse_duration_s
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rules import MAPPINGS_MAX, RuleDefaults, RuleSet, compile_rule
 from streamer.errors import MappingError
 
 SHOP = Sender("shop", "main", number="+15550006789")
@@ -170,6 +171,15 @@ def test_two_mappings_of_one_id_are_refused():
     """A send's id is made from its mapping's: two would take each other's sends for redelivered ones."""
     with pytest.raises(MappingError, match="two mappings have the id 'a'"):
         RuleSet.of([compiled("a"), compiled("a", max_age="1h")])
+
+
+def test_no_more_mappings_can_be_enabled_than_one_persons_record_has_room_for():
+    one = compiled()
+    many = [replace(one, id=f"m{number}") for number in range(MAPPINGS_MAX + 1)]
+    assert len(RuleSet.of(many[1:]).mappings) == len(RuleSet.of([*many[1:], replace(one, enabled=False)]).mappings)
+    with pytest.raises(MappingError) as refused:
+        RuleSet.of(many)
+    assert refused.value.faults == [("", "1001 mappings are enabled; at most 1000: disable some, or join them")]
 
 
 @pytest.mark.parametrize(

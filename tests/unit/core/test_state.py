@@ -5,7 +5,7 @@ import pytest
 from streamer.core import state
 from streamer.core.delivery import SUPPRESSED, Decision, Message, Origin, send_id
 from streamer.core.profile import fold, values
-from streamer.core.state import DECIDED_BYTES_MAX, FORGOTTEN_MAX, FORMAT, SEEN_MAX, Person, Send
+from streamer.core.state import DECIDED_BYTES_MAX, FORGOTTEN_MAX, FORMAT, OTHERS, SEEN_MAX, Person, Send
 from streamer.errors import StateUnreadable
 
 MESSAGE = Message("main", "sms", "+15551230001", "Hi", "+15550006789")
@@ -149,23 +149,66 @@ def test_a_clients_repeat_is_forgotten_by_its_place_though_it_is_later():
     assert person.was_forgotten("m", origin(offset=150, event_ms=10**12))
 
 
-def test_with_too_many_source_partitions_only_the_time_tells():
+def crowded():
+    """A person who forgot decisions of `m`, and whose `seen` has no room for another source partition."""
     person = Person()
     fill(person)
     for number in range(SEEN_MAX + 10):
         person.note_seen(origin(5, topic="wide", partition=number))
     assert len(person.seen) == SEEN_MAX
+    return person
+
+
+def test_with_too_many_source_partitions_only_the_time_proves_an_event_new():
+    person = crowded()
     latest_ms = person.forgotten["m"]
-    assert person.was_forgotten("m", origin(9, event_ms=latest_ms, topic="unknown"))
-    assert not person.was_forgotten("m", origin(9, event_ms=latest_ms + 1, topic="unknown"))
+    old, new = origin(9, event_ms=latest_ms, topic="unknown"), origin(9, event_ms=latest_ms + 1, topic="unknown")
+    assert (person.can_prove_new("m", old), person.can_prove_new("m", new)) == (False, True)
+    assert (person.was_forgotten("m", old), person.was_forgotten("m", new)) == (False, False)
+    assert person.can_prove_new("new mapping", old)
+
+
+def test_at_or_below_a_known_offset_a_repeat_is_certain_however_many_partitions_there_are():
+    person = crowded()
+    assert person.was_forgotten("m", origin(150, event_ms=10**12))
+    assert person.can_prove_new("m", origin(200, event_ms=0))
+    assert not person.was_forgotten("m", origin(200, event_ms=0))
+
+
+def forget(person, mapping, number):
+    """One decision of `mapping`, evicted at once; its event time is its offset."""
+    person.note_seen(origin(number))
+    published(person).decide(decision(number, mapping, detail="d" * DECIDED_BYTES_MAX))
+    published(person).decide(decision(10_000 + number, "last", event_ms=0))
 
 
 def test_the_mappings_with_forgotten_decisions_are_bounded():
     person = Person()
     for number in range(FORGOTTEN_MAX + 50):
-        published(person).decide(decision(number, f"m{number}", detail="d" * DECIDED_BYTES_MAX))
-    assert len(person.forgotten) <= FORGOTTEN_MAX
-    assert f"m{FORGOTTEN_MAX + 48}" in person.forgotten
+        forget(person, f"m{number}", number)
+    assert len(person.forgotten) == FORGOTTEN_MAX + 1
+    assert f"m{FORGOTTEN_MAX + 49}" in person.forgotten
+
+
+def test_a_mapping_dropped_from_the_forgotten_is_still_known_as_forgotten():
+    """Else its redelivered event would be sent again: one entry stands for every mapping that isn't listed."""
+    person = Person()
+    for number in range(FORGOTTEN_MAX + 50):
+        forget(person, f"m{number}", number)
+    assert "m0" not in person.forgotten
+    assert person.was_forgotten("m0", origin(0))
+    assert 50 == state.decode(state.encode(person)).forgotten[OTHERS]
+
+
+def test_a_mapping_listed_again_keeps_the_time_of_those_dropped():
+    """Its own later decision was of an earlier event: where only the time tells, the older decision counts too."""
+    person = Person()
+    forget(person, "m0", 900)
+    for number in range(1, FORGOTTEN_MAX + 50):
+        forget(person, f"m{number}", number)
+    assert 900 == person.forgotten[OTHERS]
+    forget(person, "m0", 5)
+    assert 900 == person.forgotten["m0"]
 
 
 def test_seen_offsets_only_rise():

@@ -4,10 +4,11 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec.structs import replace
 
 from streamer.core import state
 from streamer.core.delivery import Accepted, Refused, Unknown
-from streamer.core.state import OUT_MAX
+from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX
 from streamer.pipeline.assignment import Assignment
 from streamer.testing.fakes import settle
 from tests.unit.pipeline.rig import BY_USER, DEAD, STATE, Rig, mapping, shipped
@@ -171,6 +172,35 @@ async def test_a_person_with_too_many_unpublished_outcomes_waits():
         rig.ack(rig.state)
     assert len(rig.outcomes()) == OUT_MAX + 11
     assert rig.assignment.records_waiting == 0
+
+
+async def test_a_person_with_too_many_bytes_held_waits_and_goes_on_when_they_are_sent():
+    """A record with more could not be written, and fewer sends than HELD_MAX may be as large."""
+    rig = Rig()
+    async with sending(rig):
+        rig.arrive(shipped(1))
+        await go_on(rig)
+        rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, True, 60.0))
+        await go_on(rig)
+        rig.assignment.close()
+        person = rig.person()
+        [held] = person.held
+        large = replace(held, message=replace(held.message, content_variables="v" * 13_000), until_ms=held.until_ms)
+        person.held = [replace(large, id=bytes([n])) for n in range(10)]
+        assert (person.retries() < HELD_MAX, person.held_bytes() < HELD_BYTES_MAX) == (True, False)
+        rig.log.append(STATE, b"u:1", state.encode(person))
+        restored(rig).recover(b"u:1", rig.log.end_offset(STATE) - 1, is_published=True)
+        rig.arrive(shipped(2, phone=None))
+        await go_on(rig)
+        assert rig.assignment.records_waiting == 1
+        rig.clock.advance(61.0)
+        rig.assignment.tick()
+        for _ in range(10):
+            await go_on(rig)
+            rig.gateway.answer(rig.gateway.open[0], ACCEPTED)
+        await go_on(rig)
+        assert rig.assignment.records_waiting == 0
+    assert len(rig.outcomes()) == 11
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from streamer.core.delivery import Accepted, Origin
 from streamer.core.hop import event_headers
 from streamer.errors import StateUnreadable
+from streamer.pipeline.committer import PASS_EVERY_S
 from streamer.pipeline.owner import REVOKE_DRAIN_S, WAITING_MAX, Owner, OwnerPlan
 from streamer.testing.fakes import FakeChangelog, FakeSource, ManualClock, run_manually, settle
 from tests.unit.pipeline.rig import BY_USER, PHONE, STATE, Rig, shipped
@@ -187,6 +188,20 @@ def test_an_answer_during_the_last_commit_writes_nothing_any_more():
         return pending
 
     assert run_manually(main(), clock) == 0
+
+
+async def test_what_nobody_can_read_at_a_partitions_end_is_no_lag():
+    process = Process()
+    put(process, shipped(1, phone=None))
+    process.log.skip(BY_USER, 2)
+    async with owning(process):
+        process.clock.advance(PASS_EVERY_S)
+        process.source.nudge()
+        await settle()
+        assert process.owner.positions() == {BY_USER: 0}
+        await process.go_on()
+        assert process.owner.positions() == {BY_USER: 3}
+        assert process.source.end_offset(BY_USER) == 3
 
 
 async def test_a_partition_that_is_full_is_paused_and_goes_on_when_there_is_room():

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from streamer.core.hop import event_origin
 from streamer.core.identity import partition_of
 from streamer.core.rules import RuleSet
+from streamer.pipeline.committer import PASS_EVERY_S
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.router import PENDING_HIGH, PENDING_LOW, Router, RouterPlan
 from streamer.ports import Partition
@@ -101,6 +102,18 @@ async def test_junk_among_events_is_buried_and_stops_nothing():
     letters = log.records("dead-letters")
     assert [dict(each.headers)["offset"] for each in letters] == [b"1", b"2", b"3", b"4", b"5"]
     assert {dict(each.headers)["reason"] for each in letters} == {b"bad_request"}
+
+
+async def test_what_nobody_can_read_at_a_partitions_end_is_committed_and_is_no_lag():
+    """Markers and aborted records: else an idle router lags for ever, and its commit falls behind the log's start."""
+    async with routing(shipped(1)) as (log, process):
+        log.skip(IN, 3)
+        process.router._clock.advance(PASS_EVERY_S)
+        process.source.nudge()
+        await settle()
+        assert process.router.positions()[IN] == 0  # the hop is not safe yet
+        process.ack()
+        assert process.router.positions()[IN] == process.source.end_offset(IN) == 4
 
 
 async def test_a_person_keeps_one_partition_whatever_the_input():

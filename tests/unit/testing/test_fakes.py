@@ -45,6 +45,11 @@ class MemoryBroker(Broker):
     def changelog(self):
         return FakeChangelog(self.log)
 
+    async def transact(self, partition, value, *, is_committed):
+        if is_committed:
+            self.log.append(partition, b"k", value)
+        self.log.skip(partition, 1 if is_committed else 2)
+
 
 class TestFakeSource(RecordSourceContract):
     def broker(self):
