@@ -60,4 +60,4 @@ def ask(script: str, questions: Iterable[Any]) -> list[Any]:
     )
     if done.returncode:
         pytest.fail(f"{script} failed:\n{done.stderr[-2000:]}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.split("\n") if line]
