@@ -30,9 +30,9 @@ from streamer.core.state import (
     traits_bytes,
 )
 
-# Twilio holds a message for 5 minutes to 35 days; a minute more leaves time for the request to get there.
-SCHEDULE_MIN_S: Final = 360
-SCHEDULE_MARGIN_S: Final = 50  # of that minute, gone before the request leaves
+# Twilio holds a message for more than 5 minutes and at most 35 days.
+SCHEDULE_MIN_S: Final = 300
+SCHEDULE_MARGIN_S: Final = 10  # more, when the request leaves: the longest it may take to get there
 SCHEDULE_MAX_S: Final = 3_024_000
 _AT_ONCE: Final = f"over {DUE_MAX} sends or {DUE_BYTES_MAX >> 10} KB of this person's at once"
 
@@ -190,7 +190,7 @@ def decide(person: Person, scope: Mapping[str, Any], case: Case) -> Decision | S
         return send
     if wait_s > SCHEDULE_MAX_S:
         return case.suppressed("send_at_too_far", f"more than {SCHEDULE_MAX_S // 86_400} days ahead")
-    if draft.message.service_sid and wait_s >= SCHEDULE_MIN_S:
+    if draft.message.service_sid and wait_s > SCHEDULE_MIN_S:
         return replace(send, message=replace(draft.message, send_at_ms=draft.send_at_ms))
     held = replace(send, until_ms=draft.send_at_ms, reason=SCHEDULED)
     if person.scheduled_bytes() + send_bytes(held) > SCHEDULED_BYTES_MAX:
@@ -237,7 +237,7 @@ def begin(person: Person, now_ms: int) -> Send | None:
 def _due_time(send: Send, now_ms: int) -> Send:
     """A send that Twilio is to hold, as it can still be done: so, held by us, or at once."""
     at_ms = send.message.send_at_ms
-    if (at_ms - now_ms) / 1000 > SCHEDULE_MIN_S - SCHEDULE_MARGIN_S:
+    if (at_ms - now_ms) / 1000 > SCHEDULE_MIN_S + SCHEDULE_MARGIN_S:
         return send
     message = replace(send.message, send_at_ms=0)
     return (
