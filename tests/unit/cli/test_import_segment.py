@@ -39,6 +39,7 @@ DANGLING = SHIPPED | {"name": "Dangling", "trigger": 'type = "track" or'}
 STUDIO = SHIPPED | {"name": "Flow", "actionSlug": "triggerStudioFlow"}
 
 STREAMER_YAML = """\
+# yaml-language-server: $schema=schemas/config.schema.json
 # From Segment's export.json by `streamer import segment`: 2 mappings.
 # ${NAME} comes from the environment; only commands that connect need it.
 
@@ -70,6 +71,7 @@ defaults:
   sender: number-6789
 """
 SEEN_YAML = """\
+# yaml-language-server: $schema=../schemas/mapping.schema.json
 # From Segment: "Seen", $.data.subscriptions[1] in export.json
 # Its trigger there: type = "page" OR type = "track"
 # What Segment made of it: when: type = "page" and type = "track"
@@ -85,7 +87,7 @@ send:
       Bye
 """
 TEXT = """\
-1 of 3 subscriptions imported into OUT: 1 mapping, 1 sender, 2 files written
+1 of 3 subscriptions imported into OUT: 1 mapping, 1 sender, 4 files written
 
 Not imported: $.data.subscriptions[1] Flow
   no counterpart here for the action 'triggerStudioFlow'; known are sendMessage and sendSMS
@@ -111,6 +113,7 @@ def test_the_folder_is_complete_readable_and_without_secrets(run):
     result = run([SHIPPED, CAPITALS])
     assert (0, STREAMER_YAML) == (result.exit_code, (run.out / "streamer.yaml").read_text())
     assert SEEN_YAML == (run.out / "mappings" / "seen.yaml").read_text()
+    assert {"config.schema.json", "mapping.schema.json"} == {file.name for file in (run.out / "schemas").iterdir()}
     assert ACCOUNT["apiKeySecret"] not in result.output + (run.out / "streamer.yaml").read_text()
 
 
