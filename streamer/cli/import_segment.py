@@ -6,7 +6,11 @@ from typing import Any, Final
 
 import click
 import msgspec
+from msgspec import Struct
 
+from streamer.cli.schemas import FOLDER, pointed, write_schemas
+from streamer.config_document import CONFIG
+from streamer.core.documents_mapping import MAPPING
 from streamer.errors import StreamerError
 from streamer.importing.differences import Difference
 from streamer.importing.export import FILE_BYTES_MAX, read_export
@@ -16,6 +20,14 @@ from streamer.importing.messages import Message
 EXIT_PARTLY = 1
 # Numbers that people are reached at: an example may hold one that the trigger names.
 _PHONE: Final = re.compile(r"(?<![0-9.A-Za-z])(\+?)[0-9]{8,13}(?=[0-9]{2}(?![0-9]))")
+
+
+class Written(Struct, frozen=True):
+    """What is in the folder now: the `files` written, and the `others` among the mappings, which are loaded too."""
+
+    out: Path
+    files: list[str]
+    others: list[str]
 
 
 @click.group(name="import", short_help="Take over what another system is configured to send.")
@@ -41,11 +53,11 @@ def segment(context: click.Context, file: Path, out: Path, force: bool, is_json:
     if not force and out.is_dir() and any(out.iterdir()):
         raise click.BadParameter("the folder is not empty; name another one, or add --force", param_hint="--out")
     imported = import_all(read_export(_content(file), file.name), file.name)
-    others = _write(out, imported)
+    written = _write(out, imported)
     if is_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(_summary(imported, out, others)), indent=2))
+        click.echo(msgspec.json.format(msgspec.json.encode(_summary(imported, written)), indent=2))
     else:
-        click.echo(_text(imported, out, others))
+        click.echo(_text(imported, written))
     if _is_partial(imported):
         context.exit(EXIT_PARTLY)
 
@@ -58,16 +70,19 @@ def _content(file: Path) -> bytes:
         raise StreamerError(f"{file} can't be read: {error.strerror}") from error
 
 
-def _write(out: Path, imported: Imported) -> list[str]:
-    """Write the files; what else is among the mappings, and will be loaded too."""
+def _write(out: Path, imported: Imported) -> Written:
+    """Write the files, and the schemas that they name to editors. Raises: StreamerError."""
     try:
         (out / "mappings").mkdir(parents=True, exist_ok=True)
         for name, content in imported.files.items():
-            (out / name).write_text(content, encoding="utf-8")
+            is_mapping = name.startswith("mappings/")
+            text = pointed(content, MAPPING, f"../{FOLDER}") if is_mapping else pointed(content, CONFIG, FOLDER)
+            (out / name).write_text(text, encoding="utf-8")
         there = sorted(f"mappings/{path.name}" for path in (out / "mappings").iterdir())
     except OSError as error:
         raise StreamerError(f"{out} can't be written: {error.strerror}") from error
-    return [name for name in there if name not in imported.files]
+    schemas = [f"{FOLDER}/{file.name}" for file in write_schemas(out / FOLDER, (CONFIG, MAPPING))]
+    return Written(out, [*imported.files, *schemas], [name for name in there if name not in imported.files])
 
 
 def _is_partial(imported: Imported) -> bool:
@@ -88,25 +103,25 @@ def _common(imported: Imported) -> tuple[Difference, ...]:
     return COMMON if imported.messages else ()
 
 
-def _text(imported: Imported, out: Path, others: list[str]) -> str:
+def _text(imported: Imported, written: Written) -> str:
     messages = imported.messages
     count = len(messages) + len(imported.skipped)
     lines = [
-        f"{len(messages)} of {count} subscriptions imported into {out}: {_counted(len(messages), 'mapping')}, "
-        f"{_counted(len(imported.senders), 'sender')}, {_counted(len(imported.files), 'file')} written"
+        f"{len(messages)} of {count} subscriptions imported into {written.out}: {_counted(len(messages), 'mapping')}, "
+        f"{_counted(len(imported.senders), 'sender')}, {_counted(len(written.files), 'file')} written"
     ]
     disabled = [message.id for message in messages if not message.is_enabled]
     if disabled:
         lines.append(f"Not enabled: {', '.join(disabled)}")
-    if others:
-        lines.append(f"Left as they were, and loaded too: {', '.join(others)}")
+    if written.others:
+        lines.append(f"Left as they were, and loaded too: {', '.join(written.others)}")
     for skipped in imported.skipped:
         lines += ["", f"Not imported: {skipped.source.place} {skipped.source.name}".rstrip(), f"  {skipped.reason}"]
     if messages:
         lines += ["", "Every mapping", *(line for each in _common(imported) for line in _difference(each))]
     for message in messages:
         lines += _message(message)
-    return "\n".join([*lines, "", "Next:", *(f"  {command}" for command in _next(imported, out))])
+    return "\n".join([*lines, "", "Next:", *(f"  {command}" for command in _next(imported, written.out))])
 
 
 def _counted(count: int, noun: str) -> str:
@@ -132,12 +147,12 @@ def _difference(difference: Difference) -> list[str]:
     return [*lines, f"    to keep Segment's meaning: {_masked(difference.keep)}"] if difference.keep else lines
 
 
-def _summary(imported: Imported, out: Path, others: list[str]) -> dict[str, Any]:
+def _summary(imported: Imported, written: Written) -> dict[str, Any]:
     return {
         "is_complete": not _is_partial(imported),
-        "out": str(out),
-        "files": list(imported.files),
-        "others": others,
+        "out": str(written.out),
+        "files": written.files,
+        "others": written.others,
         "senders": imported.senders,
         "variables": imported.variables,
         "every_mapping": [_told(each) for each in _common(imported)],
@@ -159,7 +174,7 @@ def _summary(imported: Imported, out: Path, others: list[str]) -> dict[str, Any]
             {"source": skipped.source.place, "name": skipped.source.name, "reason": skipped.reason}
             for skipped in imported.skipped
         ],
-        "next": _next(imported, out),
+        "next": _next(imported, written.out),
     }
 
 

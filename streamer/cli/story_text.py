@@ -14,7 +14,10 @@ from msgspec import Struct
 
 from streamer.config_tests import Suite, TestPlace
 from streamer.core.story import Result, expected, offset_text
-from streamer.core.story_compare import Happened, Mismatch
+from streamer.core.story_compare import Closest, Happened, Mismatch
+
+FAILING_SHOWN_MAX: Final = 5  # conditions of a filter
+SEEN_CHARS_MAX: Final = 70
 
 _PLAIN: Final = re.compile(r"(?!(?:y|n|on|no|off|yes|true|null|false)\Z)[a-z][a-z0-9_-]*")  # text to every YAML
 _USUAL: Final = {"channel": "sms", "parts": 1, "media_urls": [], "content_sid": "", "content_variables": {}}
@@ -133,7 +136,7 @@ def _mismatch(report: Report, played: Played, mismatch: Mismatch) -> Iterator[st
     result, happened = played.result, mismatch.happened
     if mismatch.expectation is None:
         assert happened is not None, "a mismatch has at least one side"
-        yield f"not expected, and it happened ({_event(happened, result)}):"
+        yield f"not expected, and it happened ({_event(happened.event, result)}):"
         yield f"+ {_item(happened, result)}"
         return
     line = played.place.expect_lines[mismatch.expectation]
@@ -143,9 +146,9 @@ def _mismatch(report: Report, played: Played, mismatch: Mismatch) -> Iterator[st
         yield f"expected at {where}, and it did not happen:"
         yield f"- {_flow(kind, _written(said, result))}"
         if mismatch.why:
-            yield f"  why: {mismatch.why}"
+            yield from _why(mismatch.why, mismatch.closest, result)
         return
-    yield f"expected at {where}, and it went otherwise ({_event(happened, result)}):"
+    yield f"expected at {where}, and it went otherwise ({_event(happened.event, result)}):"
     if kind != happened.kind:
         yield f"- {_flow(kind, _written(said, result))}"
         yield f"+ {_item(happened, result)}"
@@ -158,9 +161,25 @@ def _mismatch(report: Report, played: Played, mismatch: Mismatch) -> Iterator[st
             yield f"+   {key}: {got[key]}"
 
 
-def _event(happened: Happened, result: Result) -> str:
-    heard = result.heard[happened.event - 1]
-    return _line(f"event {happened.event}, {heard.name}, at {offset_text(heard.at_ms, result.start_ms)}")
+def _why(why: str, closest: Closest | None, result: Result) -> Iterator[str]:
+    """Why nothing came of a mapping, and the conditions that failed, with what they saw."""
+    if closest is None:
+        yield f"  why: {_line(why)}"
+        return
+    yield f"  why: {_line(why)}; the closest is {_event(closest.event, result)}"
+    for check in closest.failing[:FAILING_SHOWN_MAX]:
+        yield f"  ✗ {_line(check.text)}   saw {_cut(_line(_json.encode(check.seen).decode()))}"
+    if len(closest.failing) > FAILING_SHOWN_MAX:
+        yield f"  ✗ and {len(closest.failing) - FAILING_SHOWN_MAX} more"
+
+
+def _cut(said: str) -> str:
+    return said if len(said) <= SEEN_CHARS_MAX else said[: SEEN_CHARS_MAX - 1] + "…"
+
+
+def _event(number: int, result: Result) -> str:
+    heard = result.heard[number - 1]
+    return _line(f"event {number}, {heard.name}, at {offset_text(heard.at_ms, result.start_ms)}")
 
 
 def _item(happened: Happened, result: Result) -> str:
@@ -223,9 +242,14 @@ def _mismatch_json(mismatch: Mismatch, played: Played) -> dict[str, Any]:
         said = {"line": played.place.expect_lines[mismatch.expectation], "expected": {kind: _timed(keys, result)}}
     if mismatch.happened is not None:
         said["happened"] = _happened_json(mismatch.happened, result)
-    return (
-        said | ({"why": mismatch.why} if mismatch.why else {}) | ({"wrong": mismatch.wrong} if mismatch.wrong else {})
-    )
+    if mismatch.why:
+        said["why"] = mismatch.why
+    if mismatch.closest is not None:
+        failing = [{"text": each.text, "seen": each.seen} for each in mismatch.closest.failing]
+        said["closest"] = {"event": mismatch.closest.event, "failing": failing}
+    if mismatch.wrong:
+        said["wrong"] = mismatch.wrong
+    return said
 
 
 def _happened_json(happened: Happened, result: Result) -> dict[str, Any]:

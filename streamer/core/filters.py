@@ -11,13 +11,13 @@ configuration is loaded, with its place. `filter_words`, `filter_parser` (the gr
 - Lists and objects are equal item by item. `profile.traits`, `.audiences` and `.consent` stand beside the event's own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec import Struct
 
-from streamer.core.filter_ast import Atom, Node, Not, atoms, fields, print_filter, print_operand
+from streamer.core.filter_ast import And, Atom, Call, Compare, Node, Not, Or, atoms, fields, print_filter, print_operand
 from streamer.core.filter_compiler import Test, compile_node
 from streamer.core.filter_parser import Lint, parse_filter, parse_with_lints
 from streamer.core.filter_reach import ANYWHERE, Region, only, reach
@@ -63,6 +63,13 @@ class Filter:
         """
         return tuple(_check(atom, event) for atom in atoms(self.root))
 
+    def failing(self, event: Mapping[str, Any]) -> tuple[Check, ...]:
+        """The conditions for which `event` does not match, in their order; none if it does; slow.
+
+        Where one of several would do, all are given. Below a `!` before a parenthesis each is given as its opposite.
+        """
+        return tuple(_check(atom, event) for atom in _failing(self.root, event, is_wanted=True))
+
 
 def compile_filter(text: str) -> Filter:
     """Compile a filter. Raises: FilterError, showing the line with a caret below the fault."""
@@ -80,6 +87,27 @@ def compile_filter(text: str) -> Filter:
         lints=tuple(lints),
         test=compile_node(root),
     )
+
+
+def _failing(node: Node, event: Mapping[str, Any], *, is_wanted: bool) -> Iterator[Atom | Not]:
+    """The conditions below `node` that keep it from being what is wanted."""
+    match node:
+        case Not(And() | Or() as group):
+            yield from _failing(group, event, is_wanted=not is_wanted)
+        case And(parts) | Or(parts):
+            if compile_node(node)(event) is not is_wanted:
+                for part in parts:
+                    yield from _failing(part, event, is_wanted=is_wanted)
+        case _:
+            if compile_node(node)(event) is not is_wanted:
+                yield node if is_wanted else _opposite(node)
+
+
+def _opposite(node: Atom | Not) -> Atom | Not:
+    if not isinstance(node, Not):
+        return Not(node)
+    assert isinstance(node.operand, Compare | Call), "in a canonical tree, what stands below `!` is no `!`"
+    return node.operand
 
 
 def _check(atom: Atom | Not, event: Mapping[str, Any]) -> Check:

@@ -1,14 +1,20 @@
-"""What linting says of filters: what their own reader wondered about, and mappings that shadow each other."""
+"""What linting says of filters: what their own reader wondered about, types that no event has, and mappings that shadow
+each other.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from streamer.core.action import TO_DEFAULT
-from streamer.core.filter_ast import And, print_filter
+from streamer.core.filter_ast import And, Compare, Field, ListOf, Node, Not, Or, Value, print_filter
+from streamer.core.filter_compiler import literal_on_the_right
 from streamer.core.filters import Filter
 from streamer.core.lint_findings import Finding, Setting, Subject
+from streamer.core.lint_samples import near
+from streamer.core.records import TYPES
 
 SHADOWS_SHOWN_MAX: Final = 3
+_TYPES_SORTED: Final = tuple(sorted(TYPES))
 
 
 def filter_findings(subject: Subject) -> Iterator[Finding]:
@@ -66,3 +72,23 @@ def _doubts(when: Filter) -> Iterator[tuple[str, str]]:
     for lint in when.lints:
         is_at_start = (lint.line, lint.column) == (1, 1)
         yield lint.code, lint.text if is_at_start else f"{lint.text} (line {lint.line}, column {lint.column} of it)"
+    for name in sorted(types_named(when.root) - TYPES):
+        meant = near(name, _TYPES_SORTED)
+        way_out = f'did you mean "{meant}"?' if meant else f"there is {', '.join(_TYPES_SORTED)}"
+        yield "unknown_type", f'no event has the type "{name}"; {way_out}'
+
+
+def types_named(node: Node) -> frozenset[str]:
+    """The texts that a filter compares `type` with by `=` and `in`, on either side."""
+    match node:
+        case And(parts) | Or(parts):
+            return frozenset[str]().union(*map(types_named, parts))
+        case Not(operand):
+            return types_named(operand)
+        case Compare():
+            match literal_on_the_right(node):
+                case Compare("=", Field(("type",)), Value(str() as value)):
+                    return frozenset({value})
+                case Compare("in", Field(("type",)), ListOf(items)):
+                    return frozenset(item for item in items if isinstance(item, str))
+    return frozenset()

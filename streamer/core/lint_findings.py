@@ -15,6 +15,7 @@ CODES: Final = {
     "unknown_root": "a filter reads a field that Segment's messages don't have",
     "constant": "a condition reads no field, so it is always true or always false",
     "never_matches": "no event can match the filter",
+    "unknown_type": "a filter asks for a type that no event has, such as Track",
     "shadowed": "another mapping of the channel takes every event of this one: both are sent",
     "unseen_event": "the filter asks for an event name that no sample has",
     "unseen_path": "a template or filter reads a property or trait that no sample has",

@@ -1,6 +1,6 @@
 """A story: one case of a test file, played on the engine without a clock, and held against what it expects.
 
-How the two are compared is in `story_compare`.
+How the two are compared is in `story_compare`, why a message never came in `story_blame`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,17 +10,17 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from streamer.core.action_fields import nearest
 from streamer.core.action_fields import send_at_ms as instant_ms
 from streamer.core.documents_tests import USER_DEFAULT, Expectation, TestCase, TestEvent, TestFile
 from streamer.core.duration import parse_duration_s
 from streamer.core.identity import identity_key
 from streamer.core.plan import Applied
-from streamer.core.profile import TRAITS_MAX, fold
-from streamer.core.records import slim
+from streamer.core.profile import TRAITS_MAX, fold, values
+from streamer.core.records import Slim, slim
 from streamer.core.rehearsal import Rehearsal, Sent, Suppressed
 from streamer.core.rules import RuleSet
 from streamer.core.state import TRAITS_BYTES_MAX, Person, traits_bytes
+from streamer.core.story_blame import Blame, Heard, Seen
 from streamer.core.story_compare import Happened, Mismatch, Wanted, is_met, mismatches
 from streamer.errors import BadRecord
 
@@ -32,19 +32,6 @@ STORY_MS_MAX: Final = 400 * DAY_MS  # from the start to the last event, and agai
 START_MS_MAX: Final = 32_503_680_000_000  # the year 3000: the end of a story is still a time that can be written
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _json: Final = msgspec.json.Encoder()
-
-
-class Heard(Struct, frozen=True):
-    """One event of a story: what it is called, and what the mappings made of it.
-
-    `taken` says why no mapping saw it; `is_repeat`, that it is an earlier event again.
-    """
-
-    name: str
-    at_ms: int
-    matched: tuple[str, ...] = ()
-    taken: str = ""
-    is_repeat: bool = False
 
 
 class Result(Struct, frozen=True):
@@ -84,11 +71,12 @@ def play(file: TestFile, case: TestCase, rules: RuleSet, patience_ms: int = STOR
     happened = scene.happened()
     is_passed = is_met(wanted, happened)
     wrong = [] if is_passed else mismatches(wanted, happened)
+    blame = Blame(rules, scene.heard, scene.seen)
     return Result(
         start_ms=start_ms,
         heard=tuple(scene.heard),
         happened=tuple(happened),
-        mismatches=tuple(_explained(each, wanted, scene.heard, rules) for each in wrong),
+        mismatches=tuple(_explained(each, wanted, blame) for each in wrong),
         waiting=() if is_over else tuple(send.mapping for send in scene.rehearsal.waiting()),
         is_ordered=is_passed or bool(wrong),
     )
@@ -150,34 +138,53 @@ def expected(expectation: Expectation, start_ms: int) -> Wanted:
 
 
 class _Scene:
-    """A rehearsal, and a list of what was heard."""
+    """A rehearsal, a list of what was heard, and what of it mappings could see."""
 
     def __init__(self, rehearsal: Rehearsal) -> None:
         self.rehearsal = rehearsal
         self.heard: list[Heard] = []
+        self.seen: list[Seen] = []
         self._letters: list[Happened] = []
 
     def play(self, value: bytes, traits: Mapping[str, Any]) -> None:
         """One event comes now; `traits` are its person's if it is the first that can be read."""
-        at_ms = self.rehearsal.now_ms
-        name = "an event that can't be read"
+        at_ms, number = self.rehearsal.now_ms, len(self.heard) + 1
+        head = _head(value)
+        key = identity_key(head.user_id, head.anonymous_id) if head else ""
+        if head and not self.rehearsal.people:
+            self.rehearsal.know(key, traits)
         try:
-            head = slim(value)
-            name = f"{head.type} {head.event}" if head.event else head.type
-            if not self.rehearsal.people:
-                self.rehearsal.know(identity_key(head.user_id, head.anonymous_id), traits)
             applied = self.rehearsal.feed(value)
+            self.seen.append(Seen(number, value, self._traits(key)))
         except BadRecord as bad:
             applied = Applied(is_changed=False)
             seen = {"reason": bad.reason, "detail": bad.detail, "at": at_ms}
-            self._letters.append(Happened(DEAD_LETTER, at_ms, len(self.heard) + 1, seen))
-        self.heard.append(Heard(name, at_ms, applied.matched, applied.taken, bool(applied.repeated)))
+            self._letters.append(Happened(DEAD_LETTER, at_ms, number, seen))
+        self.heard.append(Heard(_name(head), at_ms, applied.matched, applied.taken, bool(applied.repeated)))
+
+    def _traits(self, key: str) -> dict[str, Any]:
+        person = self.rehearsal.people.get(key)
+        return values(person.traits) if person else {}
 
     def happened(self) -> list[Happened]:
         """Everything that came of the events, in order of time."""
         sends = [_sent(each) for each in self.rehearsal.sent]
         suppressions = [_suppressed(each) for each in self.rehearsal.suppressed]
         return sorted((*sends, *suppressions, *self._letters), key=lambda each: (each.at_ms, each.event))
+
+
+def _head(value: bytes) -> Slim | None:
+    try:
+        return slim(value)
+    except BadRecord:
+        return None
+
+
+def _name(head: Slim | None) -> str:
+    """What an event is called."""
+    if head is None:
+        return "an event that can't be read"
+    return f"{head.type} {head.event}" if head.event else head.type
 
 
 def _sent(sent: Sent) -> Happened:
@@ -219,31 +226,11 @@ def _value(event: TestEvent, number: int, at_ms: int) -> bytes:
     return _json.encode(said)
 
 
-def _explained(mismatch: Mismatch, wanted: Sequence[Wanted], heard: Sequence[Heard], rules: RuleSet) -> Mismatch:
+def _explained(mismatch: Mismatch, wanted: Sequence[Wanted], blame: Blame) -> Mismatch:
     """The mismatch, and what is known of why nothing came of a mapping."""
     if mismatch.expectation is None or mismatch.happened is not None:
         return mismatch
     mapping = wanted[mismatch.expectation][1].get("mapping")
     if mapping is None:
         return mismatch
-    return Mismatch(mismatch.expectation, why=_why(mapping, heard, rules))
-
-
-def _why(mapping: str, heard: Sequence[Heard], rules: RuleSet) -> str:
-    ids = [rule.id for rule in rules.mappings]
-    if mapping not in ids:
-        return f"no enabled mapping is called {mapping!r}; {nearest(mapping, ids)}"
-    matching = [number for number, each in enumerate(heard, 1) if mapping in each.matched]
-    if matching:
-        return f"it matched {_numbered(matching)}, and nothing more came of it{_repeats(heard)}"
-    taken = [f"{each.taken} took event {number}" for number, each in enumerate(heard, 1) if each.taken]
-    return f"its `when` matched none of the events{''.join(f'; {each}' for each in taken)}"
-
-
-def _repeats(heard: Sequence[Heard]) -> str:
-    repeats = [number for number, each in enumerate(heard, 1) if each.is_repeat]
-    return f"; the messageId of {_numbered(repeats)} was there before" if repeats else ""
-
-
-def _numbered(events: Sequence[int]) -> str:
-    return f"event{'s' if len(events) > 1 else ''} {', '.join(map(str, events))}"
+    return Mismatch(mismatch.expectation, why=blame.why(mapping), closest=blame.closest(mapping))

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from streamer.core.filters import Check
+
 COMPARED_MAX: Final = 2_000  # outcomes that are compared with what did not happen; more would take seconds
 
 Wanted = tuple[str, dict[str, Any]]
@@ -26,15 +28,24 @@ class Happened(Struct, frozen=True):
     seen: dict[str, Any]
 
 
+class Closest(Struct, frozen=True):
+    """The event (by its number) that a mapping's `when` came closest to matching, and the conditions that failed."""
+
+    event: int
+    failing: tuple[Check, ...]
+
+
 class Mismatch(Struct, frozen=True):
     """An expectation (by its place in the list) that was not met, or something that no one expected, or both: then
-    they are alike, and differ in the keys `wrong`. `why` says what is known of a message that never came.
+    they are alike, and differ in the keys `wrong`. `why` says what is known of a message that never came, `closest` by
+    what its mapping missed it.
     """
 
     expectation: int | None = None
     happened: Happened | None = None
     wrong: tuple[str, ...] = ()
     why: str = ""
+    closest: Closest | None = None
 
 
 def is_met(wanted: Sequence[Wanted], happened: Sequence[Happened]) -> bool:

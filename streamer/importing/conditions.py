@@ -1,24 +1,18 @@
-"""The tree of a streamer filter: printed as a `when` text, and evaluated, so that two readings can be compared.
+"""The tree of a trigger's reading: printed as a `when` text, which is what evaluates it.
 
-Missing equals null, types never coerce, `contains` and `match` hold for texts only.
-Source: facts/segment.md, section 7, right-hand column.
+So two readings are compared by what the service will do, and not by a second opinion of it.
 """
 
-import operator
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from msgspec import Struct
 
+from streamer.core.filter_compiler import Test
+from streamer.core.filters import compile_filter
 from streamer.importing.javascript import number_text
 
-ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 PREDICATES: Final = ("contains", "match")
 # fmt: off
 FUNCTIONS: Final = frozenset({
@@ -31,7 +25,6 @@ _BARE: Final = re.compile(r"[A-Za-z0-9_-]")
 # Only these make a backslash an escape: "C:\tmp" is what it looks like.
 _ESCAPED: Final = re.compile(r"""\\(?=["'\\]|$)|\"""")
 _GLOB_SIGN: Final = re.compile(r"[*?\[\]\\]")
-_CLASS: Final = re.compile(r"\[(!|\^)?((?:\\.|[^\]\\])+)\]", re.DOTALL)
 
 
 class Path(Struct, frozen=True):
@@ -88,10 +81,6 @@ Tree = Leaf | Not | Join
 
 # Every event has a type.
 NEVER: Final = Compare(Path(("type",)), "=", Value(None))
-
-
-class NotEvaluated(Exception):
-    """The tree uses a function that only the service itself evaluates."""
 
 
 def join(joint: str, trees: list[Tree]) -> Tree:
@@ -159,118 +148,6 @@ def _with_backslash(sign: re.Match[str]) -> str:
     return f"\\{sign[0]}"
 
 
-def holds(tree: Tree, event: Mapping[str, Any]) -> bool:
-    """Whether `event` matches. Raises: NotEvaluated."""
-    if isinstance(tree, Join):
-        results = (holds(child, event) for child in tree.children)
-        return all(results) if tree.operator == "and" else any(results)
-    if isinstance(tree, Not):
-        return not holds(tree.child, event)
-    if isinstance(tree, Predicate):
-        return _predicate_holds(tree.name, _value(tree.subject, event), _value(tree.pattern, event))
-    return _compare_holds(_value(tree.left, event), tree.operator, _value(tree.right, event))
-
-
-def _value(operand: Operand, event: Mapping[str, Any]) -> Any:
-    if isinstance(operand, Value):
-        return operand.value
-    if isinstance(operand, Call):
-        return _called(operand.name, _value(operand.operand, event))
-    value: Any = event
-    for key in operand.keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def _called(name: str, value: Any) -> Any:
-    if name in ("lowercase", "uppercase"):
-        return getattr(value, name.removesuffix("case"))() if isinstance(value, str) else None
-    if name == "length":
-        return len(value.encode()) if isinstance(value, str) else None
-    raise NotEvaluated(name)
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    return "number" if isinstance(value, int | float) else type(value).__name__
-
-
-def _is_equal(left: Any, right: Any) -> bool:
-    if _kind(left) == _kind(right) == "number":
-        return _double(left) == _double(right)
-    return bool(_kind(left) == _kind(right) and left == right)
-
-
-def _double(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
-
-
-def _compare_holds(left: Any, sign: str, right: Any) -> bool:
-    if sign in ("=", "!="):
-        return _is_equal(left, right) == (sign == "=")
-    if sign == "in":
-        return isinstance(right, tuple | list) and any(_is_equal(left, each) for each in right)
-    return _kind(left) == _kind(right) == "number" and ORDERS[sign](_double(left), _double(right))
-
-
-def _predicate_holds(name: str, subject: Any, pattern: Any) -> bool:
-    if not isinstance(subject, str) or not isinstance(pattern, str):
-        return False
-    return pattern in subject if name == "contains" else glob_matches(pattern, subject)
-
-
-def glob_matches(pattern: str, text: str) -> bool:
-    """Whether the whole `text` fits a glob of `*`, `?`, `[a-z]` and backslashes; at worst pattern times text steps."""
-    steps = list(_glob_steps(pattern))
-    step = at = 0
-    star, star_at = -1, 0
-    while at < len(text):
-        if step < len(steps) and steps[step] is None:
-            star, star_at = step, at
-            step += 1
-        elif step < len(steps) and _fits(steps[step], text[at]):
-            step, at = step + 1, at + 1
-        elif star >= 0:
-            star_at += 1
-            step, at = star + 1, star_at
-        else:
-            return False
-    return all(each is None for each in steps[step:])
-
-
-_Step = str | re.Pattern[str] | None
-_ANY: Final = re.compile(r".", re.DOTALL)
-
-
-def _fits(step: _Step, char: str) -> bool:
-    return step == char if isinstance(step, str) else step is not None and bool(step.match(char))
-
-
-def _glob_steps(pattern: str) -> Iterator[_Step]:
-    """One test a character; None is any number of them."""
-    at = 0
-    while at < len(pattern):
-        char = pattern[at]
-        found = _CLASS.match(pattern, at) if char == "[" else None
-        if char == "\\" and at + 1 < len(pattern):
-            yield pattern[at + 1]
-            at += 2
-        elif found:
-            yield _class_pattern(found)
-            at = found.end()
-        else:
-            yield {"*": None, "?": _ANY}.get(char, char)
-            at += 1
-
-
-def _class_pattern(found: re.Match[str]) -> _Step:
-    """A set of characters; one that means nothing stands for its first sign alone."""
-    inner = re.sub(r"([\[&~|^])", r"\\\1", found[2])
-    try:
-        return re.compile(f"[{'^' if found[1] else ''}{inner}]")
-    except re.error:
-        return "["
+def compiled(tree: Tree) -> Test:
+    """What tells whether an event matches, as the service does. Raises: FilterError, where the text is too long."""
+    return compile_filter(print_tree(tree)).test

@@ -1,6 +1,7 @@
 """What the value of a mapping's field holds: a constant, a directive, and which fields of the event it prints.
 
-Directives are kept as they are: streamer evaluates them too. Only what differs has to be known here.
+Directives are kept as they are: streamer evaluates them too, and says which it refuses. Only what differs has to be
+known here.
 Source: facts/segment.md, section 8.
 """
 
@@ -8,25 +9,15 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from streamer.core.mapping import compile_value
+from streamer.core.mapping_tree import is_directive
+from streamer.errors import MappingError
 from streamer.importing.javascript import number_text
 
 _HOLE: Final = re.compile(r"\{\{\{?\s*(.*?)\s*\}?\}\}", re.DOTALL)
 _LIQUID_PATH: Final = re.compile(r"[A-Za-z_][\w.-]*")
-_PLAIN_HOLE: Final = re.compile(r"\{\{\s*([A-Za-z_]\w*)(?:[.\[][\w.\[\]-]*)?\s*\}\}")
-_ROOT: Final = re.compile(r"[^.\[\]\s]+")
+_PLAIN_HOLE: Final = re.compile(r"\{\{\s*[A-Za-z_]\w*(?:[.\[][\w.\[\]-]*)?\s*\}\}")
 _BRACES: Final = re.compile(r"\{\{|\{%")
-# fmt: off
-NAMES: Final = frozenset({
-    "@path", "@template", "@literal", "@if", "@case", "@replace", "@arrayPath", "@flatten", "@merge", "@transform",
-    "@json", "@liquid", "@excludeWhenNull",
-})
-# What an event can begin a path with, and the profile beside it.
-ROOTS: Final = frozenset({
-    "type", "event", "userId", "anonymousId", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt",
-    "version", "channel", "name", "category", "groupId", "previousId", "properties", "traits", "context",
-    "integrations", "profile",
-})
-# fmt: on
 _NO_TEXT: Final = ("@template", "@liquid", "@path", "@literal", "_metadata")
 _DIRECTION: Final = ("left", "right")
 
@@ -67,52 +58,24 @@ def has_braces(value: Any) -> bool:
 
 
 def as_template(value: Any) -> Any:
-    """A plain text as ours: a template if its braces are one, else marked as the text that it is at Segment."""
-    is_odd = isinstance(value, str) and bool(_BRACES.search(_PLAIN_HOLE.sub(_unless_unknown, value)))
+    """Plain texts as ours, also those in lists and objects: templates if their braces are, else marked as text."""
+    if isinstance(value, list):
+        return [as_template(item) for item in value]
+    if isinstance(value, dict) and not is_directive(value):
+        return {key: as_template(item) for key, item in value.items()}
+    is_odd = isinstance(value, str) and bool(_BRACES.search(_PLAIN_HOLE.sub("", value)) or fault_of(value))
     return {"@literal": value} if is_odd else value
 
 
-def _unless_unknown(hole: re.Match[str]) -> str:
-    return "" if hole[1] in ROOTS else hole[0]
-
-
 def fault_of(value: Any) -> str:
-    """Why streamer refuses a value when it loads, or "": what no directive is, and paths that begin nowhere.
-
-    Not looked into: the shape of @arrayPath and the mapping of @transform, whose paths begin elsewhere, and Liquid.
-    """
-    if isinstance(value, list):
-        return next(filter(None, map(fault_of, value)), "")
-    if not isinstance(value, dict):
-        return ""
-    name = name_of(value)
-    if not name:
-        odd = next((key for key in value if key.startswith("@")), "")
-        return f"has {odd[:20]} beside other keys" if odd else fault_of(list(value.values()))
-    argument = value[name]
-    if name not in NAMES:
-        return f"has {name[:20]}, which is no directive"
-    if name == "@path" and isinstance(argument, str):
-        return _path_fault(argument.removeprefix("$."))
-    if name == "@template" and isinstance(argument, str):
-        return next(filter(None, map(_path_fault, _HOLE.findall(argument))), "")
-    if name == "@arrayPath" and isinstance(argument, list):
-        return fault_of(argument[:1]) or (_path_fault(argument[0].removeprefix("$.")) if _is_text(argument[:1]) else "")
-    if name == "@transform" and isinstance(argument, dict):
-        return fault_of(argument.get("apply"))
-    return fault_of(argument)
-
-
-def _is_text(values: list[Any]) -> bool:
-    return bool(values) and isinstance(values[0], str)
-
-
-def _path_fault(path: str) -> str:
-    """A path begins with a field of the event; an empty one, or `$.`, is the whole event."""
-    root = _ROOT.match(path.removeprefix("$.").strip())
-    if root is None or root[0] in ROOTS:
-        return ""
-    return f"reads {path[:40]}, and no event has a field {root[0][:40]}"
+    """Why streamer refuses a value when it loads, with the place in it; or ""."""
+    try:
+        compile_value(value, path="", missing="suppress")
+    except MappingError as error:
+        path, text = error.faults[0]
+        said = text.partition("\n")[0]
+        return said if path == "/" else f"{path}: {said}"
+    return ""
 
 
 def printed_paths(value: Any) -> Iterator[str]:

@@ -17,8 +17,8 @@ from streamer.importing.conditions import (
     Predicate,
     Tree,
     Value,
+    compiled,
     glob_of,
-    holds,
     join,
 )
 from streamer.importing.javascript import OBJECT_MEMBERS, joined, to_number
@@ -69,18 +69,21 @@ def condition_tree(condition: Condition) -> Tree:
 
 
 def walks_on_falsy(condition: Condition) -> bool:
-    """Whether a 0, "" or false above the field it names changes what the condition says. Raises: Inexpressible."""
+    """Whether a 0, "" or false above the field it names changes what the condition says.
+
+    Raises: Inexpressible; FilterError, if its text is too long for a filter.
+    """
     above = condition.keys[:-1]
     if len(above) < 2:  # properties itself is an object, or the event is refused at the door
         return False
-    tree = condition_tree(condition)
+    test = compiled(condition_tree(condition))
     events = []
     for falsy in _FALSY:
         event: Any = falsy
         for key in reversed(above):
             event = {joined(key): event}
         events.append(event)
-    return any(condition_matches(condition, event) != holds(tree, event) for event in events)
+    return any(condition_matches(condition, event) != test(event) for event in events)
 
 
 def _path(condition: Condition) -> Path:

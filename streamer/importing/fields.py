@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from streamer.importing.differences import Difference, Problem
-from streamer.importing.directives import chosen, constant, fault_of, is_blank, name_of
+from streamer.importing.directives import as_template, chosen, constant, fault_of, is_blank, name_of
 from streamer.importing.senders import SenderBook, content_fault, unlabelled
 
 BODY_CHARS_MAX: Final = 1600
@@ -41,15 +41,16 @@ class Fields:
         self.problems: list[Problem] = []
 
     def take(self, field: str) -> Any:
-        """The value of a field, None if it is blank, or holds what a mapping file must not."""
+        """The value of a field as ours, None if it is blank, or holds what a mapping file must not."""
         value = self.mapping.get(field)
         if is_blank(value):
             return None
         if any(_VARIABLE.search(text) for text in _texts(value)):
             self.problem(field, "holds ${…}, which streamer keeps for secrets; write it in another way")
             return None
+        value = as_template(value)
         if fault := fault_of(value):
-            self.problem(field, f"{fault}; it is left out")
+            self.problem(field, f"can't be loaded: {fault}; it is left out")
             return None
         return value
 
@@ -169,7 +170,7 @@ def _variables_of(fields: Fields) -> Any:
         value = {key: item for key, item in texts.items() if item is not None}
         if len(value) < len(kept):
             fields.problem("contentVariables", "a list or an object is no value of a variable, and is left out")
-    if name_of(value) or any(name_of(item) for item in value.values()):
+    if name_of(value) or any(constant(item) is None for item in value.values()):
         fields.differ(
             "contentVariables",
             "posts numbers, true and false as they are, which Twilio refuses (21656), and null as nothing",

@@ -8,14 +8,13 @@ from msgspec import Struct
 
 from streamer.importing.differences import Difference
 from streamer.importing.export import Subscription
-from streamer.importing.messages import REGION, Message, Skipped, translate
+from streamer.importing.mending import MAX_AGE, REGION
+from streamer.importing.messages import Message, Skipped, translate
 from streamer.importing.senders import SenderBook
 
 COMMENT_CHARS_MAX: Final = 1_000
 LISTED_MAX: Final = 10
 WIDTH_CHARS: Final = 1 << 20  # no line is folded: a filter or a text is easier to read, and to search for, in one
-MAX_AGE: Final = "24h"
-
 
 COMMON: Final = (
     Difference(

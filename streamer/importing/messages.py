@@ -15,7 +15,6 @@ from streamer.core.phone import BadPhone, normalise
 from streamer.importing.differences import Difference, Problem, event_text
 from streamer.importing.directives import (
     accidents,
-    as_template,
     constant,
     has_braces,
     name_of,
@@ -34,15 +33,13 @@ from streamer.importing.fields import (
     tags_of,
     validity_of,
 )
+from streamer.importing.mending import NOT_IMPORTED, REGION, TO_PROFILE, loadable
 from streamer.importing.senders import SenderBook, unique
 from streamer.importing.triggers import translate as translate_trigger
 
 MESSAGING: Final = "sendMessage"
 LEGACY: Final = "sendSms"
 ID_CHARS_MAX: Final = 56  # of a mapping's 64, to leave room for a number
-REGION: Final = "US"
-TO_PROFILE: Final = "{{profile.traits.phone}}"
-NOT_IMPORTED: Final = "not imported: write the text of this message"
 
 _SIGNS: Final = re.compile(r"[^a-z0-9]+")
 
@@ -82,14 +79,15 @@ def translate(subscription: Subscription, book: SenderBook, taken: set[str]) -> 
     trigger = translate_trigger(subscription.trigger)
     fields = Fields(_legacy(subscription) if action == LEGACY else subscription.mapping, book, "")
     fields.account = book.account(subscription.settings)
-    send = _send(fields)
+    mapping_id = _id(subscription, trigger.names, taken)
+    send = loadable(mapping_id, trigger.when, _send(fields), fields)
     event: dict[str, Any] = {"type": "track", "event": next(iter(trigger.names), "Example"), "userId": "u1"}
     _tell_missing(fields, send, event)
     _tell_accidents(fields, send)
     problems = (*([trigger.problem] if trigger.problem else []), *fields.problems)
     enabled = subscription.enabled and not any(problem.is_blocking for problem in problems)
     return Message(
-        id=_id(subscription, trigger.names, taken),
+        id=mapping_id,
         source=subscription,
         document={"enabled": enabled, "when": trigger.when, "send": send},
         differences=(*trigger.differences, *fields.differences),
@@ -137,9 +135,13 @@ def _send(fields: Fields) -> dict[str, Any]:
     sender = sender_of(fields, channel)
     is_service = any("messaging_service" in fields.book.senders.get(name, {}) for name in _names(sender))
     content = _content(fields)
+    # The request of both is the same; streamer counts and checks a message as what it is.
     if channel == "sms" and "media_urls" in content:
-        channel = "mms"  # the request is the same; streamer counts and checks it as what it is
+        channel = "mms"
         fields.differ("channel", "calls it SMS", "calls it mms, as Twilio does", "every event: the request is the same")
+    elif channel == "mms" and not {"media_urls", "content_sid"} & content.keys():
+        channel = "sms"
+        fields.differ("channel", "calls it MMS", "calls it sms, as Twilio does", "every event: the request is the same")
     optional = {
         "validity_period": validity_of(fields),
         "send_at": send_at_of(fields, is_service),
@@ -162,8 +164,8 @@ def _to(fields: Fields) -> Any:
     if value is None or (text is None and not name_of(value)):
         fields.problem("toPhoneNumber", "is missing, and Segment refuses every event; the profile's phone is filled in")
         return TO_PROFILE
-    if text is None or "{{" in text:
-        return as_template(value)
+    if text is None or (not name_of(value) and "{{" in text):
+        return value
     if isinstance(normalise(text, REGION), BadPhone):
         fields.problem("toPhoneNumber", "is no phone number that streamer sends to; the profile's phone is filled in")
         return TO_PROFILE
@@ -194,7 +196,7 @@ def _body(fields: Fields, is_needed: bool) -> Any:
         fields.problem("inlineBody", f"{len(text)} characters; Twilio refuses more than {BODY_CHARS_MAX}. Shorten it")
         return NOT_IMPORTED
     if text is not None and text.strip():
-        return value if name_of(value) else as_template(text)
+        return value if name_of(value) else text
     if is_needed:
         fields.problem("inlineBody", "is empty: there is nothing to send. Write a text")
         return NOT_IMPORTED

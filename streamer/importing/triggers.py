@@ -5,22 +5,24 @@ something else of it, both are told with an event on which they part, found by e
 nothing certain is not enabled: its `when` is then what Segment made of it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
 
+from streamer.core.filter_compiler import Test
+from streamer.core.filters import compile_filter
+from streamer.errors import FilterError
 from streamer.importing import actions, reference
 from streamer.importing.actions import Condition, Reading, condition_matches
 from streamer.importing.conditions import (
     NEVER,
     Compare,
     Not,
-    NotEvaluated,
     Predicate,
     Tree,
     Value,
-    holds,
+    compiled,
     leaves,
     print_operand,
     print_tree,
@@ -67,10 +69,14 @@ def translate(text: str) -> Trigger:
     try:
         meaning = reference.read(in_units)
     except Refused as refused:
-        return _without_meaning(reading, refused)
+        return _without_meaning(reading, f"can't be read for certain: {refused.fault}")
     is_as_written = not meaning.repairs and not meaning.is_mixed
     when = text.strip() if is_as_written else print_tree(meaning.tree)
-    differences = tuple(_differences(reading, meaning, when))
+    try:
+        test = compile_filter(when).test
+    except FilterError as error:
+        return _without_meaning(reading, f"is no filter: {str(error).splitlines()[0]}")
+    differences = tuple(_differences(reading, meaning, when, test))
     return Trigger(when, differences, None, _names(meaning.tree))
 
 
@@ -85,20 +91,21 @@ def _names(tree: Tree) -> tuple[str, ...]:
 
 
 def _exact(reading: Reading) -> Tree | None:
+    """Segment's reading, if a filter can say it."""
     try:
-        return exact(reading)
-    except Inexpressible:
+        known = exact(reading)
+        compiled(known)
+    except (Inexpressible, FilterError):
         return None
+    return known
 
 
-def _without_meaning(reading: Reading, refused: Refused) -> Trigger:
+def _without_meaning(reading: Reading, fault: str) -> Trigger:
     """A text that can't be read: disabled, with what Segment made of it."""
     known = _exact(reading)
     when = print_tree(known if known is not None else NEVER)
-    problem = Problem(
-        FIELD, f"can't be read for certain: {refused.fault}. Write `when` as it was meant, then set enabled: true"
-    )
-    events = [] if known is None else _try_parting([known], reading, lambda _: False).less
+    problem = Problem(FIELD, f"{fault}. Write `when` as it was meant, then set enabled: true")
+    events = [] if known is None else _parting([known], reading, lambda _: False).less
     difference = Difference(
         FIELD,
         _segments_reading(reading, known),
@@ -119,15 +126,15 @@ def _segments_reading(reading: Reading, known: Tree | None) -> str:
     return f"{read_as} ({reasons})" if reasons else read_as
 
 
-def _differences(reading: Reading, meaning: Meaning, when: str) -> list[Difference]:
+def _differences(reading: Reading, meaning: Meaning, when: str, test: Test) -> list[Difference]:
     known = _exact(reading)
-    reasons = _condition_reasons(reading, meaning)
-    if known is not None and print_tree(known) == print_tree(meaning.tree) and not reasons:
-        return []
-    trees = [meaning.tree] if known is None else [meaning.tree, known]
     try:
-        parted = _parting(trees, reading, lambda event: holds(meaning.tree, event))
-    except NotEvaluated:
+        reasons = _condition_reasons(reading, meaning)
+        if known is not None and print_tree(known) == print_tree(meaning.tree) and not reasons:
+            return []
+        trees = [meaning.tree] if known is None else [meaning.tree, known]
+        parted = _parting(trees, reading, test)
+    except FilterError:  # `when` is no longer than a filter may be, but a condition is once its signs are escaped
         return [Difference(FIELD, _segments_reading(reading, known), f"reads it as {when}", _NO_EXAMPLE)]
     keep = f"when: {print_tree(known)}" if known is not None and known != NEVER else ""
     told = [*_by_condition(reasons, parted, keep)]
@@ -147,14 +154,7 @@ def _our_reading(meaning: Meaning) -> str:
 _NO_EXAMPLE: Final = "none could be found by trying; compare with `streamer try`"
 
 
-def _try_parting(trees: list[Tree], one: Callable[[Event], bool], other: Callable[[Event], bool]) -> _Parting:
-    try:
-        return _parting(trees, one, other)
-    except NotEvaluated:
-        return _Parting([], [])
-
-
-def _parting(trees: list[Tree], segment: Callable[[Event], bool], streamer: Callable[[Event], bool]) -> _Parting:
+def _parting(trees: list[Tree], segment: Test, streamer: Test) -> _Parting:
     is_searched = all(sum(1 for _ in leaves(tree)) <= SEARCHED_MAX for tree in trees)
     events = parting(trees, segment, streamer) if is_searched else []
     return _Parting([e for e in events if not segment(e)], [e for e in events if segment(e)])
@@ -164,29 +164,29 @@ class _Reason(Struct, frozen=True):
     """A condition that both read, and differently."""
 
     condition: Condition
-    leaf: Tree
+    test: Test
     segment: str
     streamer: str
 
     def parts(self, event: Event) -> bool:
-        return condition_matches(self.condition, event) != holds(self.leaf, event)
+        return condition_matches(self.condition, event) != self.test(event)
 
 
 def _condition_reasons(reading: Reading, meaning: Meaning) -> list[_Reason]:
-    """The conditions that begin at one place in both readings, and don't mean the same there."""
+    """The conditions that begin at one place in both readings, and don't mean the same there. Raises: FilterError."""
     places = dict(meaning.places)
     reasons = []
     for condition in reading.conditions():
         leaf = places.get(condition.offset)
         if leaf is not None and (told := _told(condition, leaf, "; ".join(reading.skipped[:REASONS_MAX]))):
-            reasons.append(_Reason(condition, leaf, *told))
+            reasons.append(_Reason(condition, compiled(leaf), *told))
         if len(reasons) == TOLD_MAX:
             break
     return reasons
 
 
 def _told(condition: Condition, leaf: Tree, skipped: str) -> tuple[str, str] | None:
-    """What each makes of a condition, or None if that is the same."""
+    """What each makes of a condition, or None if that is the same. Raises: FilterError."""
     ours = print_tree(leaf)
     try:
         theirs = print_tree(condition_tree(condition))

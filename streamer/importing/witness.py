@@ -6,12 +6,13 @@ Deterministic, and bounded by TRIES_MAX evaluations of each reading: some 30 ms.
 import itertools
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
+from streamer.core.filter_compiler import Test
 from streamer.importing.conditions import (
     Call,
     Compare,
@@ -23,7 +24,7 @@ from streamer.importing.conditions import (
     Predicate,
     Tree,
     Value,
-    holds,
+    compiled,
     leaves,
 )
 from streamer.importing.javascript import INHERITED
@@ -52,13 +53,12 @@ class Above(Struct, frozen=True):
 
 Keys = tuple[str, ...]
 Assignment = dict[Keys, Any]
-Test = Callable[[Mapping[str, Any]], bool]
 
 
 def parting(trees: Iterable[Tree], one: Test, other: Test) -> list[dict[str, Any]]:
     """Well-formed events on which `one` and `other` differ, the plainest first; `trees` name the values to try.
 
-    Raises: NotEvaluated, if a reading can't be evaluated.
+    Raises: FilterError, if a condition of them is too long for a filter.
     """
     known = list(trees)
     found: dict[bytes, dict[str, Any]] = {}
@@ -212,9 +212,10 @@ def _satisfy(tree: Tree, wanted: bool, choices: Mapping[Keys, list[Any]], which:
 
 def _satisfy_leaf(leaf: Leaf, wanted: bool, choices: Mapping[Keys, list[Any]], assignment: Assignment) -> None:
     if isinstance(leaf, Compare | Predicate):
+        test = compiled(leaf)
         for path, _ in _sides(leaf):
             for value in choices.get(path.keys, ()):
                 tried = {**assignment, path.keys: value}
-                if holds(leaf, build(tried)) == wanted:
+                if test(build(tried)) == wanted:
                     assignment[path.keys] = value
                     return

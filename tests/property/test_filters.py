@@ -182,6 +182,15 @@ def test_an_explanation_agrees_with_the_answer(node, event):
     assert next(told, None) is None
 
 
+@given(trees(conditions), events)
+def test_an_event_matches_where_no_condition_fails(node, event):
+    """What is told to have failed did, and there is always something to tell."""
+    compiled = compile_filter(print_filter(node))
+    failing = compiled.failing(event)
+    assert compiled(event) is not bool(failing)
+    assert not any(check.passed or compile_filter(check.text)(event) for check in failing)
+
+
 @given(trees(demands | demands | conditions), events)
 def test_a_filter_reaches_every_event_that_it_matches(node, event):
     """The router drops the others unread: one too many would be lost."""

@@ -29,7 +29,8 @@ SENDERS = {
 names = st.sampled_from(["Order Shipped", "order_shipped", "A", ""])
 conditions_of_one = st.sampled_from(
     [
-        'type = "track"', 'type = "page"', 'event = "A"', 'event in ["A", "Order Shipped"]', "properties.a > 1",
+        'type = "track"', 'type = "page"', 'type in ["Track", 1]', 'event = "A"',
+        'event in ["A", "Order Shipped"]', "properties.a > 1",
         'contains(properties.a, "x")', "properties.a != true", "foo.bar = null", "1 = 1", "userId = null",
         'profile.traits.plan = "pro"', r"properties.un\é = 1",
     ]

@@ -70,6 +70,15 @@ def test_findings_exit_1_and_stand_at_their_keys(folder):
     assert "3 findings in 2 files" == lines(result)[-1]
 
 
+def test_a_type_that_no_event_has_is_a_finding_and_no_fault(folder):
+    """`check` accepts it: a later version may know more types."""
+    (folder / "mappings" / "a.yaml").write_text('when: type = "identifi"\nsend: {body: x}\n')
+    result = linted()
+    expected = 'mappings/a.yaml:1:1: unknown_type: no event has the type "identifi"; did you mean "identify"?'
+    assert (1, expected) == (result.exit_code, lines(result)[0])
+    assert 0 == CliRunner().invoke(main, ["check"]).exit_code
+
+
 def test_a_disabled_mapping_is_looked_at_but_shadows_nothing(folder):
     (folder / "mappings" / "b.yaml").write_text(f"enabled: false\nwhen: {WHEN}\nsend: {{body: 'x '}}\n")
     assert ["outer_space"] == [each["code"] for each in json.loads(linted("--format", "json").stdout)["findings"]]

@@ -1,13 +1,38 @@
 """`streamer import segment`: what is written, what is printed, and the exit codes."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
 from streamer.cli.main import main
-from streamer.config import load
+from streamer.config import load, load_with_places
+
+VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "mappings.json").read_text(encoding="utf-8"))
+CASES = VECTORS["send_message_cases"]
+REFUSED, DISABLED = "suppress", None  # a verdict of `try`, which does not look at what is not enabled
+
+# Where streamer does otherwise than Segment on this event, and what it does instead.
+OTHERWISE = {
+    "send-005": ("send", "(555) 123-0000 is read as a number of the US, where Segment takes E.164 only"),
+    "send-010": (DISABLED, "a short code is nobody's phone"),
+    "send-014": (DISABLED, "+12 is no number of any country, which Twilio would find out (21211)"),
+    "send-018": ("send", "an alphanumeric sender is one to Twilio, and Segment refuses it"),
+    "send-020": (REFUSED, "Twilio refuses more than 1600 characters (21617), so no request is made"),
+    "send-038": ("send", "a variable that is null is posted as nothing, where Segment posts the word null"),
+}
+FORMS_OTHERWISE = {
+    "send-005": {"To": "+15551230000", "From": "+15550009999", "Body": "Hi Ana & Co"},
+    "send-018": {"To": "+15551230000", "From": "ACME", "Body": "Hi Ana & Co"},
+    "send-038": {
+        "To": "+15551230000",
+        "MessagingServiceSid": "MG0123456789abcdef0123456789abcdef",
+        "ContentSid": "HX0123456789abcdef0123456789abcdef",
+        "ContentVariables": '{"1":"5","2":""}',
+    },
+}
 
 ACCOUNT = {
     "accountSID": "AC0123456789abcdef0123456789abcdef",
@@ -39,6 +64,7 @@ DANGLING = SHIPPED | {"name": "Dangling", "trigger": 'type = "track" or'}
 STUDIO = SHIPPED | {"name": "Flow", "actionSlug": "triggerStudioFlow"}
 
 STREAMER_YAML = """\
+# yaml-language-server: $schema=schemas/config.schema.json
 # From Segment's export.json by `streamer import segment`: 2 mappings.
 # ${NAME} comes from the environment; only commands that connect need it.
 
@@ -70,6 +96,7 @@ defaults:
   sender: number-6789
 """
 SEEN_YAML = """\
+# yaml-language-server: $schema=../schemas/mapping.schema.json
 # From Segment: "Seen", $.data.subscriptions[1] in export.json
 # Its trigger there: type = "page" OR type = "track"
 # What Segment made of it: when: type = "page" and type = "track"
@@ -85,7 +112,7 @@ send:
       Bye
 """
 TEXT = """\
-1 of 3 subscriptions imported into OUT: 1 mapping, 1 sender, 2 files written
+1 of 3 subscriptions imported into OUT: 1 mapping, 1 sender, 4 files written
 
 Not imported: $.data.subscriptions[1] Flow
   no counterpart here for the action 'triggerStudioFlow'; known are sendMessage and sendSMS
@@ -111,6 +138,7 @@ def test_the_folder_is_complete_readable_and_without_secrets(run):
     result = run([SHIPPED, CAPITALS])
     assert (0, STREAMER_YAML) == (result.exit_code, (run.out / "streamer.yaml").read_text())
     assert SEEN_YAML == (run.out / "mappings" / "seen.yaml").read_text()
+    assert {"config.schema.json", "mapping.schema.json"} == {file.name for file in (run.out / "schemas").iterdir()}
     assert ACCOUNT["apiKeySecret"] not in result.output + (run.out / "streamer.yaml").read_text()
 
 
@@ -210,3 +238,60 @@ def test_importing_twice_writes_the_same(run):
     first = {path.name: path.read_bytes() for path in run.out.rglob("*.yaml")}
     run([SHIPPED, CAPITALS, DANGLING], "--force")
     assert first == {path.name: path.read_bytes() for path in run.out.rglob("*.yaml")}
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    """The folder that all the samples became, as one export."""
+    folder = tmp_path_factory.mktemp("sample")
+    said = {"actionSlug": "sendMessage", "enabled": True}
+    subscriptions = [
+        said | {"name": case["id"], "trigger": case["subscribe"], "settings": case["mapping"]} for case in CASES
+    ]
+    (folder / "export.json").write_text(json.dumps({"data": {"subscriptions": subscriptions}}), encoding="utf-8")
+    arguments = ["import", "segment", str(folder / "export.json"), "--out", str(folder / "sms")]
+    assert 1 == CliRunner().invoke(main, arguments).exit_code, "some of them are refused by Segment on every event"
+    return folder / "sms"
+
+
+@pytest.fixture(scope="module")
+def decisions(sample):
+    """What `try` says of each mapping on the samples' event."""
+    event = sample.parent / "event.json"
+    event.write_text(json.dumps(VECTORS["send_message_event"]), encoding="utf-8")
+    result = CliRunner().invoke(main, ["try", str(event), "--config", str(sample), "--json"])
+    assert 0 == result.exit_code
+    return {each["mapping"]: each for each in json.loads(result.stdout)["decisions"]}
+
+
+def test_a_whole_export_loads_also_what_is_not_enabled(sample):
+    """A disabled mapping is read like any other: only its `enabled` keeps it from sending."""
+    loaded = load_with_places(sample, secrets=False)
+    assert {case["id"] for case in CASES} == {source.rule.id for source in loaded.sources}
+    assert {mapping.id for mapping in loaded.config.mappings.mappings} == {
+        source.rule.id for source in loaded.sources if source.content["enabled"]
+    }
+
+
+def test_a_whole_export_can_be_linted(sample):
+    """All samples have one trigger, so that they shadow each other; nothing is a fault."""
+    result = CliRunner().invoke(main, ["lint", "--config", str(sample), "--format", "json"])
+    said = json.loads(result.stdout)
+    assert (1, [], len(CASES)) == (result.exit_code, said["faults"], said["mappings"])
+    assert {"shadowed", "sender_country"} == {finding["code"] for finding in said["findings"]}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
+def test_an_imported_mapping_does_what_segment_does(decisions, case):
+    """The same request where Segment makes one, and none where it doesn't; OTHERWISE has the exceptions."""
+    decision = decisions.get(case["id"], {"verdict": DISABLED})
+    if case["id"] in OTHERWISE:
+        assert OTHERWISE[case["id"]][0] == decision["verdict"]
+        form = list(FORMS_OTHERWISE.get(case["id"], {}).items())
+    elif case["expected"]["requests"]:
+        assert "send" == decision["verdict"]
+        form = case["expected"]["request"]["form"]
+    else:
+        assert decision["verdict"] in (REFUSED, DISABLED)
+        form = []
+    assert sorted(map(list, form)) == sorted(decision.get("request", {}).get("form", []))

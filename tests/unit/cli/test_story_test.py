@@ -105,7 +105,9 @@ FAILED bad.yaml:9: a wrong kind
 FAILED bad.yaml:13: one missing, one too many
   expected at bad.yaml:16, and it did not happen:
   - send: {{mapping: order-completed, body: "Thanks"}}
-    why: its `when` matched none of the events
+    why: its `when` matched none of the events; the closest is event 1, track Order Shipped, at +0s
+    ✗ event = "Order Completed"   saw "Order Shipped"
+    ✗ properties.total >= 10   saw null
   not expected, and it happened (event 1, track Order Shipped, at +0s):
   + send: {{mapping: order-shipped, body: "{BODY}", {number}, at: +0s}}
 
@@ -117,6 +119,20 @@ FAILED bad.yaml:20: another order
 2 passed, 4 failed
 """
     assert expected == result.stdout
+
+
+def test_of_the_conditions_that_failed_five_are_shown_each_on_a_short_line(folder):
+    conditions = " and ".join(f'properties.k{number} = "x"' for number in range(7))
+    (folder / "mappings").mkdir()
+    (folder / "mappings" / "m.yaml").write_text(f"when: {conditions}\nsend: {{body: x, to: '+12025550101'}}\n")
+    (folder / "streamer.yaml").write_text((SHOP / "streamer.yaml").read_text())
+    event = json.dumps({"type": "page", "properties": {"k0": "\u2028" + "y" * 100, "k1": "x"}})
+    (folder / "a.yaml").write_text(
+        f"tests: [{{name: a, events: [{event}], expect: [{{send: {{mapping: m}}}}]}}]", encoding="utf-8"
+    )
+    shown = [line for line in run("a.yaml", config=folder).stdout.splitlines() if line.startswith("    ✗ ")]
+    assert [f'    ✗ properties.k0 = "x"   saw "\\u2028{"y" * 62}…', '    ✗ properties.k2 = "x"   saw null'] == shown[:2]
+    assert (6, "    ✗ and 1 more") == (len(shown), shown[5])
 
 
 def test_what_happened_can_be_taken_over_into_the_file(folder):
@@ -167,6 +183,11 @@ def test_json_says_what_the_text_says(folder):
     assert (8, ["body"], BODY) == (mismatch["line"], mismatch["wrong"], mismatch["happened"]["send"]["body"])
     assert {"send": {"mapping": "order-shipped", "body": "Hi!", "at": "+0s"}} == mismatch["expected"]
     assert "its `when` matched none of the events" == missing["mismatches"][0]["why"]
+    failing = [
+        {"text": 'event = "Order Completed"', "seen": "Order Shipped"},
+        {"text": "properties.total >= 10", "seen": None},
+    ]
+    assert {"event": 1, "failing": failing} == missing["mismatches"][0]["closest"]
     assert (False, []) == (order["in_order"], order["mismatches"])
 
 

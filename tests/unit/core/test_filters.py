@@ -428,6 +428,23 @@ def test_an_explanation_shows_every_condition_with_what_it_saw():
     ) == compiled.explain(SHIPPED)
 
 
+@pytest.mark.parametrize(
+    ("text", "failing"),
+    [
+        ('type = "track" and userId = "u1"', []),
+        ('type = "page" and userId = "u1" and event = null', ['type = "page"', "event = null"]),
+        ('(type = "page" or userId = "u1") and event = null', ["event = null"]),
+        ('type = "page" or (event = null and userId = "u1")', ['type = "page"', "event = null"]),
+        ('!(type = "track" and userId = "u1")', ['!(type = "track")', '!(userId = "u1")']),
+        ('!(type = "page" or userId = "u1")', ['!(userId = "u1")']),
+        ('!(type = "track") and !contains(userId, "u")', ['!(type = "track")', '!contains(userId, "u")']),
+        ('!(!contains(userId, "x") or type = null)', ['contains(userId, "x")']),
+    ],
+)
+def test_the_conditions_for_which_an_event_does_not_match_are_named(text, failing):
+    assert failing == [each.text for each in compile_filter(text).failing(SHIPPED)]
+
+
 def test_a_filter_is_printed_with_every_parenthesis_that_shows_what_is_meant():
     text = "type='a' and event = 'b' or !(!(name in [1,null , true])) or !((userId<-1e30))"
     printed = '(type = "a" and event = "b") or name in [1, null, true] or !(userId < -1e+30)'
@@ -461,6 +478,7 @@ def test_the_deepest_filter_is_evaluated_printed_and_explained():
     assert compiled({"type": "c"}) is False
     assert compiled({"type": "a"}) is True
     assert 99 == len(compiled.explain({"type": "c"}))
+    assert 98 == len(compiled.failing({"type": "c"}))
     assert compiled.root == parse_filter(print_filter(compiled.root))
 
 

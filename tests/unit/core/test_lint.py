@@ -113,6 +113,51 @@ def test_what_a_filter_wonders_about_is_a_finding_at_when(code, when):
     assert (1, 1) == (finding.line, finding.column)
 
 
+@pytest.mark.parametrize(
+    ("when", "text"),
+    [
+        ('type = "identifi"', 'no event has the type "identifi"; did you mean "identify"?'),
+        ('type = "Track"', 'no event has the type "Track"; did you mean "track"?'),
+        ('"pages" = type', 'no event has the type "pages"; did you mean "page"?'),
+        ('event = "A" and !(type in ["track", "scren"])', 'no event has the type "scren"; did you mean "screen"?'),
+        (
+            'type = "order" or userId = "u"',
+            'no event has the type "order"; there is alias, delete, group, identify, page, screen, track',
+        ),
+    ],
+)
+def test_a_type_that_no_event_has_is_told_with_what_was_meant(when, text):
+    """An event of such a type would be a dead letter, so the mapping never sends, and nobody hears of it."""
+    assert [("unknown_type", text)] == found(subject(when=when))
+
+
+def test_each_unknown_type_is_told_once():
+    text = 'type in ["trak", "Page"] or (type = "trak" and event = "A")'
+    assert ['"Page"', '"trak"'] == [each.split("type ")[1].split(";")[0] for _, each in found(subject(when=text))]
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        *(f'type = "{each}"' for each in ("track", "identify", "page", "screen", "group", "alias", "delete")),
+        'type in ["track", "page"]',
+        'type != "Track"',
+        'properties.type = "Track"',
+        'event = "Track" and type != null',
+        "type = event",
+        'lowercase(type) = "track"',
+    ],
+)
+def test_nothing_is_said_of_the_types_there_are(when):
+    assert [] == codes(subject(when=when))
+
+
+def test_a_type_in_the_filters_before_all_mappings_is_looked_at_too():
+    filters = compile_event_filters([{"drop": True, "when": 'type = "Track"'}], "T")
+    (finding,) = findings(subject(), filters=filters)
+    assert ("unknown_type", "streamer.yaml") == (finding.code, finding.file)
+
+
 def test_parentheses_settle_and_and_or():
     assert [] == codes(subject(when='type = "track" or (event = "A" and userId = "u")'))
 

@@ -5,8 +5,10 @@ import pytest
 
 from streamer.core.channels import Sender
 from streamer.core.documents_tests import TestFile
+from streamer.core.event_filters import compile_event_filters
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.core.story import Result, event_ms, moment_ms, offset_text, play, profile_fault, start_of
+from streamer.core.story_blame import TRIES_MAX
 
 START = "2026-01-31T09:00:00Z"
 START_MS = 1_769_850_000_000
@@ -302,6 +304,70 @@ def test_why_nothing_came_of_a_mapping_is_told(events, mapping, why):
     expect = [{"send": {"mapping": "shipped"}}] * ("messageId" in events[0])
     result = told(events, [*expect, {"send": {"mapping": mapping}}])
     assert [why] == [each.why for each in result.mismatches if each.why]
+
+
+PAID = 'type = "track" and event = "Paid" and properties.total > 50 and profile.traits.plan = "pro"'
+
+
+def missed(events, when=PAID, **options):
+    """The event that a mapping came closest to, and the conditions with what they saw."""
+    document = {"when": when, "send": {"body": "x"}}
+    rules = RuleSet.of([compile_rule("paid", document, SENDERS, RuleDefaults("US", "shop", 60.0))], **options)
+    result = told(events, [{"suppress": {"mapping": "paid", "reason": "too_old"}}], rules)
+    [closest] = [each.closest for each in result.mismatches if each.expectation == 0]
+    return closest and (closest.event, [(each.text, each.seen) for each in closest.failing])
+
+
+def paid(total=60, event="Paid", **others):
+    return {"type": "track", "event": event, "properties": {"total": total}, **others}
+
+
+def test_the_conditions_that_failed_are_told_with_what_they_saw():
+    assert (1, [("properties.total > 50", 5), ('profile.traits.plan = "pro"', None)]) == missed([paid(5)])
+
+
+def test_of_several_events_the_closest_is_told_and_first_those_of_the_name_asked_for():
+    """Who tests a mapping sends its event; another one fails fewer conditions only by chance."""
+    plan = {"type": "identify", "traits": {"plan": "pro"}}
+    events = [paid(5), plan, paid(60, event="Shipped"), {"type": "page"}, paid(7), paid(8)]
+    assert (5, [("properties.total > 50", 7)]) == missed(events)
+    assert (3, [('event = "Paid"', "Shipped")]) == missed([{"type": "page"}, plan, events[2]])
+
+
+def test_conditions_are_asked_of_the_person_as_it_was_then():
+    """What is learned later did not help the event."""
+    events = [paid(), {"type": "identify", "traits": {"plan": "pro"}}]
+    assert (1, [('profile.traits.plan = "pro"', None)]) == missed(events)
+
+
+def test_conditions_are_asked_of_what_the_filters_leave():
+    filters = compile_event_filters([{"drop_properties": {"properties": ["total"]}}], "T")
+    events = [{"type": "identify", "traits": {"plan": "pro"}}, paid()]
+    assert (2, [("properties.total > 50", None)]) == missed(events, filters=filters)
+
+
+@pytest.mark.parametrize("event", [{"raw": "{"}, {"raw": f'{{"type": "page", "userId": "u", "name": {2**70}}}'}])
+def test_where_no_event_could_be_seen_none_is_the_closest(event):
+    assert None is missed([event])
+
+
+def test_a_negated_group_and_alternatives_are_told_by_what_would_have_to_be_otherwise():
+    when = '(event = "A" or event = "B") and !(properties.total > 5 or userId = null)'
+    assert (1, [('event = "A"', "Paid"), ('event = "B"', "Paid"), ("!(properties.total > 5)", 60)]) == missed(
+        [paid()], when
+    )
+
+
+def test_looking_for_the_closest_event_is_bounded():
+    """What remains is told without it: a thousand mappings that all miss are one mistake, not a thousand."""
+    rules = RuleSet.of([rule(f"m-{number}", "Nothing") for number in range(TRIES_MAX // 100 + 1)])
+    result = told([shipped()] * 200, [{"send": {"mapping": each.id}} for each in rules.mappings], rules)
+    assert [True] * (TRIES_MAX // 100) + [False] == [each.closest is not None for each in result.mismatches]
+
+
+def test_events_are_counted_with_those_that_cannot_be_read():
+    result = told([{"raw": "{"}, shipped()], [])
+    assert [("dead_letter", 1), ("send", 2)] == [(each.kind, each.event) for each in result.happened]
 
 
 def test_a_great_many_outcomes_are_compared_in_a_bounded_time():

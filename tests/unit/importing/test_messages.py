@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from streamer.core.channels import Sender
+from streamer.core.rules import RuleDefaults, compile_rule
 from streamer.importing.export import Subscription
-from streamer.importing.messages import NOT_IMPORTED, TO_PROFILE, Message, Skipped, translate
+from streamer.importing.mending import NOT_IMPORTED, TO_PROFILE
+from streamer.importing.messages import Message, Skipped, translate
 from streamer.importing.senders import SenderBook
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "mappings.json").read_text(encoding="utf-8"))
@@ -66,7 +69,13 @@ def test_a_template_is_taken_over_with_its_variables_as_text():
 
 @pytest.mark.parametrize(("theirs", "ours"), [("SMS", "sms"), ("MMS", "mms"), ("Whatsapp", "whatsapp")])
 def test_a_channel_is_written_small(theirs, ours):
-    assert ours == imported(PLAIN | {"channel": theirs}).document["send"]["channel"]
+    assert ours == imported(TEMPLATE | {"channel": theirs}).document["send"]["channel"]
+
+
+def test_an_mms_without_media_is_an_sms():
+    """Twilio sends it as one, and our loader takes it for a slip."""
+    message = imported(PLAIN | {"channel": "MMS"})
+    assert ("sms", True, {"channel"}) == (message.document["send"]["channel"], message.is_enabled, told(message))
 
 
 def test_a_channel_of_each_event_stays_a_directive_and_becomes_small():
@@ -171,6 +180,35 @@ def test_what_segment_or_streamer_refuses_on_every_event_is_not_enabled(changed,
     message = imported(PLAIN | changed)
     assert (False, True) == (message.is_enabled, field in blocked(message))
     assert {"channel", "from", "to"} < set(message.document["send"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "name"),
+    [
+        ({"fromPhoneNumber": "ACME", "inlineMediaUrls": ["https://x.test/1.png"]}, "send.from"),
+        ({"fromPhoneNumber": "12345", "channel": "Whatsapp"}, "send.from"),
+        ({"inlineBody": {"@literal": 5}}, "send.body"),
+    ],
+)
+def test_what_only_the_loader_refuses_is_left_out_and_told(changed, name):
+    """A file that doesn't load, enabled or not, would keep the whole folder from loading."""
+    book = SenderBook()
+    message = imported(PLAIN | changed, book=book)
+    assert (False, {name}) == (message.is_enabled, blocked(message))
+    senders = {each: Sender(each, "main", number="+15550006789") for each in book.senders}
+    assert not compile_rule(message.id, message.document, senders, RuleDefaults("US", "", 60.0)).enabled
+
+
+def test_braces_within_a_directive_or_object_are_ours_or_left_out():
+    """Segment prints them; in ours they are a template, so one that is none would not load."""
+    choice = {"@if": {"exists": {"@path": "$.traits.vip"}, "then": "Hi {{first_name}}"}}
+    message = imported(PLAIN | {"inlineBody": choice})
+    assert ({"inlineBody"}, NOT_IMPORTED) == (blocked(message), message.document["send"]["body"])
+    variables = imported(TEMPLATE | {"contentVariables": {"1": "{{first_name}}", "2": "{{properties.a}}"}})
+    assert {"1": {"@literal": "{{first_name}}"}, "2": "{{properties.a}}"} == variables.document["send"][
+        "content_variables"
+    ]
+    assert (True, True) == (variables.is_enabled, "contentVariables" in told(variables))
 
 
 def test_no_recipient_is_never_read_as_the_profiles_phone_in_silence():
