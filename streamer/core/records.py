@@ -6,6 +6,7 @@ Measured on an 781 B event: slim 1.3 µs, full 2.4 µs.
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
@@ -70,6 +71,9 @@ class Slim(Struct, rename="camel", gc=False):
 _slim: Final = msgspec.json.Decoder(Slim)
 _full: Final = msgspec.json.Decoder(dict[str, Any])
 _time: Final = msgspec.json.Decoder(datetime)
+_msgpack: Final = msgspec.msgpack.Encoder()
+_probe_inner: Final[list[Any]] = [None]
+_probe: Final = reduce(lambda inner, _: [inner], range(NESTING_MARGIN - 1), _probe_inner)  # made once: it costs 2 µs
 _JSON_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -89,30 +93,22 @@ def slim(value: bytes | None) -> Slim:
     raise _fault(value)
 
 
-def event_of(value: bytes | None) -> dict[str, Any]:
-    """The whole event of a value that a router has checked. Raises: BadRecord, for what no router wrote."""
-    try:
-        event = _full.decode(value or b"")
-    except _JSON_ERRORS as error:
-        raise BadRecord("bad_request", f"not usable JSON: {error}"[:200]) from None
-    if isinstance(event.get("type"), str) and isinstance(event.get("event"), str | None):
-        return event
-    raise BadRecord("bad_request", "not an event; only routers write to this topic")
-
-
 def full(value: bytes) -> dict[str, Any]:
     """The whole event of a value that `slim` accepted. Raises: BadRecord.
 
     Refuses what the state record could not hold (integers beyond 64 bits), so that no write can fail on content.
     """
-    event = event_of(value)
-    probe: Any = event
-    for _ in range(NESTING_MARGIN):
-        probe = [probe]
     try:
-        msgspec.msgpack.encode(probe)
+        event = _full.decode(value)
+    except _JSON_ERRORS as error:
+        raise BadRecord("bad_request", f"not usable JSON: {error}"[:200]) from None
+    _probe_inner[0] = event
+    try:
+        _msgpack.encode(_probe)
     except (OverflowError, UnicodeEncodeError, RecursionError) as error:
         raise BadRecord("bad_request", f"not usable JSON: {error}"[:200]) from None
+    finally:
+        _probe_inner[0] = None
     return event
 
 
