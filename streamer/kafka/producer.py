@@ -99,6 +99,8 @@ class BatchSink:
                 self._wake.clear()
                 if self._defect is not None:
                     raise self._defect
+                if self._is_stopped:
+                    return
                 if self._failure is not None:
                     await self._rebuild()
                 producer = self._producer or await self._build()
