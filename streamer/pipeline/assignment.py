@@ -155,7 +155,7 @@ class Assignment:
             return
         touched: dict[bytes, Lane] = {}
         for record in records:
-            self.tracker.track(record.offset)
+            self.tracker.track(record.offset, len(record.value or b""))
             key = record.key or b""
             lane = self._lane(key)
             lane.events.append(record)

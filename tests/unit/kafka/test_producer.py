@@ -7,7 +7,6 @@ from contextlib import closing
 from streamer.kafka.producer import BatchSink
 from streamer.testing.fakes import settle
 
-
 ANSWER_S = 5.0
 
 
