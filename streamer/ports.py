@@ -104,6 +104,10 @@ class RecordSink(Protocol):
     def records_pending(self) -> int:
         """Records appended and not yet acked."""
 
+    @property
+    def bytes_pending(self) -> int:
+        """Their keys and values."""
+
     def append(
         self,
         partition: Partition,

@@ -12,7 +12,8 @@ class CommitTracker:
 
     def __init__(self, position: int) -> None:
         self._position = position
-        self._in_flight: dict[int, None] = {}
+        self._in_flight: dict[int, int] = {}  # offset to size
+        self._bytes = 0
 
     @property
     def in_flight(self) -> int:
@@ -20,13 +21,19 @@ class CommitTracker:
         return len(self._in_flight)
 
     @property
+    def bytes_in_flight(self) -> int:
+        """The sum of their sizes, as they were given."""
+        return self._bytes
+
+    @property
     def position(self) -> int:
         """One past the last offset read."""
         return self._position
 
-    def track(self, offset: int) -> None:
-        """Note a record that is being worked on."""
-        self._in_flight[offset] = None
+    def track(self, offset: int, size: int = 0) -> None:
+        """Note a record that is being worked on, and what it takes of memory."""
+        self._in_flight[offset] = size
+        self._bytes += size
         self._position = max(self._position, offset + 1)
 
     def advance(self, position: int) -> None:
@@ -35,7 +42,7 @@ class CommitTracker:
 
     def resolve(self, offset: int) -> None:
         """Nothing more will be done for `offset`; unknown offsets are ignored."""
-        self._in_flight.pop(offset, None)
+        self._bytes -= self._in_flight.pop(offset, 0)
 
     def low_water_mark(self) -> int:
         """The lowest unresolved offset, or one past the last read if none: what may be committed."""

@@ -1,11 +1,14 @@
 """What a consumed input record is: an event of the Segment spec, or bad with one of Segment's discard codes.
 
 Two depths: `slim` reads what every event needs (kind, name, ids, times) and checks the shape of the rest without
-building it; `full` builds the whole event for those that matter. Both refuse the same records.
-Measured on an 781 B event: slim 1.3 µs, full 2.4 µs.
+building it; `full` builds the whole event for those that matter. Numbers that nothing could hold (1e999, integers
+beyond 64 bits) stand in what `slim` skips, so only `full` refuses them: an event that nobody wants is no dead letter.
+Measured on an 850 B event: slim 1.0 µs, full 3.1 µs.
 """
 
+import json
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
@@ -69,7 +72,11 @@ class Slim(Struct, rename="camel", gc=False):
 
 _slim: Final = msgspec.json.Decoder(Slim)
 _full: Final = msgspec.json.Decoder(dict[str, Any])
+_LONE_SURROGATE: Final = "a lone surrogate: half of a character, as \\ud83d without the \\ude00 that belongs to it"
 _time: Final = msgspec.json.Decoder(datetime)
+_msgpack: Final = msgspec.msgpack.Encoder()
+_probe_inner: Final[list[Any]] = [None]
+_probe: Final = reduce(lambda inner, _: [inner], range(NESTING_MARGIN - 1), _probe_inner)  # made once: it costs 2 µs
 _JSON_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -89,30 +96,22 @@ def slim(value: bytes | None) -> Slim:
     raise _fault(value)
 
 
-def event_of(value: bytes | None) -> dict[str, Any]:
-    """The whole event of a value that a router has checked. Raises: BadRecord, for what no router wrote."""
-    try:
-        event = _full.decode(value or b"")
-    except _JSON_ERRORS as error:
-        raise BadRecord("bad_request", f"not usable JSON: {error}"[:200]) from None
-    if isinstance(event.get("type"), str) and isinstance(event.get("event"), str | None):
-        return event
-    raise BadRecord("bad_request", "not an event; only routers write to this topic")
-
-
 def full(value: bytes) -> dict[str, Any]:
     """The whole event of a value that `slim` accepted. Raises: BadRecord.
 
     Refuses what the state record could not hold (integers beyond 64 bits), so that no write can fail on content.
     """
-    event = event_of(value)
-    probe: Any = event
-    for _ in range(NESTING_MARGIN):
-        probe = [probe]
     try:
-        msgspec.msgpack.encode(probe)
+        event = _full.decode(value)
+    except _JSON_ERRORS as error:
+        raise BadRecord("bad_request", f"not usable JSON: {error}"[:200]) from None
+    _probe_inner[0] = event
+    try:
+        _msgpack.encode(_probe)
     except (OverflowError, UnicodeEncodeError, RecursionError) as error:
         raise BadRecord("bad_request", f"not usable JSON: {error}"[:200]) from None
+    finally:
+        _probe_inner[0] = None
     return event
 
 
@@ -158,10 +157,22 @@ def _fault(value: bytes | None) -> BadRecord:
     try:
         event = msgspec.json.decode(value)
     except _JSON_ERRORS as error:
-        return BadRecord("bad_request", f"not JSON: {error}"[:200])
+        detail = _LONE_SURROGATE if _has_lone_surrogate(value) else str(error)
+        return BadRecord("bad_request", f"not JSON: {detail}"[:200])
     if not isinstance(event, dict):
         return BadRecord("bad_request", f"not an object but {type(event).__name__}")
     return _type_fault(event) or _field_fault(event) or _id_fault(event)
+
+
+def _has_lone_surrogate(value: bytes) -> bool:
+    """Whether this is JSON but for half a character; the standard library reads one, and msgspec's words mislead."""
+    try:
+        json.dumps(json.loads(value), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
 def _type_fault(event: dict[str, Any]) -> BadRecord | None:

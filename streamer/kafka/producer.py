@@ -54,6 +54,7 @@ class BatchSink:
         self._in_flight: dict[Partition, list[_Item]] = {}
         self._ready: set[Partition] = set()  # partitions with something waiting and nothing in flight
         self._records_pending = 0
+        self._bytes_pending = 0
         self._failures: dict[Partition, int] = {}  # in a row, by partition
         self._failure: BaseException | None = None
         self._defect: Exception | None = None
@@ -66,6 +67,11 @@ class BatchSink:
     def records_pending(self) -> int:
         """Records appended and not yet acked."""
         return self._records_pending
+
+    @property
+    def bytes_pending(self) -> int:
+        """Their keys and values."""
+        return self._bytes_pending
 
     def append(
         self,
@@ -81,6 +87,7 @@ class BatchSink:
             waiting = self._waiting[partition] = deque()
         waiting.append(_Item(key, value, headers, on_ack))
         self._records_pending += 1
+        self._bytes_pending += len(key) + len(value or b"")
         self._empty.clear()
         if partition not in self._in_flight:
             self._ready.add(partition)
@@ -93,13 +100,15 @@ class BatchSink:
     async def run(self) -> None:
         """Write what is appended until `stop`. Raises: BrokerUnusable."""
         try:
-            while not self._is_stopped:
+            while True:
                 await self._wake.wait()
                 # Beside batches under way more gathers, for fewer and fuller requests; else one turn of the loop.
                 await asyncio.sleep(LINGER_S if self._in_flight else 0)
                 self._wake.clear()
                 if self._defect is not None:
                     raise self._defect
+                if self._is_stopped:
+                    return
                 if self._failure is not None:
                     await self._rebuild()
                 producer = self._producer or await self._build()
@@ -173,6 +182,7 @@ class BatchSink:
             self._ready.add(partition)
             self._wake.set()
         self._records_pending -= len(items)
+        self._bytes_pending -= sum([len(item.key) + len(item.value or b"") for item in items])
         try:
             for index, item in enumerate(items):
                 if item.on_ack is not None:

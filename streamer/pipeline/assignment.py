@@ -19,8 +19,7 @@ from heapq import heappop, heappush
 from streamer.core import plan, state
 from streamer.core.commit_tracker import CommitTracker
 from streamer.core.delivery import Answer, Decision, Message, delivery_event
-from streamer.core.hop import event_origin
-from streamer.core.records import event_of
+from streamer.core.hop import event_of_hop
 from streamer.core.rules import RuleSet
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Person, Send
 from streamer.errors import BadRecord
@@ -156,7 +155,7 @@ class Assignment:
             return
         touched: dict[bytes, Lane] = {}
         for record in records:
-            self.tracker.track(record.offset)
+            self.tracker.track(record.offset, len(record.value or b""))
             key = record.key or b""
             lane = self._lane(key)
             lane.events.append(record)
@@ -323,8 +322,7 @@ class Assignment:
     def _handle(self, lane: Lane, record: Record) -> None:
         """Apply one event to its person; or make it a dead letter."""
         try:
-            origin = event_origin(record.headers)
-            event = event_of(record.value)
+            origin, event = event_of_hop(record.key, record.value, record.headers)
         except BadRecord as bad:
             self._services.letters.put(record, bad, partial(self._resolved, record.offset))
             return

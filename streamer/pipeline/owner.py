@@ -26,6 +26,8 @@ from streamer.telemetry import (
 POLL_RECORDS_MAX: Final = 100  # 3 ms of decisions, so that answers and acks are not kept waiting; 500 were 5 % slower
 WAITING_MAX: Final = 32_768  # records in memory over all partitions: about 50 MB
 WAITING_MIN: Final = 256  # and of one partition at least, however many there are
+WAITING_BYTES_MAX: Final = 64 * 1024 * 1024  # of their values: an event may have 32 KB
+WAITING_BYTES_MIN: Final = 1024 * 1024  # alike
 RESUME_SHARE: Final = 0.6  # resume well below the mark: pausing drops what was prefetched
 RESTORES_MAX: Final = 4  # partitions restored at a time
 REVOKE_DRAIN_S: Final = 3.0
@@ -187,12 +189,16 @@ class Owner:
         self._regulate()
 
     def _regulate(self) -> None:
-        high = max(WAITING_MIN, WAITING_MAX // max(1, len(self._assignments)))
-        full = {place for place, each in self._assignments.items() if each.records_waiting > high}
+        share = max(1, len(self._assignments))
+        high, bytes_high = max(WAITING_MIN, WAITING_MAX // share), max(WAITING_BYTES_MIN, WAITING_BYTES_MAX // share)
+        filled = {
+            place: max(each.records_waiting / high, each.tracker.bytes_in_flight / bytes_high)
+            for place, each in self._assignments.items()
+        }
+        full = {place for place, part in filled.items() if part > 1}
         if full - self._paused:
             self._source.pause(full - self._paused)
-        low = high * RESUME_SHARE
-        roomy = {place for place in self._paused if self._assignments[place].records_waiting < low}
+        roomy = {place for place in self._paused if filled[place] < RESUME_SHARE}
         if roomy:
             self._source.resume(roomy)
         self._paused = (self._paused | full) - roomy

@@ -24,6 +24,8 @@ from streamer.telemetry import PARTITIONS_OPEN, PARTITIONS_PAUSED, RECORDS_PENDI
 POLL_RECORDS_MAX: Final = 500  # 400 KB, which a core's cache holds: 2 000 were 10 to 20 % slower
 PENDING_HIGH: Final = 20_000  # records on their way to by-user: about 20 MB
 PENDING_LOW: Final = 10_000
+PENDING_BYTES_HIGH: Final = 64 * 1024 * 1024  # of them: an event may have 32 KB
+PENDING_BYTES_LOW: Final = 32 * 1024 * 1024
 DRAIN_S: Final = 3.0
 
 log = logger(__name__)
@@ -131,11 +133,11 @@ class Router:
 
     def _regulate(self) -> None:
         """Backpressure: pause on the high mark, resume on the low one; pausing drops what was prefetched."""
-        pending = self._sink.records_pending
-        if not self._is_paused and pending > PENDING_HIGH:
+        pending, pending_bytes = self._sink.records_pending, self._sink.bytes_pending
+        if not self._is_paused and (pending > PENDING_HIGH or pending_bytes > PENDING_BYTES_HIGH):
             self._is_paused = True
             self._source.pause(self._trackers)
-        elif self._is_paused and pending < PENDING_LOW:
+        elif self._is_paused and pending < PENDING_LOW and pending_bytes < PENDING_BYTES_LOW:
             self._is_paused = False
             self._source.resume(self._trackers)
 

@@ -288,6 +288,7 @@ class FakeSink:
         self._queued: dict[Partition, deque[_Item]] = {}
         self._written: dict[Partition, deque[tuple[_Item, int]]] = {}
         self._pending = 0
+        self._pending_bytes = 0
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -298,6 +299,11 @@ class FakeSink:
     def records_pending(self) -> int:
         """Records appended and not yet acked."""
         return self._pending
+
+    @property
+    def bytes_pending(self) -> int:
+        """Their keys and values."""
+        return self._pending_bytes
 
     @property
     def queued(self) -> list[Partition]:
@@ -322,6 +328,7 @@ class FakeSink:
             return
         self._queued.setdefault(partition, deque()).append(_Item(key, value, headers, on_ack))
         self._pending += 1
+        self._pending_bytes += len(key) + len(value or b"")
         self._empty.clear()
         self._wake.set()
 
@@ -345,6 +352,7 @@ class FakeSink:
         for _ in range(min(records_max, len(written))):
             item, offset = written.popleft()
             self._pending -= 1
+            self._pending_bytes -= len(item.key) + len(item.value or b"")
             if item.on_ack is not None:
                 item.on_ack(offset if is_offset_told else -1)
         if not self._pending:

@@ -409,8 +409,10 @@ class RecordSinkContract(ABC):
             for _ in range(100):
                 sink.append(place, b"k", b"v", None, acked.append)
                 assert not acked
-            assert sink.records_pending == 100
-        assert sink.records_pending == 0
+            assert (sink.records_pending, sink.bytes_pending) == (100, 200)
+            sink.append(place, b"key", None, None, acked.append)
+            assert (sink.records_pending, sink.bytes_pending) == (101, 203)
+        assert (sink.records_pending, sink.bytes_pending) == (0, 0)
 
     async def test_an_ack_may_append(self):
         """A decided outcome is published at the ack of its state record."""

@@ -103,6 +103,32 @@ async def test_two_workers_are_one_service_and_a_killed_one_comes_back(kafka, to
         assert {"accepted": 90} == audit(expected, await here.deliveries(), here.twilio.messages, PARTITIONS)
 
 
+async def test_a_worker_killed_under_load_loses_and_doubles_nothing(kafka, topic_prefix, tmp_path):
+    """Its partitions go to the other at once, and come back to the one that replaces it, while everything flows."""
+    async with world(kafka, topic_prefix, tmp_path, Faults(latency_s=0.4)) as here:
+        here.configure(account={"concurrency": 4}, kafka=SHORT_SESSION)
+        service = await (await here.start("--workers", "2")).ready()
+        await here.put(*(identify(each, phone=PHONE, first_name="X") for each in PEOPLE))
+        events = tracks(1) + tracks(2) + tracks(3)
+        await here.put(*events)
+        await begun(here, 12)
+        victim = min(children(service))
+        os.kill(victim, signal.SIGKILL)
+        await service.logged("worker.died")
+        await here.decided(sends(events))
+
+        async def replaced() -> bool:
+            now = children(service)
+            return len(now) == 2 and victim not in now
+
+        await until("a new worker", replaced)
+        await here.caught_up()
+        await service.stop()
+        counts = audit(sends(events), await here.deliveries(), here.twilio.messages, PARTITIONS)
+        assert 90 == counts["accepted"] + counts["unknown"]
+        assert 1 <= counts["unknown"] <= 8  # one worker of 4 requests and 8 slots
+
+
 async def test_workers_drain_and_end_when_their_parent_is_killed(kafka, topic_prefix, tmp_path):
     """A parent that the kernel kills must not leave workers behind that nobody watches; nor do they lose a request."""
     async with world(kafka, topic_prefix, tmp_path, Faults(latency_s=1.5)) as here:

@@ -15,11 +15,13 @@ steps = st.lists(
 def test_low_water_mark_never_passes_an_in_flight_offset(history, start):
     """Committing past one would lose its SMS on restart; lagging behind for no reason repeats events."""
     tracker, in_flight, position = CommitTracker(start), [], start
+    sizes = {}
     marks = []
     for step, number in history:
         if step == "track":
             offset = position + number % 3  # compaction and transactions leave gaps
-            tracker.track(offset)
+            sizes[offset] = number
+            tracker.track(offset, number)
             in_flight.append(offset)
             position = offset + 1
         elif step == "skip":
@@ -33,6 +35,7 @@ def test_low_water_mark_never_passes_an_in_flight_offset(history, start):
             tracker.resolve(position + number)
         assert min(in_flight, default=position) == tracker.low_water_mark()
         assert len(in_flight) == tracker.in_flight
+        assert sum(sizes[offset] for offset in in_flight) == tracker.bytes_in_flight
         assert position == tracker.position
         marks.append(tracker.low_water_mark())
     assert marks == sorted(marks)

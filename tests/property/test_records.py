@@ -5,13 +5,28 @@ import json
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from streamer.core.channels import Sender
+from streamer.core.delivery import Origin, delivery_event
+from streamer.core.hop import event_headers, event_of_hop
 from streamer.core.identity import identity_key
+from streamer.core.plan import apply_event
 from streamer.core.profile import fold
 from streamer.core.records import full, origin, slim
+from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.core.state import Person, decode, encode
 from streamer.errors import BadRecord
 
 KAFKA_MS = 1_767_225_600_000
+RULES = RuleSet.of(
+    [
+        compile_rule(
+            "m",
+            {"when": 'type != "none"', "send": {"body": "{{properties.a}}", "to": "+15551230001"}},
+            {"shop": Sender("shop", "main", number="+15550006789")},
+            RuleDefaults("US", "shop", 3_600.0),
+        )
+    ]
+)
 NAMES = (
     "type",
     "event",
@@ -99,3 +114,35 @@ def test_what_is_accepted_can_be_kept(event):
         person = Person()
         fold(person.traits, found[1].get("traits") or {}, found[2].event_ms)
         assert decode(encode(person)).traits == person.traits
+
+
+numbers = st.integers(-2, 3) | st.integers() | st.floats() | st.none() | st.text(max_size=2)
+origins = st.lists(anything, max_size=7) | st.tuples(
+    st.sampled_from(["u:1", "", "x", "\x00effects"]) | st.text(max_size=3), st.text(max_size=3), *[numbers] * 4
+)
+headers = st.tuples(
+    st.just(b"event") | st.sampled_from([b"other", None]),
+    st.just(event_headers(Origin("u:1", "in", 0, 0, KAFKA_MS, KAFKA_MS))[1][1])
+    | st.none()
+    | st.binary(max_size=9)
+    | origins.map(lambda each: json.dumps(each).encode()),
+)
+
+
+@given(
+    st.sampled_from([b"u:1", b"n:+1"]) | st.none() | st.binary(max_size=4),
+    st.none() | st.binary(max_size=9) | (near_events | good_events).map(lambda event: json.dumps(event).encode()),
+    headers,
+)
+def test_no_record_of_by_user_stops_an_owner(key, value, header):
+    """Strangers can write there: what is not refused can be decided, stored and restored."""
+    kind, at = header
+    try:
+        found, event = event_of_hop(key, value, [("kind", kind), ("origin", at)])
+    except BadRecord:
+        return
+    person = Person()
+    apply_event(person, event, found, RULES, KAFKA_MS)
+    assert decode(encode(person)) == person
+    for sent in person.decided:
+        delivery_event(key.decode(), person.decision(sent))

@@ -109,6 +109,31 @@ def test_a_bad_record_gets_its_discard_code(value, code):
     assert reason(value) == code
 
 
+@pytest.mark.parametrize(
+    "text", [rb"\ud800", rb"x\udfff", rb"\ud83d and more", rb"\ud800\u0041", rb"\ud83d\ud83d\ude00"]
+)
+@pytest.mark.parametrize("place", ["userId", "properties"])
+def test_a_lone_surrogate_is_called_by_its_name(text, place):
+    """Half an emoji, cut by some client; "truncated" would have an operator look for missing bytes."""
+    value = encoded(**{place: "@" if place == "userId" else {"x": "@"}}).replace(b"@", text)
+    with pytest.raises(BadRecord, match="a lone surrogate: half of a character"):
+        read(value)
+
+
+@pytest.mark.parametrize("text", [rb"\\ud800", rb"\ud83d\ude00"])
+def test_what_only_looks_like_a_lone_surrogate_is_read(text):
+    read(encoded(properties={"x": "@"}).replace(b"@", text))
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"18446744073709551616", b"1" * 30])
+def test_a_number_that_nothing_can_hold_is_bad_only_in_an_event_that_matters(number):
+    """Slim skips what it doesn't read; a router drops most events after it."""
+    value = encoded(properties={"x": "@"}).replace(b'"@"', number)
+    slim(value)
+    with pytest.raises(BadRecord):
+        full(value)
+
+
 GOOD = [
     {"userId": None, "anonymousId": "device"},
     {"userId": "", "anonymousId": "device"},

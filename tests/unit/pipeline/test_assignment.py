@@ -7,7 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from streamer.core import state
-from streamer.core.delivery import Accepted, Refused, Unknown
+from streamer.core.delivery import Accepted, Origin, Refused, Unknown
+from streamer.core.hop import event_headers
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX
 from streamer.pipeline.assignment import Assignment
 from streamer.testing.fakes import settle
@@ -220,6 +221,20 @@ async def test_what_no_router_wrote_becomes_a_dead_letter_and_stops_nothing(valu
     assert rig.assignment.tracker.low_water_mark() == 2
     assert len(rig.log.read(DEAD, 0, 9)) == 1
     assert rig.outcomes() == [("suppressed", "no_phone", "m2")]
+
+
+@pytest.mark.parametrize("key", [None, b"u:\xff", b"\x00effects", b"stranger"])
+async def test_a_key_that_is_no_persons_becomes_a_dead_letter_and_leaves_no_state(key):
+    rig = Rig()
+    rig.log.append(BY_USER, key, shipped(1, phone=None), event_headers(Origin("u:1", "in", 0, 0, 1, 1)))
+    rig.log.append(BY_USER, key, shipped(2), event_headers(Origin("u:1", "in", 0, 1, 1, 1)))
+    rig.assignment.accept(rig.log.read(BY_USER, 0, 2))
+    rig.ack(rig.state)
+    rig.ack(rig.events)
+    assert len(rig.log.read(DEAD, 0, 9)) == 2
+    assert rig.assignment.tracker.low_water_mark() == 2
+    assert rig.log.read(STATE, 0, 9) == []
+    assert not rig.assignment._lanes
 
 
 async def test_a_released_send_of_another_account_does_not_take_the_slot_of_this_one():

@@ -9,7 +9,7 @@ from streamer.core.delivery import Accepted, Origin
 from streamer.core.hop import event_headers
 from streamer.errors import StateUnreadable
 from streamer.pipeline.committer import PASS_EVERY_S
-from streamer.pipeline.owner import REVOKE_DRAIN_S, WAITING_MAX, Owner, OwnerPlan
+from streamer.pipeline.owner import REVOKE_DRAIN_S, WAITING_BYTES_MAX, WAITING_MAX, Owner, OwnerPlan
 from streamer.testing.fakes import FakeChangelog, FakeSource, ManualClock, run_manually, settle
 from tests.unit.pipeline.rig import BY_USER, PHONE, STATE, Rig, shipped
 
@@ -188,6 +188,28 @@ def test_an_answer_during_the_last_commit_writes_nothing_any_more():
         return pending
 
     assert run_manually(main(), clock) == 0
+
+
+async def test_a_partition_that_is_full_of_bytes_is_paused_and_goes_on_when_there_is_room():
+    """Events may be 32 KB: as many of them as are allowed would be a gigabyte."""
+    process = Process()
+    put(process, *(shipped(n) for n in range(3)))
+    value = shipped(9, pad="x" * 31_000)
+    count = WAITING_BYTES_MAX // len(value) + 300
+    for _ in range(count):
+        put(process, value)
+    async with owning(process):
+        await process.go_on()
+        waiting = process.owner._assignments[BY_USER].tracker
+        assert WAITING_BYTES_MAX < waiting.bytes_in_flight < WAITING_BYTES_MAX + 200 * len(value)
+        assert waiting.in_flight < count < WAITING_MAX
+        for _ in range(4):
+            process.gateway.answer(process.gateway.open[0], ACCEPTED)
+            await process.go_on()
+        for _ in range(20):
+            process.source.nudge()
+            await process.go_on()
+        assert process.owner.positions() == {BY_USER: count + 3}
 
 
 async def test_what_nobody_can_read_at_a_partitions_end_is_no_lag():

@@ -9,7 +9,7 @@ from streamer.core.identity import partition_of
 from streamer.core.rules import RuleSet
 from streamer.pipeline.committer import PASS_EVERY_S
 from streamer.pipeline.dead_letters import DeadLetters
-from streamer.pipeline.router import PENDING_HIGH, PENDING_LOW, Router, RouterPlan
+from streamer.pipeline.router import PENDING_BYTES_HIGH, PENDING_HIGH, PENDING_LOW, Router, RouterPlan
 from streamer.ports import Partition
 from streamer.testing.fakes import FakeSink, FakeSource, ManualClock, run_manually, settle
 from streamer.testing.memory_log import MemoryLog
@@ -180,6 +180,21 @@ async def test_too_many_hops_in_flight_pause_the_input_and_fewer_resume_it():
     assert (
         len({event_origin(each.headers).offset for each in log.records("by-user") if b"Shipped" in each.value}) == count
     )
+
+
+async def test_too_many_bytes_in_flight_pause_the_input_too():
+    """Events may be 32 KB: PENDING_HIGH of them would be 640 MB."""
+    value = shipped(1, pad="x" * 31_000)
+    count = PENDING_BYTES_HIGH // len(value) + 1_000
+    async with routing(*(value for _ in range(count))) as (log, process):
+        assert PENDING_BYTES_HIGH < process.sink.bytes_pending < count * len(value)
+        assert process.sink.records_pending < PENDING_LOW
+        for _ in range(5):
+            process.ack()
+            log.append(Partition("in", 1), None, identify())  # a poll returns, and looks at the marks
+            await settle()
+        process.ack()
+        assert process.router.positions()[IN] == count
 
 
 async def test_a_new_tenure_goes_on_at_the_commit():
