@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from streamer.core import action_fields as check
 from streamer.core.channels import MMS, RCS, SMS, WHATSAPP, Sender
 from streamer.core.delivery import Message, masked
-from streamer.core.js_text import UNDEFINED
+from streamer.core.js_text import UNDEFINED, printed
 from streamer.core.mapping import MissingPolicy, Value, compile_value
-from streamer.core.mapping_tree import NOT_CONSTANT
+from streamer.core.mapping_tree import NOT_CONSTANT, is_directive
 from streamer.core.phone import BadPhone, normalise
 from streamer.core.segments import parts
 from streamer.core.template import Missing
@@ -76,12 +76,16 @@ class FieldResult(NamedTuple):
 
 
 class Action(Struct, frozen=True):
-    """A compiled `send:`. `constants` are checked values by field, `fields` those that an event decides."""
+    """A compiled `send:`. `constants` are checked values by field, `fields` those that an event decides.
+
+    `variables` are the content variables that must have something to print, where a missing value suppresses.
+    """
 
     constants: Found
     fields: tuple[tuple[str, Value], ...]
     senders: Mapping[str, Sender]
     region: str
+    variables: tuple[str, ...] | None
 
     @property
     def channel(self) -> str:
@@ -145,6 +149,8 @@ class Action(Struct, frozen=True):
             return FieldResult(name, seen, None, Unsendable(reason, seen.path, name))
         if seen is UNDEFINED or seen is None:
             return FieldResult(name, None, None, _absent(name, value))
+        if name == "content_variables" and (blank := self._blank_variable(seen)):
+            return FieldResult(name, seen, None, Unsendable("missing_value", f"send.{name}.{blank}", name))
         if name == "to":
             number = normalise(seen, self.region)
             if isinstance(number, BadPhone):
@@ -156,6 +162,13 @@ class Action(Struct, frozen=True):
             return FieldResult(name, seen, None, Unsendable("body_too_long", str(exc), name))
         except ValueError as exc:
             return FieldResult(name, seen, None, Unsendable("bad_value", f"send.{name}: {exc}", name))
+
+    def _blank_variable(self, seen: object) -> str:
+        """The first variable that would leave a gap in the template's text, or "": it prints as text does elsewhere."""
+        if self.variables is None or not isinstance(seen, dict):
+            return ""
+        names = (*self.variables, *seen)
+        return next((str(each)[:40] for each in names if seen.get(each) is None or is_blank(seen[each])), "")
 
 
 def compile_action(
@@ -188,7 +201,14 @@ def compile_action(
     faults += [(f"send.{field}", detail) for _, detail, field in _all_together(constants, named, senders)]
     if faults:
         raise MappingError(faults)
-    return Action(constants, tuple(fields), senders, region)
+    variables = document.get("content_variables")
+    names = tuple(variables) if isinstance(variables, dict) and not is_directive(variables) else ()
+    return Action(constants, tuple(fields), senders, region, names if missing == "suppress" else None)
+
+
+def is_blank(value: object) -> bool:
+    """A text in which there is nothing to see."""
+    return isinstance(value, str) and printed(value) is None
 
 
 def _absent(name: str, value: Value) -> Unsendable | None:

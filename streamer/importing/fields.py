@@ -174,7 +174,7 @@ def _variables_of(fields: Fields) -> Any:
         fields.differ(
             "contentVariables",
             "posts numbers, true and false as they are, which Twilio refuses (21656), and null as nothing",
-            "posts every value as text",
+            "posts every value as text, and suppresses the message where one is missing, null or blank",
             'a variable that holds 5: Segment posts {"1":5}, streamer {"1":"5"}',
         )
     return value

@@ -106,7 +106,7 @@ async def test_two_workers_are_one_service_and_a_killed_one_comes_back(kafka, to
 async def test_a_worker_killed_under_load_loses_and_doubles_nothing(kafka, topic_prefix, tmp_path):
     """Its partitions go to the other at once, and come back to the one that replaces it, while everything flows."""
     async with world(kafka, topic_prefix, tmp_path, Faults(latency_s=0.4)) as here:
-        here.configure(account={"concurrency": 4}, kafka=SHORT_SESSION)
+        here.configure(account={"concurrency": 4}, kafka=SHARED_SESSION)
         service = await (await here.start("--workers", "2")).ready()
         await here.put(*(identify(each, phone=PHONE, first_name="X") for each in PEOPLE))
         events = tracks(1) + tracks(2) + tracks(3)

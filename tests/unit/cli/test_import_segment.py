@@ -21,17 +21,11 @@ OTHERWISE = {
     "send-014": (DISABLED, "+12 is no number of any country, which Twilio would find out (21211)"),
     "send-018": ("send", "an alphanumeric sender is one to Twilio, and Segment refuses it"),
     "send-020": (REFUSED, "Twilio refuses more than 1600 characters (21617), so no request is made"),
-    "send-038": ("send", "a variable that is null is posted as nothing, where Segment posts the word null"),
+    "send-038": (REFUSED, "a variable that is null suppresses (missing_value), where Segment posts the word null"),
 }
 FORMS_OTHERWISE = {
     "send-005": {"To": "+15551230000", "From": "+15550009999", "Body": "Hi Ana & Co"},
     "send-018": {"To": "+15551230000", "From": "ACME", "Body": "Hi Ana & Co"},
-    "send-038": {
-        "To": "+15551230000",
-        "MessagingServiceSid": "MG0123456789abcdef0123456789abcdef",
-        "ContentSid": "HX0123456789abcdef0123456789abcdef",
-        "ContentVariables": '{"1":"5","2":""}',
-    },
 }
 
 ACCOUNT = {

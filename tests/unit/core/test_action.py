@@ -159,3 +159,15 @@ def test_a_text_is_counted_in_parts_and_other_channels_are_one():
     assert draft(body=long).parts == 2
     assert draft(channel="whatsapp", body=long).parts == 1
     assert draft(content_sid=f"HX{SID}").parts == 1
+
+
+@pytest.mark.parametrize(
+    "value", [{"@path": "$.properties.null"}, {"@path": "$.properties.gone"}, "{{properties.blank}}"]
+)
+def test_a_content_variable_with_nothing_to_print_suppresses_as_a_hole_does(value):
+    """The template would say "Hi ,": that it is Twilio who fills it makes no difference to the reader."""
+    send = {"content_sid": f"HX{SID}", "content_variables": {"1": "x", "2": value}}
+    refused = draft(**send, properties={"null": None, "blank": " "})
+    assert isinstance(refused, Unsendable)
+    assert (refused.reason, refused.field) == ("missing_value", "content_variables")
+    assert isinstance(draft("empty", **send, properties={"null": None, "blank": " "}), Draft)
