@@ -193,12 +193,16 @@ def compile_action(
                 faults.append((path, "must be text; put it in quotes"))
             else:
                 constants[name] = checked(value.constant) if name != "to" else check.to(value.constant, region)
+                if constants[name] == ():
+                    faults.append((path, "is empty; give it an address or remove the key"))
         except MappingError as exc:
             faults += exc.faults
         except ValueError as exc:
             faults.append((path, str(exc)))
     named = {name for name, _ in fields} | {path.removeprefix("send.").partition(".")[0] for path, _ in faults}
-    faults += [(f"send.{field}", detail) for _, detail, field in _all_together(constants, named, senders)]
+    for reason, detail, field in _all_together(constants, named, senders):
+        is_name = reason == "unknown_sender"
+        faults.append((f"send.{field}", check.no_sender(constants["from"], senders) if is_name else detail))
     if faults:
         raise MappingError(faults)
     variables = document.get("content_variables")
@@ -232,10 +236,10 @@ def _all_together(
     sender = senders.get(found.get("from", ""))
     channel = found.get("channel")
     if "from" in found and sender is None:
-        yield "unknown_sender", check.no_sender(found["from"], senders), "from"
+        yield "unknown_sender", "no such sender", "from"
     if sender is not None and channel and (fault := sender.fault(channel)):
         yield "bad_value", fault, "from"
-    if not known & {"body", "media_urls", "content_sid"}:
+    if not (known & {"body", "content_sid"} or found.get("media_urls") or "media_urls" in unsure):
         yield "missing_value", "a message needs a body, media_urls or a content_sid", "body"
     if "content_sid" in found:
         for other in ("body", "media_urls"):

@@ -26,6 +26,11 @@ JS_SPACES: Final = (
     "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f"
     "\u3000\ufeff"
 )
+# Anything but spaces, control and format characters, joiners, fillers, variation selectors and the like.
+_VISIBLE: Final = re.compile(
+    "[^\\s\\x00-\\x20\\x7f-\\xa0\\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202f"
+    "\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
+)
 _DECIMAL: Final = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?", re.ASCII)
 _RADIX: Final = re.compile(r"0(?:[xX][0-9a-fA-F]++|[oO][0-7]++|[bB][01]++)")
 _INFINITY: Final = {"Infinity": math.inf, "+Infinity": math.inf, "-Infinity": -math.inf}
@@ -44,10 +49,11 @@ UNDEFINED: Final = Undefined.UNDEFINED
 def printed(value: Any) -> str | None:
     """A value as a reader should see it: numbers as JavaScript prints them; None when there is nothing to see.
 
-    Nothing to see are null, blank text, objects and lists (they'd print as code), and numbers that aren't finite.
+    Nothing to see are null, blank or invisible text, objects and lists (they'd print as code), and numbers that aren't
+    finite.
     """
     if isinstance(value, str):
-        return None if not value or value.isspace() else value
+        return value if _VISIBLE.search(value) else None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):

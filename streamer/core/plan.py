@@ -83,7 +83,7 @@ def apply_event(person: Person, event: dict[str, Any], origin: Origin, rules: Ru
                 repeated.append(send_id)
         elif not (person.is_waiting(send_id) or person.was_forgotten(rule.id, origin)):
             case = Case(rule, send_id, origin, message_id, now_ms)
-            due_bytes = _decide(person, case, decide(person, scope, case), decided, due_bytes)
+            due_bytes = _decide(person, case, _verdict(person, scope, case), decided, due_bytes)
             is_changed = True
     if decided:  # else nothing may be evicted: it would not be written, and perhaps is to be repeated now
         person.decide(*decided)
@@ -167,6 +167,17 @@ def _decide(person: Person, case: Case, verdict: Decision | Send, decided: list[
     else:
         person.held.append(verdict)
     return due_bytes
+
+
+def _verdict(person: Person, scope: Mapping[str, Any], case: Case) -> Decision | Send:
+    """What is decided and can be stored."""
+    try:
+        verdict = decide(person, scope, case)
+        if isinstance(verdict, Send):
+            send_bytes(verdict)
+    except Exception as exc:  # noqa: BLE001  # plan's boundary: a defect of ours costs a message, not its partition
+        return case.suppressed("undecidable", type(exc).__name__)
+    return verdict
 
 
 def decide(person: Person, scope: Mapping[str, Any], case: Case) -> Decision | Send:

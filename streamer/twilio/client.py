@@ -135,8 +135,8 @@ def _body(message: Message) -> bytes:
 
 
 def _iso(at_ms: int) -> str:
-    """A wall instant as Twilio wants it: ISO 8601, UTC, whole seconds; never earlier than asked."""
-    return datetime.fromtimestamp(-(-at_ms // 1000), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """A wall instant as Twilio wants it: ISO 8601, UTC, whole seconds; rounded down, for 35 days are the most."""
+    return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def answer_of(status: int, body: bytes, headers: Mapping[str, str]) -> Answer:

@@ -42,7 +42,7 @@ def test_every_field_is_said_in_twilios_form():
         ("MediaUrl", "https://a.example/2"),
         ("ValidityPeriod", "60"),
         ("ScheduleType", "fixed"),
-        ("SendAt", "2026-12-24T08:00:01Z"),
+        ("SendAt", "2026-12-24T08:00:00Z"),
         ("Tags", '{"campaign":"spring"}'),
         ("ShortenUrls", "true"),
         ("SmartEncoded", "false"),

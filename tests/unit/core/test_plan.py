@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from msgspec.structs import replace
 
 from streamer.core import plan
 from streamer.core.channels import Sender
@@ -324,6 +325,21 @@ def test_a_detail_is_cut_in_bytes_and_stays_text():
     """It repeats what somebody wrote, and a record has room for 1 000 of them."""
     case = plan.Case(mapping(), b"1", origin(), "m1", NOW_MS)
     assert case.suppressed("bad_value", "x" + "é" * 150).detail == "x" + "é" * 99
+
+
+def test_a_defect_of_ours_costs_one_message_and_has_its_outcome():
+    """Else the record would be read again at every start, and its partition would stand still."""
+
+    def broken(_scope):
+        raise RuntimeError("Ada's number")
+
+    sound, rule = mapping("sound"), mapping("broken")
+    values = tuple((name, replace(value, resolve=broken)) for name, value in rule.action.fields)
+    person = with_phone()
+    applied = apply(person, track(), mappings=(sound, replace(rule, action=replace(rule.action, fields=values))))
+    assert applied.matched == ("broken", "sound")
+    assert [send.mapping for send in person.due] == ["sound"]
+    assert (only(person).reason, only(person).detail) == ("undecidable", "RuntimeError")
 
 
 # ── sending ───────────────────────────────────────────────────────────────
