@@ -113,7 +113,8 @@ def load_with_places(path: Path, *, secrets: bool) -> Loaded:
             faults.add(MAPPINGS_FOLDER, Mark(1, 1), "", text)
     faults.raise_any()
     assert config is not None, "an unreadable file has left its fault"
-    return Loaded(replace(config, mappings=mappings, unread=unread), document, sources)
+    disabled = tuple(each.rule.id for each in sources if not each.rule.enabled)
+    return Loaded(replace(config, mappings=mappings, unread=unread, disabled=disabled), document, sources)
 
 
 def read_config(document: Document, file: Path) -> Config:

@@ -119,7 +119,7 @@ class Defaults(Struct, frozen=True):
 class Config(Struct, frozen=True):
     """Everything a command needs to know, read and validated; `path` is the streamer.yaml it came from.
 
-    `unread` is what lies in the mappings folder and is no mapping file.
+    `unread` is what lies in the mappings folder and is no mapping file; `disabled` are the ids of disabled mappings.
     """
 
     kafka: KafkaConfig
@@ -132,6 +132,7 @@ class Config(Struct, frozen=True):
     mappings: RuleSet
     path: Path
     unread: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
 
     @property
     def mappings_folder(self) -> Path:

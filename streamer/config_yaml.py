@@ -33,6 +33,7 @@ SCALARS: Final = {
 }
 # A dollar before a hole is money: "${{properties.total}}".
 _VARIABLE: Final = re.compile(r"\$\{(?!\{)([^}]*)\}")
+_INDEX: Final = re.compile(r"\[?(?P<at>[0-9]{1,6})\]?[./]?")
 _VARIABLE_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _QUOTED: Final = re.compile(r"""'[^']*'|"[^"]*\"""")
 
@@ -140,16 +141,17 @@ class Document:
         return self.root is not None
 
     def mark_at(self, path: str) -> Mark:
-        """The place of the key at a dotted path such as `send.body`, or of the deepest of its parents that there is."""
+        """The place at a path, or that of the deepest of its parents that there is.
+
+        Keys are parted by dots or, inside a directive, slashes, as in `send.body/@if/then`; a list's items are numbers.
+        """
         node, mark, rest = self.root, mark_of(self.root.start_mark if self.root else None), path
-        while rest and isinstance(node, MappingNode):
-            for key, value in node.value:
-                # A key may itself hold dots.
-                if isinstance(key, ScalarNode) and f"{rest}.".startswith(f"{key.value}."):
-                    node, mark, rest = value, mark_of(key.start_mark), rest[len(key.value) + 1 :]
-                    break
-            else:
+        while rest:
+            found = _child(node, rest)
+            if found is None:
                 break
+            node, start, used = found
+            mark, rest = mark_of(start), rest[used:]
         return mark
 
     def _compose_text(self, text: str) -> Node | None:
@@ -201,6 +203,23 @@ class Document:
 def _is_tab_indenting(text: str, index: int) -> bool:
     """Whether there is a tab with nothing but white space before it in its line."""
     return text[index : index + 1] == "\t" and not text[text.rfind("\n", 0, index) + 1 : index].strip()
+
+
+def _child(node: Node | None, path: str) -> tuple[Node, Any, int] | None:
+    """The child of a node that a path begins with, where it starts, and how many characters of the path it takes."""
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            # A key may itself hold dots or slashes.
+            if (
+                isinstance(key, ScalarNode)
+                and path.startswith(key.value)
+                and path[len(key.value) :][:1] in ("", *"./[")
+            ):
+                return value, key.start_mark, len(key.value) + (path[len(key.value) :][:1] in tuple("./"))
+    if isinstance(node, SequenceNode) and (index := _INDEX.match(path)) and int(index["at"]) < len(node.value):
+        item = node.value[int(index["at"])]
+        return item, item.start_mark, index.end()
+    return None
 
 
 def mark_of(mark: Any) -> Mark:

@@ -86,6 +86,7 @@ def _summary(config: Config) -> dict[str, Any]:
             }
             for each in config.mappings.mappings
         ],
+        "disabled": config.disabled,
         "not_read": config.unread,
     }
 
@@ -114,6 +115,8 @@ def _mappings_lines(config: Config) -> list[str]:
     lines = [f"Mappings: none is enabled, so nothing would be sent; they go to {config.mappings_folder}"]
     if mappings:
         lines = [f"Mappings: {len(mappings)} enabled, set {config.mappings.version}", *map(_mapping_lines, mappings)]
+    if config.disabled:
+        lines += ["", f"Disabled: {', '.join(config.disabled)}"]
     if unread:
         more = f" and {len(unread) - UNREAD_SHOWN_MAX} more" if len(unread) > UNREAD_SHOWN_MAX else ""
         names = f"{', '.join(unread[:UNREAD_SHOWN_MAX])}{more}"

@@ -5,6 +5,7 @@ event yields is checked by the same functions (`action_fields`), and a fault the
 Source: the fields of Segment's Send message action; limits of Twilio's Messages API.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +24,7 @@ from streamer.core.template import Missing
 from streamer.errors import MappingError
 
 TO_DEFAULT: Final = "{{profile.traits.phone}}"
+_PART_END: Final = re.compile(r"[./\[]")
 _ONE_PART: Final = (MMS, WHATSAPP, RCS)  # channels that know no parts
 
 # In the order in which they are resolved, so that the first fault of a message is the plainest: whom, then what.
@@ -199,7 +201,7 @@ def compile_action(
             faults += exc.faults
         except ValueError as exc:
             faults.append((path, str(exc)))
-    named = {name for name, _ in fields} | {path.removeprefix("send.").partition(".")[0] for path, _ in faults}
+    named = {name for name, _ in fields} | {_PART_END.split(path.removeprefix("send."))[0] for path, _ in faults}
     for reason, detail, field in _all_together(constants, named, senders):
         is_name = reason == "unknown_sender"
         faults.append((f"send.{field}", check.no_sender(constants["from"], senders) if is_name else detail))

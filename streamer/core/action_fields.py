@@ -190,7 +190,8 @@ def message_intent(value: object) -> str:
 
 def nearest(name: str, known: Collection[str]) -> str:
     """What was perhaps meant by `name`, or what there is."""
-    near = get_close_matches(name[:80], known, n=1)
+    by_lower = {each.lower(): each for each in known}
+    near = [by_lower[each] for each in get_close_matches(name[:80].lower(), by_lower, n=1)]
     return f"did you mean {near[0]!r}?" if near else f"there is {', '.join(known) or 'none'}"
 
 
@@ -205,7 +206,9 @@ def _whole(text: str) -> str:
 
 def _choice(value: object, choices: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"must be {', '.join(choices[:-1])} or {choices[-1]}; {nearest(str(value), choices)}")
+        meant = get_close_matches(str(value)[:80].lower(), choices, n=1)
+        hint = f"; did you mean {meant[0]!r}?" if meant else ""
+        raise ValueError(f"must be {', '.join(choices[:-1])} or {choices[-1]}{hint}")
     return value
 
 

@@ -163,7 +163,7 @@ class _Compiler:
         if not isinstance(document, dict):
             self._fault("", "a mapping is an object with `when` and `send`")
             raise MappingError(self.faults)
-        self._check_keys("", document, _KEYS)
+        self._check_keys("", document, _KEYS, ("id",))
         enabled = self._enabled(document.get("enabled", True))
         when = self._when(document.get("when"))
         max_age_s = self._max_age_s(document.get("max_age"))
@@ -185,11 +185,14 @@ class _Compiler:
     def _fault(self, path: str, text: str) -> None:
         self.faults.append((path, text))
 
-    def _check_keys(self, path: str, document: dict[str, Any], known: tuple[str, ...]) -> None:
+    def _check_keys(
+        self, path: str, document: dict[str, Any], known: tuple[str, ...], taken: tuple[str, ...] = ()
+    ) -> None:
+        """Note unknown keys. `taken` are keys of the file that are known and were taken out of the document before."""
         for key in document:
             if key not in known:
                 name = str(key)[:80]
-                self._fault(f"{path}.{name}" if path else name, f"unknown key; {nearest(name, known)}")
+                self._fault(f"{path}.{name}" if path else name, f"unknown key; {nearest(name, (*known, *taken))}")
 
     def _enabled(self, value: object) -> bool:
         if not isinstance(value, bool):

@@ -1,9 +1,18 @@
-"""Input topics on a broker that was started to try things out."""
+"""Input topics on a broker that was started to try things out: made, written to and read.
 
+`python -m streamer.testing.topics put events.track` produces the events of standard input, one JSON object a line, each
+keyed by its person; `… show streamer.deliveries` prints what a topic holds. Both speak to 127.0.0.1:9092 unless told
+otherwise.
+"""
+
+import argparse
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
@@ -12,6 +21,8 @@ from streamer.errors import BrokerUnusable
 PARTITIONS: Final = 4  # other than the service's own 8, as in life
 KNOWN_S: Final = 20.0  # Kafka answers a creation before its metadata know the topic; measured up to 0.3 s
 POLL_S: Final = 0.05
+BOOTSTRAP: Final = "127.0.0.1:9092"
+READ_S: Final = 10.0
 
 
 def create_topics(bootstrap: str, names: Sequence[str]) -> None:
@@ -23,6 +34,49 @@ def create_topics(bootstrap: str, names: Sequence[str]) -> None:
         asyncio.run(_create(bootstrap, names))
     except (KafkaError, TimeoutError) as error:
         raise BrokerUnusable(f"the topics {', '.join(names)} can't be created: {error!r}") from error
+
+
+async def put(bootstrap: str, topic: str, lines: Iterable[bytes]) -> int:
+    """Produce each line that isn't blank, keyed by its event's person as far as it has one; returns how many."""
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
+    await producer.start()
+    try:
+        values = [line.strip() for line in lines if line.strip()]
+        for value in values:
+            await producer.send(topic, value, key=_person(value))
+        await producer.flush()
+    finally:
+        await producer.stop()
+    return len(values)
+
+
+async def show(bootstrap: str, topic: str) -> list[bytes]:
+    """The values of all records that a topic holds now, in order of time."""
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        places = sorted(consumer.assignment())
+        ends = await consumer.end_offsets(places)
+        records = []
+        async with asyncio.timeout(READ_S):
+            for place in places:
+                while await consumer.position(place) < ends[place]:
+                    batches = await consumer.getmany(place, timeout_ms=100)
+                    records += batches.get(place, [])
+    finally:
+        await consumer.stop()
+    return [record.value or b"" for record in sorted(records, key=lambda record: record.timestamp)]
+
+
+def _person(value: bytes) -> bytes | None:
+    try:
+        event: Any = json.loads(value)
+    except ValueError:
+        return None
+    person = (event.get("userId") or event.get("anonymousId")) if isinstance(event, dict) else None
+    return str(person).encode() if person else None
 
 
 async def _create(bootstrap: str, names: Sequence[str]) -> None:
@@ -40,3 +94,25 @@ async def _create(bootstrap: str, names: Sequence[str]) -> None:
                 await asyncio.sleep(POLL_S)
     finally:
         await admin.close()
+
+
+def main() -> None:
+    """Put or show."""
+    parser = argparse.ArgumentParser(prog="python -m streamer.testing.topics", description=__doc__)
+    parser.add_argument("what", choices=["put", "show"])
+    parser.add_argument("topic")
+    parser.add_argument("--bootstrap", default=BOOTSTRAP)
+    given = parser.parse_args()
+    try:
+        if given.what == "put":
+            count = asyncio.run(put(given.bootstrap, given.topic, sys.stdin.buffer))
+            sys.stderr.write(f"{count} records\n")
+        else:
+            for value in asyncio.run(show(given.bootstrap, given.topic)):
+                sys.stdout.write(value.decode(errors="replace") + "\n")
+    except (KafkaError, TimeoutError, OSError) as error:
+        sys.exit(f"error: {given.bootstrap}: {error or type(error).__name__}")
+
+
+if __name__ == "__main__":
+    main()

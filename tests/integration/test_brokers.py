@@ -26,7 +26,7 @@ from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
 from streamer.errors import BrokerUnusable
 from streamer.testing.brokers import Broker
-from streamer.testing.topics import create_topics
+from streamer.testing.topics import create_topics, put, show
 
 RECORDS = 200
 PARTITIONS = 4
@@ -328,3 +328,14 @@ if sys.platform == "linux":
         """A JVM left behind by each killed test run would fill a developer's memory."""
         running.process.kill()
         assert running.is_gone()
+
+
+async def test_what_is_put_on_a_topic_is_shown_in_order_of_time_and_keyed_by_its_person(kafka, topic_prefix):
+    name = f"{topic_prefix}shown"
+    await asyncio.to_thread(create_topics, kafka.bootstrap, [name])
+    lines = [b'{"userId": "u1", "n": 1}\n', b"\n", b"not json\n", b'{"anonymousId": "a1", "n": 2}\n']
+    assert await put(kafka.bootstrap, name, lines) == 3
+    assert await put(kafka.bootstrap, name, [b'{"userId": "u1", "n": 3}']) == 1
+    shown = await show(kafka.bootstrap, name)
+    assert sorted(shown[:3]) == sorted(line.strip() for line in lines if line.strip())
+    assert shown[3:] == [b'{"userId": "u1", "n": 3}']

@@ -266,6 +266,27 @@ def test_a_fault_of_a_mapping_is_placed_at_its_key(tmp_path, mapping, expected):
     assert others == [line.removeprefix("mappings/a.yaml:") for line in found[1:]]
 
 
+INSIDE = """when: type = "track"
+send:
+  from: shop
+  media_urls:
+    - https://a.example/1
+    - "{{ properties.b | upcse }}"
+  body:
+    "@if":
+      exists: {"@path": "$.properties.a"}
+      then: "A {{ properties.a | upcse }}"
+"""
+
+
+def test_a_fault_inside_a_list_or_a_directive_is_placed_there_and_is_the_only_one(tmp_path):
+    """The line of `send:` would send its author looking; and the body is there, if faulty."""
+    found = [line for line in faults_of(tmp_path, VALID, a=INSIDE) if not line.startswith(" ")]
+    places = [line.split(": ")[0].removeprefix("mappings/a.yaml:") for line in found]
+    assert ["6:7", "10:7"] == places
+    assert all("unknown filter" in line for line in found)
+
+
 def test_two_mappings_of_one_id_are_refused_in_the_second_file(tmp_path):
     """One would take the other's send ids, and a person would miss a message."""
     found = faults_of(tmp_path, VALID, a=MAPPING, b=MAPPING + "id: a\nenabled: false\n")

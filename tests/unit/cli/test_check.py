@@ -1,6 +1,7 @@
 """`streamer check` and the frame of the command line: what is printed where, and the exit codes."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,15 @@ def test_what_lies_beside_the_mappings_and_is_not_read_is_named(tmp_path):
 
 def test_a_folder_of_mappings_alone_names_nothing(tmp_path):
     assert "not read" not in checked(SHOP)
+
+
+def test_disabled_mappings_are_named(tmp_path):
+    """After an import that is what one looks for."""
+    shutil.copytree(SHOP, tmp_path, dirs_exist_ok=True)
+    assert "Disabled" not in checked(tmp_path)
+    file = tmp_path / "mappings" / "cart-abandoned.yaml"
+    file.write_text(file.read_text() + "enabled: false\n")
+    assert "\nDisabled: cart-abandoned" in checked(tmp_path)
 
 
 def test_a_thousand_files_that_are_not_read_are_one_line(tmp_path):

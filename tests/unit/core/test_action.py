@@ -87,6 +87,7 @@ def test_a_sender_may_be_picked_by_the_event_among_those_declared():
     ("send", "path", "says"),
     [
         ({"channel": "sma"}, "channel", "did you mean 'sms'?"),
+        ({"channel": "SMS"}, "channel", "did you mean 'sms'?"),
         ({"channel": "rcs"}, "from", "does sms, mms, whatsapp but not rcs"),
         ({"channel": "whatsapp", "from": "code"}, "from", "but not whatsapp"),
         ({"channel": "mms", "from": "named", "media_urls": [PICTURE]}, "from", "but not mms"),
