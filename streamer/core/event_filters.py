@@ -4,13 +4,15 @@ They stand between an event and every mapping's `when`: drop it, keep a stable s
 The profile is folded from the event as it came: these say what is sent, not who somebody is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b, md5
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
+from streamer.core.action_fields import nearest
+from streamer.core.filter_parser import PROFILE_PARTS, ROOTS
 from streamer.core.filters import Filter, compile_filter
 from streamer.core.paths import Path, compile_path
 from streamer.errors import FilterError, MappingError
@@ -26,6 +28,9 @@ DROP: Final = "drop"
 SAMPLE: Final = "sample"
 
 _SAMPLE_KEYS: Final = ("percent", "by")
+_PROFILE: Final = "profile"
+_OBJECTS: Final = ("properties", "traits", "context", "integrations")  # of the spec's fields, those that hold keys
+_NO_KEYS: Final = frozenset("[]\\*")  # signs of other path languages
 _HASHES: Final = 2.0**64
 _json: Final = msgspec.json.Encoder()
 
@@ -39,8 +44,8 @@ class Taken(Struct, frozen=True):
 class EventAction(Struct, frozen=True):
     """One entry of `filters:`: on events that `when` matches, do `action`.
 
-    `percent` and `by` belong to `sample`; `names` to the two that take properties away: the keys at each path ("" is
-    the event itself).
+    `percent` and `by` belong to `sample`; `names` to the two that take properties away: the keys at each path, ""
+    being the event itself. The profile beside the event always stays.
     """
 
     when: Filter | None
@@ -120,14 +125,34 @@ def _without(
 
 
 def _changed(value: Any, steps: Sequence[str], keys: frozenset[str], is_allowed: bool) -> Any:
-    """A copy of `value` whose object at `steps` has only, or lacks, `keys`; of a list there, each object."""
+    """A copy of `value` whose object at `steps` has only, or lacks, `keys`; of a list, there or before, each object.
+
+    Calls itself as deep as the path, however deep the event is.
+    """
+    if isinstance(value, list):
+        return _each(value, lambda item: _changed(item, steps, keys, is_allowed))
+    if not isinstance(value, dict):
+        return value
     if not steps:
-        if isinstance(value, list):
-            return [_changed(item, steps, keys, is_allowed) if isinstance(item, dict) else item for item in value]
-        return {k: v for k, v in value.items() if (k in keys) is is_allowed} if isinstance(value, dict) else value
-    if not isinstance(value, dict) or steps[0] not in value:
+        return {k: v for k, v in value.items() if (k in keys) is is_allowed}
+    if steps[0] not in value:
         return value
     return {**value, steps[0]: _changed(value[steps[0]], steps[1:], keys, is_allowed)}
+
+
+def _each(items: list[Any], change: Callable[[Any], Any]) -> list[Any]:
+    """A copy of `items`, and of the lists among them, with each item changed that is no list."""
+    copy: list[Any] = []
+    lists = [(items, copy)]
+    while lists:
+        source, target = lists.pop()
+        for item in source:
+            if isinstance(item, list):
+                target.append([])
+                lists.append((item, target[-1]))
+            else:
+                target.append(change(item))
+    return copy
 
 
 def _compile(document: object, at: str, faults: list[tuple[str, str]]) -> EventAction | None:
@@ -152,7 +177,9 @@ def _compile(document: object, at: str, faults: list[tuple[str, str]]) -> EventA
         return EventAction(when, action)
     if action == "sample":
         return _compile_sample(when, value, where, faults)
-    return EventAction(when, action, names=_compile_names(value, where, faults))
+    return EventAction(
+        when, action, names=_compile_names(value, where, faults, is_allowed=action == "allow_properties")
+    )
 
 
 def _compile_when(text: object, at: str, faults: list[tuple[str, str]]) -> Filter | None:
@@ -178,13 +205,26 @@ def _compile_sample(when: Filter | None, value: object, at: str, faults: list[tu
         faults.append((f"{at}.by", "must be a path, such as userId"))
         return None
     try:
-        return EventAction(when, "sample", float(percent), compile_path(by) if isinstance(by, str) else None)
+        return EventAction(when, "sample", float(percent), _compile_by(by) if isinstance(by, str) else None)
     except ValueError as exc:
         faults.append((f"{at}.by", str(exc)))
         return None
 
 
-def _compile_names(value: object, at: str, faults: list[tuple[str, str]]) -> tuple[tuple[str, frozenset[str]], ...]:
+def _compile_by(text: str) -> Path:
+    """The path of a sample. Raises: ValueError, also for one where no event and no profile has anything."""
+    path = compile_path(text)
+    root, *below = path.keys
+    if root not in ROOTS:
+        raise ValueError(f"no event has the field `{root}`: {nearest(str(root), ROOTS)}")
+    if root == _PROFILE and (not below or below[0] not in PROFILE_PARTS):
+        raise ValueError(f"below `profile` there are {', '.join(PROFILE_PARTS)}")
+    return path
+
+
+def _compile_names(
+    value: object, at: str, faults: list[tuple[str, str]], *, is_allowed: bool
+) -> tuple[tuple[str, frozenset[str]], ...]:
     """`{properties: [email], context.device: [id]}`: the keys at each path."""
     if not isinstance(value, dict) or not value:
         faults.append((at, "must name keys by path, as in {properties: [email]}"))
@@ -193,4 +233,28 @@ def _compile_names(value: object, at: str, faults: list[tuple[str, str]]) -> tup
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
             faults.append((f"{at}.{str(path)[:80]}", "must be a list of keys"))
             return ()
-    return tuple((str(path), frozenset(keys)) for path, keys in value.items())
+        fault = _path_fault(str(path), keys)
+        if fault:
+            faults.append((f"{at}.{str(path)[:80]}", fault))
+    # The profile stands beside the event's own keys.
+    stays = {_PROFILE} if is_allowed else set()
+    return tuple((str(path), frozenset(keys if path else stays.union(keys))) for path, keys in value.items())
+
+
+def _path_fault(path: str, keys: list[str]) -> str:
+    """Why `path`, or a key at it, is no place in an event; or nothing.
+
+    What is to be kept back, under a misspelt name, is not.
+    """
+    root, *below = path.split(".")
+    if root == _PROFILE or (not path and _PROFILE in keys):
+        return "the profile stays: these actions are on the event's own keys"
+    if root == "$":
+        return f"it is written {'.'.join(below)}, without `$.`" if below else 'the event itself is an empty path, ""'
+    if not path:
+        return ""
+    if any(not key or key != key.strip() or not _NO_KEYS.isdisjoint(key) for key in (root, *below)):
+        return "not a path: it is keys with a dot between; of a list each item is meant, without an index"
+    if root not in _OBJECTS:
+        return f"no path begins with `{root[:80]}`: {nearest(root, _OBJECTS)}"
+    return ""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from streamer.core.filter_ast import And, Atom, Call, Compare, Field, ListOf, Literal, Node, Not, Operand, Or, Value
 from streamer.core.filter_functions import FUNCTIONS
-from streamer.core.filter_values import EXACT_MAX, double, kind, same
+from streamer.core.filter_values import EXACT_MAX, double, is_among, kind, same
 from streamer.core.globs import compile_glob
 from streamer.core.paths import Reader, reader
 
@@ -194,8 +194,7 @@ def _membership(read: Reader, within: Operand) -> Test:
     read_list = _read(within)
 
     def test(event: Mapping[str, Any]) -> bool:
-        value, items = read(event), read_list(event)
-        return isinstance(items, list) and any(same(value, item) for item in items)
+        return is_among(read(event), read_list(event))
 
     return test
 

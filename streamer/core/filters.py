@@ -9,6 +9,14 @@ configuration is loaded, with its place. `filter_words`, `filter_parser` (the gr
 - `<` and its like hold between two numbers only. `contains` and `match` of what is no text are false, and `!` makes
   that true. `in` looks into a list of literals, or into a list of the event.
 - Lists and objects are equal item by item. `profile.traits`, `.audiences` and `.consent` stand beside the event's own.
+
+A filter costs at most 70 ms, whatever its 10 KB say and an event of 32 KB holds. Refused: more than 100 calls and
+comparisons of one path with another (`in` with a path included); comparisons with literals are as many as fit. And:
+
+- `match` with `?` or a set is false of a text over 2 048 characters; `match` with `*` alone and `contains` take any.
+- `match` and `contains` are false where their second argument is no literal and has over 256 characters.
+- `in` finds nothing in a list of the event with over 1 000 items; a list or an object of over 500 parts equals none.
+- `titlecase` of a text over 4 096 characters, and `string` of a list of over 256 items, are null.
 """
 
 from collections.abc import Iterator, Mapping

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.core.event_filters import Taken, compile_event_filters
+from streamer.core.rules import RuleDefaults, compile_rule
 from streamer.errors import MappingError
 
 EVENT = {
@@ -61,7 +62,108 @@ def test_properties_are_taken_away_by_path_and_the_original_stays():
 def test_only_allowed_properties_are_left_at_a_path():
     seen = applied([{"allow_properties": {"properties": ["total"]}}])
     assert EVENT | {"properties": {"total": 5}} == seen
-    assert EVENT == applied([{"allow_properties": {"properties.none": ["x"], "event": ["x"]}}])
+    assert EVENT == applied([{"allow_properties": {"properties.none": ["x"], "properties.total": ["x"]}}])
+
+
+def test_the_empty_path_is_the_events_own_keys_and_never_its_persons_profile():
+    """Templates read the profile: an action on events must not take the names out of all messages."""
+    scope = EVENT | {"profile": {"traits": {"name": "Ann"}}}
+    allowed = applied([{"allow_properties": {"": ["type", "properties"]}}], scope)
+    assert {key: scope[key] for key in ("type", "properties", "profile")} == allowed
+    assert scope["profile"] == applied([{"drop_properties": {"": ["type"]}}], scope)["profile"]
+
+
+def test_a_path_goes_through_the_lists_on_its_way():
+    event = {"properties": {"orders": [{"buyer": {"email": "a@b.c", "id": 1}}, 5, [{"buyer": {"email": "d@e.f"}}]]}}
+    expected = {"properties": {"orders": [{"buyer": {"id": 1}}, 5, [{"buyer": {}}]]}}
+    assert expected == applied([{"drop_properties": {"properties.orders.buyer": ["email"]}}], event)
+
+
+def test_lists_may_be_as_deep_as_they_come():
+    deep = {"email": "a@b.c"}
+    for _ in range(5000):
+        deep = [deep]
+    seen = applied([{"drop_properties": {"properties": ["email"]}}], {"properties": deep})["properties"]
+    while isinstance(seen, list):
+        (seen,) = seen
+    assert {} == seen
+
+
+def test_a_path_may_have_any_characters_that_a_key_has():
+    event = {"properties": {"Ship to": {"é": 1, "zip": 2}}}
+    assert {"properties": {"Ship to": {"zip": 2}}} == applied(
+        [{"drop_properties": {"properties.Ship to": ["é"]}}], event
+    )
+
+
+@pytest.mark.parametrize("action", ["allow_properties", "drop_properties"])
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("$.properties", "properties, without `$.`"),
+        ("$", "an empty path"),
+        ("properties..a", "not a path"),
+        (".properties", "not a path"),
+        ("properties.", "not a path"),
+        ("properties. a", "not a path"),
+        ("properties.items[0]", "not a path"),
+        ("properties.*", "not a path"),
+        ("properties.a\\.b", "not a path"),
+        ("propertys", "did you mean 'properties'?"),
+        ("Properties.a", "did you mean 'properties'?"),
+        ("trait", "did you mean 'traits'?"),
+        ("xyz", "properties, traits, context, integrations"),
+        ("event", "properties, traits, context, integrations"),
+        ("profile", "the profile stays"),
+        ("profile.traits", "the profile stays"),
+        (5, "properties, traits, context, integrations"),
+    ],
+)
+def test_a_path_to_nothing_is_refused(action, path, says):
+    """What is meant to keep a person's data back, and does nothing, would be found out by its leak."""
+    with pytest.raises(MappingError) as refused:
+        compile_event_filters([{action: {"context": ["ip"], path: ["email"]}}], "Twilio")
+    ((found, text),) = refused.value.faults
+    assert f"[0].{action}.{path}" == found
+    assert says in text
+
+
+@pytest.mark.parametrize("action", ["allow_properties", "drop_properties"])
+def test_the_profile_is_no_key_of_the_event(action):
+    with pytest.raises(MappingError, match="the profile stays"):
+        compile_event_filters([{action: {"": ["type", "profile"]}}], "Twilio")
+
+
+@pytest.mark.parametrize(
+    ("by", "says"),
+    [
+        ("$.userId", "userId"),
+        ("userid", "did you mean 'userId'?"),
+        ("profile.trait.plan", "traits"),
+        ("profile", "traits"),
+    ],
+)
+def test_a_sample_by_nothing_is_refused(by, says):
+    """It would go by the record, and keep other events of a person than those meant."""
+    with pytest.raises(MappingError) as refused:
+        compile_event_filters([{"sample": {"percent": 5, "by": by}}], "Twilio")
+    ((found, text),) = refused.value.faults
+    assert "[0].sample.by" == found
+    assert says in text
+
+
+def test_a_sample_may_go_by_a_trait_of_the_profile():
+    compile_event_filters([{"sample": {"percent": 5, "by": "profile.traits.plan"}}], "Twilio")
+
+
+@pytest.mark.parametrize("text", ["profile.trait.x = 1", "profile = null", "properties..x = 1", "bool(a"])
+def test_a_filter_here_and_one_of_a_mapping_refuse_alike(text):
+    document = {"when": text, "send": {"body": "x"}}
+    with pytest.raises(MappingError) as here:
+        compile_event_filters([{"when": text, "drop": True}], "Twilio")
+    with pytest.raises(MappingError) as of_a_mapping:
+        compile_rule("m", document, {}, RuleDefaults("US", "shop", 60.0))
+    assert here.value.faults[0][1] in dict(of_a_mapping.value.faults)["when"]
 
 
 def test_actions_work_in_their_order():

@@ -1,7 +1,6 @@
 """Filters: what matches, what is refused and where, what makes one wonder, and what the router may drop by."""
 
 import json
-import sys
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from streamer.core.filters import Check, compile_filter, parse_filter, print_filter
 from streamer.errors import FilterError
+from tests.steps import lines_run
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "filters.json").read_text(encoding="utf-8"))
 
@@ -480,24 +480,6 @@ def test_the_deepest_filter_is_evaluated_printed_and_explained():
     assert 99 == len(compiled.explain({"type": "c"}))
     assert 98 == len(compiled.failing({"type": "c"}))
     assert compiled.root == parse_filter(print_filter(compiled.root))
-
-
-def lines_run(act):
-    """How many lines of Python `act` runs: a cost that no busy machine changes."""
-    count = 0
-
-    def trace(frame, event, argument):
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        act()
-    finally:
-        sys.settrace(before)
-    return count
 
 
 def answer(text, event):
