@@ -17,6 +17,7 @@ from streamer.config_checks import instant_ms
 from streamer.config_model import AccountConfig, Config
 from streamer.core.delivery import Accepted, Message, Refused
 from streamer.core.phone import BadPhone, normalise
+from streamer.core.story import profile_fault
 from streamer.core.trial import HOLD, NO_MATCH, SEND, SUPPRESS, Gate, Trial, attempt, event_time_ms
 from streamer.errors import BadRecord
 from streamer.twilio.client import Credentials, TwilioGateway, create_url, form_of
@@ -115,11 +116,15 @@ def _traits(path: Path | None) -> dict[str, Any]:
         return {}
     try:
         content = msgspec.json.decode(_read(path, "the profile"))
+    except RecursionError:
+        raise click.UsageError(f"the profile is nested too deep: {path}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise click.UsageError(f"the profile is not JSON: {path}: {error}") from None
     traits = content.get("traits", content) if isinstance(content, dict) else content
     if not isinstance(traits, dict):
         raise click.UsageError(f'the profile must be a JSON object of traits, as in {{"phone": "+1…"}}: {path}')
+    if fault := profile_fault(traits):
+        raise click.UsageError(f"the profile can't be a person's: {fault}: {path}")
     return traits
 
 

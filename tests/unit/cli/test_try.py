@@ -167,6 +167,33 @@ def test_wrong_usage_is_said_and_exits_with_2(run, arguments, says):
     assert says in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("profile", "says"),
+    [
+        ('{"a": %s}' % ("[" * 3000 + "]" * 3000), "nested too deep"),
+        ('{"a": %d}' % 10**30, "an integer beyond 64 bits"),
+        ('{"a": "%s"}' % ("x" * 100_000), "bytes of traits"),
+        (json.dumps({f"a{number}": 1 for number in range(301)}), "at most 300 traits"),
+        ("[]", "must be a JSON object"),
+        ("", "not JSON"),
+    ],
+)
+def test_a_profile_that_no_person_can_have_is_said_and_exits_with_2(run, tmp_path, profile, says):
+    """An identify so folded would fail the record of its person, and here with a traceback."""
+    path = tmp_path / "other.json"
+    path.write_text(profile)
+    identify = {"type": "identify", "userId": "u1", "traits": {}, "timestamp": AT}
+    result = run(identify, "--profile", str(path))
+    assert (2, True) == (result.exit_code, says in result.stderr), result.output
+
+
+@pytest.mark.parametrize("value", ["[" * 3000 + "]" * 3000, str(10**30)])
+def test_an_event_that_no_record_can_hold_is_a_dead_letter(run, value):
+    event = json.dumps(EVENT | {"properties": {"a": "@"}}).replace('"@"', value)
+    result = run(event, "--json")
+    assert (3, "bad_request") == (result.exit_code, json.loads(result.stdout)["dead_letter"]["reason"])
+
+
 async def test_send_to_really_sends_to_that_number_and_no_other(run):
     twilio = FakeTwilio(Setup())
     async with twilio:
