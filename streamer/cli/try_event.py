@@ -144,7 +144,7 @@ def _tell_dead_letter(bad: BadRecord, is_json: bool) -> None:
 
 
 def _decision(trial: Trial, config: Config) -> dict[str, Any]:
-    gates = [{"name": gate.name, "passed": gate.passed, "seen": gate.seen} for gate in trial.gates]
+    gates = [msgspec.structs.asdict(gate) for gate in trial.gates]
     decision: dict[str, Any] = {
         "mapping": trial.mapping,
         "verdict": trial.verdict,
@@ -174,7 +174,10 @@ def _text(trial: Trial, config: Config) -> str:
     reason = f", {trial.reason}" if trial.reason and trial.reason != "when" else ""
     detail = f" ({trial.detail})" if trial.detail else ""
     head = f"{MARKS[trial.verdict]} {trial.mapping}: {trial.verdict}{reason}{detail}"
-    lines = [head, *(_gate_line(gate) for gate in trial.gates if gate.name != "filters" or not gate.passed)]
+    lines = [
+        head,
+        *(_gate_line(gate, trial.reason) for gate in trial.gates if gate.name != "filters" or not gate.passed),
+    ]
     if trial.message is not None:
         request = _request(trial.message, config)
         when = f", held until {_iso(trial.until_ms)}" if trial.until_ms else ""
@@ -184,9 +187,11 @@ def _text(trial: Trial, config: Config) -> str:
     return "\n".join(lines)
 
 
-def _gate_line(gate: Gate) -> str:
-    seen = "" if gate.seen is None and (gate.passed or gate.name == "when") else f"   saw {_shown(gate.seen)}"
-    return f"  {'✓' if gate.passed else '✗'} {gate.name}{seen}"
+def _gate_line(gate: Gate, reason: str) -> str:
+    is_seen = gate.seen is not None or not (gate.passed or gate.detail or gate.name == "when")
+    seen = f"   saw {_shown(gate.seen)}" if is_seen else ""
+    fault = f"   {reason}: {gate.detail}" if gate.detail else ""
+    return f"  {'✓' if gate.passed else '✗'} {gate.name}{fault}{seen}"
 
 
 def _shown(value: Any) -> str:

@@ -153,6 +153,38 @@ def test_the_text_shows_what_matched_first_and_needs_no_secret(run):
     assert "· another: no_match" in lines
 
 
+GATES = ["filters", "when", 'when: event = "Order Shipped"', "max_age", "send.to", "number", "send.channel"]
+DYNAMIC_BODY = 'when: event = "Order Shipped"\nsend: {to: "+15551230001", body: "Hi {{properties.order_id}}"}'
+CONSTANT_BODY = 'when: event = "Order Shipped"\nsend: {to: "{{properties.phone}}", body: "Hi"}'
+
+
+@pytest.mark.parametrize("mapping", [DYNAMIC_BODY, CONSTANT_BODY])
+def test_gates_stand_in_the_order_in_which_a_message_is_made(run, mapping):
+    """Whom, then what: whether a field is constant makes no difference."""
+    decision = decisions(run(EVENT, "--json", mappings=[("a", mapping)]))["a"]
+    assert [*GATES, "send.from", "send.body"] == [gate["name"] for gate in decision["gates"]]
+    assert "+1555123000" == {gate["name"]: gate["seen"] for gate in decision["gates"]}["number"][:-1]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "line"),
+    [
+        ('{to: "{{properties.no}}", body: x}', "  ✗ send.to   no_phone: properties.no"),
+        ('{to: "{{properties.order_id}}", body: x}', "  ✗ number   bad_number: not_a_number"),
+        ('{to: "+15551230001", channel: "{{event}}", body: x}', "  ✗ send.channel   bad_value: must be sms, mms, "),
+        (
+            '{to: "+15551230001", channel: "{{properties.ch}}", media_urls: ["https://a.example/x"]}',
+            "  ✗ send.media_urls   bad_value: an SMS carries no media; set channel: mms",
+        ),
+    ],
+)
+def test_a_fault_is_told_beside_the_gate_that_fails(run, mapping, line):
+    event = EVENT | {"properties": EVENT["properties"] | {"ch": "sms"}}
+    text = run(event, mappings=[("a", f'when: event = "Order Shipped"\nsend: {mapping}')]).stdout
+    assert any(each.startswith(line) for each in text.splitlines()), text
+    assert "null" not in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -171,8 +203,8 @@ def test_wrong_usage_is_said_and_exits_with_2(run, arguments, says):
     ("profile", "says"),
     [
         ('{"a": %s}' % ("[" * 3000 + "]" * 3000), "nested too deep"),
-        ('{"a": %d}' % 10**30, "an integer beyond 64 bits"),
-        ('{"a": "%s"}' % ("x" * 100_000), "bytes of traits"),
+        (json.dumps({"a": 10**30}), "an integer beyond 64 bits"),
+        (json.dumps({"a": "x" * 100_000}), "bytes of traits"),
         (json.dumps({f"a{number}": 1 for number in range(301)}), "at most 300 traits"),
         ("[]", "must be a JSON object"),
         ("", "not JSON"),
