@@ -8,10 +8,11 @@ import click
 import msgspec
 from msgspec import Struct
 
+from streamer.cli.reading import read_up_to
 from streamer.cli.schemas import FOLDER, pointed, write_schemas
 from streamer.config_document import CONFIG
 from streamer.core.documents_mapping import MAPPING
-from streamer.errors import StreamerError
+from streamer.errors import ConfigError, StreamerError
 from streamer.importing.differences import Difference
 from streamer.importing.export import FILE_BYTES_MAX, read_export
 from streamer.importing.folder import COMMON, Imported, import_all
@@ -64,10 +65,12 @@ def segment(context: click.Context, file: Path, out: Path, force: bool, is_json:
 
 def _content(file: Path) -> bytes:
     try:
-        with file.open("rb") as stream:
-            return stream.read(FILE_BYTES_MAX + 1)
+        content = read_up_to(file, FILE_BYTES_MAX)
     except OSError as error:
-        raise StreamerError(f"{file} can't be read: {error.strerror}") from error
+        raise ConfigError(f"{file}: can't be read: {error.strerror}") from error
+    if not content.strip():
+        raise ConfigError(f"{file}: empty; export it again")
+    return content
 
 
 def _write(out: Path, imported: Imported) -> Written:

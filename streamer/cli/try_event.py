@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from streamer.cli.options import config_option
+from streamer.cli.reading import read_up_to
 from streamer.clock import SystemClock
 from streamer.config import load
 from streamer.config_checks import instant_ms
@@ -98,13 +99,13 @@ def _number(send_to: str | None, region: str) -> str | None:
 
 def _read(path: Path, what: str) -> bytes:
     try:
-        if str(path) == "-":
-            content = sys.stdin.buffer.read(FILE_BYTES_MAX + 1)
-        else:
-            with path.open("rb") as stream:
-                content = stream.read(FILE_BYTES_MAX + 1)
+        is_input = str(path) == "-"
+        content = sys.stdin.buffer.read(FILE_BYTES_MAX + 1) if is_input else read_up_to(path, FILE_BYTES_MAX)
     except OSError as error:
-        raise click.UsageError(f"{what} can't be read: {path}: {error.strerror}") from None
+        way_out = "; name a file, or - for standard input" if path.is_fifo() else ""
+        raise click.UsageError(f"{what} can't be read: {path}: {error.strerror}{way_out}") from None
+    if not content.strip():
+        raise click.UsageError(f"{what} is empty: {path}")
     if len(content) > FILE_BYTES_MAX:
         raise click.UsageError(f"{what} is larger than {FILE_BYTES_MAX >> 20} MiB: {path}")
     return content

@@ -207,7 +207,7 @@ def test_wrong_usage_is_said_and_exits_with_2(run, arguments, says):
         (json.dumps({"a": "x" * 100_000}), "bytes of traits"),
         (json.dumps({f"a{number}": 1 for number in range(301)}), "at most 300 traits"),
         ("[]", "must be a JSON object"),
-        ("", "not JSON"),
+        ("{", "not JSON"),
     ],
 )
 def test_a_profile_that_no_person_can_have_is_said_and_exits_with_2(run, tmp_path, profile, says):
