@@ -6,28 +6,18 @@ from typing import Any, Final
 
 import click
 import msgspec
-from msgspec import Struct
 
-from streamer.cli.schemas import FOLDER, pointed, write_schemas
-from streamer.config_document import CONFIG
-from streamer.core.documents_mapping import MAPPING
-from streamer.errors import StreamerError
+from streamer.cli.import_folder import Written, take_over, write
+from streamer.cli.reading import read_up_to
+from streamer.errors import ConfigError
 from streamer.importing.differences import Difference
 from streamer.importing.export import FILE_BYTES_MAX, read_export
-from streamer.importing.folder import COMMON, Imported, import_all
+from streamer.importing.folder import COMMON, Imported
 from streamer.importing.messages import Message
 
 EXIT_PARTLY = 1
 # Numbers that people are reached at: an example may hold one that the trigger names.
 _PHONE: Final = re.compile(r"(?<![0-9.A-Za-z])(\+?)[0-9]{8,13}(?=[0-9]{2}(?![0-9]))")
-
-
-class Written(Struct, frozen=True):
-    """What is in the folder now: the `files` written, and the `others` among the mappings, which are loaded too."""
-
-    out: Path
-    files: list[str]
-    others: list[str]
 
 
 @click.group(name="import", short_help="Take over what another system is configured to send.")
@@ -52,8 +42,8 @@ def segment(context: click.Context, file: Path, out: Path, force: bool, is_json:
     """
     if not force and out.is_dir() and any(out.iterdir()):
         raise click.BadParameter("the folder is not empty; name another one, or add --force", param_hint="--out")
-    imported = import_all(read_export(_content(file), file.name), file.name)
-    written = _write(out, imported)
+    imported = take_over(read_export(_content(file), file.name), file.name)
+    written = write(out, imported)
     if is_json:
         click.echo(msgspec.json.format(msgspec.json.encode(_summary(imported, written)), indent=2))
     else:
@@ -64,25 +54,12 @@ def segment(context: click.Context, file: Path, out: Path, force: bool, is_json:
 
 def _content(file: Path) -> bytes:
     try:
-        with file.open("rb") as stream:
-            return stream.read(FILE_BYTES_MAX + 1)
+        content = read_up_to(file, FILE_BYTES_MAX)
     except OSError as error:
-        raise StreamerError(f"{file} can't be read: {error.strerror}") from error
-
-
-def _write(out: Path, imported: Imported) -> Written:
-    """Write the files, and the schemas that they name to editors. Raises: StreamerError."""
-    try:
-        (out / "mappings").mkdir(parents=True, exist_ok=True)
-        for name, content in imported.files.items():
-            is_mapping = name.startswith("mappings/")
-            text = pointed(content, MAPPING, f"../{FOLDER}") if is_mapping else pointed(content, CONFIG, FOLDER)
-            (out / name).write_text(text, encoding="utf-8")
-        there = sorted(f"mappings/{path.name}" for path in (out / "mappings").iterdir())
-    except OSError as error:
-        raise StreamerError(f"{out} can't be written: {error.strerror}") from error
-    schemas = [f"{FOLDER}/{file.name}" for file in write_schemas(out / FOLDER, (CONFIG, MAPPING))]
-    return Written(out, [*imported.files, *schemas], [name for name in there if name not in imported.files])
+        raise ConfigError(f"{file}: can't be read: {error.strerror}") from error
+    if not content.strip():
+        raise ConfigError(f"{file}: empty; export it again")
+    return content
 
 
 def _is_partial(imported: Imported) -> bool:

@@ -101,7 +101,7 @@ def _report(
         notes.append("no sample has traits, so the names of traits were not checked")
     subjects = [subject_of(source, is_live=True) for source in loaded.sources]
     findings = []
-    for file in markdown or sorted(folder.glob("*.md")):
+    for file in markdown or sorted(file for file in folder.glob("*.md") if file.is_file()):
         examples, invalid = read_markdown(file, loaded.config)
         subjects += examples
         findings += invalid

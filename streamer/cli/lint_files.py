@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from streamer.cli.reading import read_up_to
 from streamer.config import Source, read_config, read_mapping
 from streamer.config_model import Config
 from streamer.config_yaml import Document, Faults
@@ -125,8 +126,7 @@ def _files(path: Path) -> list[Path]:
 def _content(file: Path, bytes_max: int) -> bytes:
     """A file's bytes; one more than `bytes_max` when there are more. Raises: ConfigError."""
     try:
-        with file.open("rb") as stream:
-            return stream.read(bytes_max + 1)
+        return read_up_to(file, bytes_max)
     except OSError as error:
         raise _error(shown_path(file), 1, f"cannot be read: {error.strerror}") from None
 

@@ -11,12 +11,14 @@ import msgspec
 from msgspec.structs import replace
 
 from streamer.cli.options import config_option
+from streamer.cli.reading import read_up_to
 from streamer.clock import SystemClock
 from streamer.config import load
 from streamer.config_checks import instant_ms
 from streamer.config_model import AccountConfig, Config
 from streamer.core.delivery import Accepted, Message, Refused
 from streamer.core.phone import BadPhone, normalise
+from streamer.core.story import profile_fault
 from streamer.core.trial import HOLD, NO_MATCH, SEND, SUPPRESS, Gate, Trial, attempt, event_time_ms
 from streamer.errors import BadRecord
 from streamer.twilio.client import Credentials, TwilioGateway, create_url, form_of
@@ -97,13 +99,13 @@ def _number(send_to: str | None, region: str) -> str | None:
 
 def _read(path: Path, what: str) -> bytes:
     try:
-        if str(path) == "-":
-            content = sys.stdin.buffer.read(FILE_BYTES_MAX + 1)
-        else:
-            with path.open("rb") as stream:
-                content = stream.read(FILE_BYTES_MAX + 1)
+        is_input = str(path) == "-"
+        content = sys.stdin.buffer.read(FILE_BYTES_MAX + 1) if is_input else read_up_to(path, FILE_BYTES_MAX)
     except OSError as error:
-        raise click.UsageError(f"{what} can't be read: {path}: {error.strerror}") from None
+        way_out = "; name a file, or - for standard input" if path.is_fifo() else ""
+        raise click.UsageError(f"{what} can't be read: {path}: {error.strerror}{way_out}") from None
+    if not content.strip():
+        raise click.UsageError(f"{what} is empty: {path}")
     if len(content) > FILE_BYTES_MAX:
         raise click.UsageError(f"{what} is larger than {FILE_BYTES_MAX >> 20} MiB: {path}")
     return content
@@ -115,11 +117,15 @@ def _traits(path: Path | None) -> dict[str, Any]:
         return {}
     try:
         content = msgspec.json.decode(_read(path, "the profile"))
+    except RecursionError:
+        raise click.UsageError(f"the profile is nested too deep: {path}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise click.UsageError(f"the profile is not JSON: {path}: {error}") from None
     traits = content.get("traits", content) if isinstance(content, dict) else content
     if not isinstance(traits, dict):
         raise click.UsageError(f'the profile must be a JSON object of traits, as in {{"phone": "+1…"}}: {path}')
+    if fault := profile_fault(traits):
+        raise click.UsageError(f"the profile can't be a person's: {fault}: {path}")
     return traits
 
 
@@ -139,7 +145,7 @@ def _tell_dead_letter(bad: BadRecord, is_json: bool) -> None:
 
 
 def _decision(trial: Trial, config: Config) -> dict[str, Any]:
-    gates = [{"name": gate.name, "passed": gate.passed, "seen": gate.seen} for gate in trial.gates]
+    gates = [msgspec.structs.asdict(gate) for gate in trial.gates]
     decision: dict[str, Any] = {
         "mapping": trial.mapping,
         "verdict": trial.verdict,
@@ -169,7 +175,10 @@ def _text(trial: Trial, config: Config) -> str:
     reason = f", {trial.reason}" if trial.reason and trial.reason != "when" else ""
     detail = f" ({trial.detail})" if trial.detail else ""
     head = f"{MARKS[trial.verdict]} {trial.mapping}: {trial.verdict}{reason}{detail}"
-    lines = [head, *(_gate_line(gate) for gate in trial.gates if gate.name != "filters" or not gate.passed)]
+    lines = [
+        head,
+        *(_gate_line(gate, trial.reason) for gate in trial.gates if gate.name != "filters" or not gate.passed),
+    ]
     if trial.message is not None:
         request = _request(trial.message, config)
         when = f", held until {_iso(trial.until_ms)}" if trial.until_ms else ""
@@ -179,9 +188,11 @@ def _text(trial: Trial, config: Config) -> str:
     return "\n".join(lines)
 
 
-def _gate_line(gate: Gate) -> str:
-    seen = "" if gate.seen is None and (gate.passed or gate.name == "when") else f"   saw {_shown(gate.seen)}"
-    return f"  {'✓' if gate.passed else '✗'} {gate.name}{seen}"
+def _gate_line(gate: Gate, reason: str) -> str:
+    is_seen = gate.seen is not None or not (gate.passed or gate.detail or gate.name == "when")
+    seen = f"   saw {_shown(gate.seen)}" if is_seen else ""
+    fault = f"   {reason}: {gate.detail}" if gate.detail else ""
+    return f"  {'✓' if gate.passed else '✗'} {gate.name}{fault}{seen}"
 
 
 def _shown(value: Any) -> str:

@@ -123,9 +123,13 @@ def profile_fault(traits: Mapping[str, Any]) -> str:
         return f"a person has at most {TRAITS_MAX} traits"
     person = Person()
     fold(person.traits, traits, 0)
-    return (
-        "" if traits_bytes(person) <= TRAITS_BYTES_MAX else f"a person has at most {TRAITS_BYTES_MAX} bytes of traits"
-    )
+    try:
+        size = traits_bytes(person)
+    except OverflowError:
+        return "holds an integer beyond 64 bits, which an event can't have"
+    except RecursionError:
+        return "nested too deep"
+    return "" if size <= TRAITS_BYTES_MAX else f"a person has at most {TRAITS_BYTES_MAX} bytes of traits"
 
 
 def expected(expectation: Expectation, start_ms: int) -> Wanted:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from streamer.core import plan
-from streamer.core.action import Unsendable
+from streamer.core.action import FIELDS, Action, FieldResult, Unsendable
 from streamer.core.delivery import Message, send_id
 from streamer.core.event_filters import Taken
 from streamer.core.identity import identity_key
@@ -24,14 +24,16 @@ SEND: Final = "send"
 SUPPRESS: Final = "suppress"
 NO_MATCH: Final = "no_match"
 HOLD: Final = "hold"
+_ORDER: Final = {name: at for at, name in enumerate(FIELDS)}
 
 
 class Gate(Struct, frozen=True):
-    """One question on the way to a message, its answer, and the value it was asked of."""
+    """One question on the way to a message, its answer, the value it was asked of, and what is wrong with a field."""
 
     name: str
     passed: bool
     seen: Any = None
+    detail: str = ""
 
 
 class Trial(Struct, frozen=True):
@@ -81,7 +83,7 @@ def _trial(person: Person, case: plan.Case, seen: dict[str, Any] | Taken, applie
     decision = person.decision(case.send_id)
     if decision is not None:
         if all(gate.passed for gate in gates if not gate.name.startswith("when: ")):
-            gates += (Gate(decision.reason, passed=False, seen=decision.detail or None),)
+            gates += (Gate(decision.reason, passed=False, detail=decision.detail),)
         return Trial(case.rule.id, SUPPRESS, decision.reason, decision.detail, gates)
     send = next(each for each in (*person.due, *person.held) if each.id == case.send_id)
     verdict, reason = (HOLD, send.reason) if send.until_ms else (SEND, "")
@@ -99,17 +101,35 @@ def _gates(case: plan.Case, seen: dict[str, Any]) -> Iterator[Gate]:
         return
     age_s = (case.now_ms - case.origin.event_ms) / 1000
     yield Gate("max_age", age_s <= rule.max_age_s, f"{age_s:g} s old, at most {rule.max_age_s:g} s")
-    found = dict(rule.action.constants)
-    for name, raw, value, fault in rule.action.resolve(seen):
-        yield Gate(f"send.{name}", fault is None, None if isinstance(raw, Missing) else raw)
-        if name == "to" and raw is not None and not isinstance(raw, Missing):
-            yield Gate("number", fault is None, value if fault is None else fault.detail)
-        if fault is not None:
+    yield from _field_gates(rule.action, seen)
+
+
+def _field_gates(action: Action, seen: dict[str, Any]) -> Iterator[Gate]:
+    """Each field of the message in the order of FIELDS, until the first that an event made faulty."""
+    found = dict(action.constants)
+    results = [FieldResult(name, value, value, None) for name, value in found.items()]
+    for result in action.resolve(seen):
+        results.append(result)
+        if result.fault is not None:
+            break
+        if result.value is not None:
+            found[result.name] = result.value
+    fault = results[-1].fault if results else None
+    together = action.assemble(found) if fault is None else None
+    if isinstance(together, Unsendable):
+        results = [each for each in results if each.name != together.field]
+        results.append(FieldResult(together.field, found.get(together.field), None, together))
+        fault = together
+    for result in sorted(results, key=lambda each: _ORDER[each.name]):
+        yield from _result_gates(result)
+        if result.fault is not None and fault is not together:
             return
-        if value is not None:
-            found[name] = value
-    for name, value in rule.action.constants.items():
-        yield Gate(f"send.{name}", passed=True, seen=value)
-    draft = rule.action.assemble(found)
-    if isinstance(draft, Unsendable):
-        yield Gate(f"send.{draft.field}", passed=False, seen=draft.detail)
+
+
+def _result_gates(result: FieldResult) -> Iterator[Gate]:
+    name, raw, value, fault = result
+    is_there = raw is not None and not isinstance(raw, Missing)
+    detail = "" if fault is None else fault.detail.removeprefix(f"send.{name}: ")
+    yield Gate(f"send.{name}", fault is None, raw if is_there else None, detail)
+    if name == "to" and is_there:
+        yield Gate("number", fault is None, value, detail)

@@ -17,6 +17,7 @@ from streamer.importing.javascript import number_text
 _HOLE: Final = re.compile(r"\{\{\{?\s*(.*?)\s*\}?\}\}", re.DOTALL)
 _LIQUID_PATH: Final = re.compile(r"[A-Za-z_][\w.-]*")
 _PLAIN_HOLE: Final = re.compile(r"\{\{\s*[A-Za-z_]\w*(?:[.\[][\w.\[\]-]*)?\s*\}\}")
+_TRIPLE: Final = re.compile(r"(?<!\{)\{(\{\{\s*[A-Za-z_]\w*(?:[.\[][\w.\[\]-]*)?\s*\}\})\}(?!\})")
 _BRACES: Final = re.compile(r"\{\{|\{%")
 _NO_TEXT: Final = ("@template", "@liquid", "@path", "@literal", "_metadata")
 _DIRECTION: Final = ("left", "right")
@@ -63,8 +64,11 @@ def as_template(value: Any) -> Any:
         return [as_template(item) for item in value]
     if isinstance(value, dict) and not is_directive(value):
         return {key: as_template(item) for key, item in value.items()}
-    is_odd = isinstance(value, str) and bool(_BRACES.search(_PLAIN_HOLE.sub("", value)) or fault_of(value))
-    return {"@literal": value} if is_odd else value
+    if not isinstance(value, str):
+        return value
+    text = _TRIPLE.sub(r"\1", value)  # in @template three braces mean what two do
+    is_odd = _BRACES.search(_PLAIN_HOLE.sub("", text)) or fault_of(text)
+    return {"@literal": value} if is_odd else text
 
 
 def fault_of(value: Any) -> str:

@@ -26,7 +26,7 @@ SENDER_FIELDS: Final = {"Phone number": "fromPhoneNumber", "Messaging Service": 
 _E164: Final = re.compile(r"\+[1-9][0-9]{1,14}")
 _TAG: Final = re.compile(r"[a-zA-Z0-9 _-]+")
 _WHOLE: Final = re.compile(r"[0-9]{1,6}")
-_VARIABLE: Final = re.compile(r"\$\{(?!\{)[^}]*\}")
+VARIABLE: Final = re.compile(r"\$\{(?!\{)[^}]*\}")
 _EVERY: Final = "Segment refuses every event of this mapping"
 
 
@@ -45,7 +45,7 @@ class Fields:
         value = self.mapping.get(field)
         if is_blank(value):
             return None
-        if any(_VARIABLE.search(text) for text in _texts(value)):
+        if any(VARIABLE.search(text) for text in _texts(value)):
             self.problem(field, "holds ${…}, which streamer keeps for secrets; write it in another way")
             return None
         value = as_template(value)

@@ -9,7 +9,7 @@ from msgspec import Struct
 from streamer.importing.differences import Difference
 from streamer.importing.export import Subscription
 from streamer.importing.mending import MAX_AGE, REGION
-from streamer.importing.messages import Message, Skipped, translate
+from streamer.importing.messages import Message, Skipped, sender_names, translate
 from streamer.importing.senders import SenderBook
 
 COMMENT_CHARS_MAX: Final = 1_000
@@ -48,15 +48,17 @@ def import_all(subscriptions: Sequence[Subscription], source: str) -> Imported:
     results = [translate(subscription, book, taken) for subscription in subscriptions]
     messages = tuple(result for result in results if isinstance(result, Message))
     skipped = tuple(result for result in results if isinstance(result, Skipped))
-    files = {"streamer.yaml": _streamer_yaml(book, messages, source)}
+    named = {name for message in messages for name in sender_names(message.document["send"]["from"])}
+    used = tuple(name for name in book.senders if name in named)
+    files = {"streamer.yaml": _streamer_yaml(book, used, len(messages), source)}
     files |= {f"mappings/{message.id}.yaml": _mapping_yaml(message, source) for message in messages}
-    return Imported(messages, skipped, tuple(book.senders), book.variables, files)
+    return Imported(messages, skipped, used, book.variables, files)
 
 
-def _streamer_yaml(book: SenderBook, messages: Sequence[Message], source: str) -> str:
+def _streamer_yaml(book: SenderBook, used: Sequence[str], count: int, source: str) -> str:
     senders = {
-        name: {key: value for key, value in section.items() if key != "account" or len(book.accounts) > 1}
-        for name, section in book.senders.items()
+        name: {key: value for key, value in book.senders[name].items() if key != "account" or len(book.accounts) > 1}
+        for name in used
     }
     defaults: dict[str, Any] = {"region": REGION, "max_age": MAX_AGE}
     if len(senders) == 1:
@@ -64,7 +66,7 @@ def _streamer_yaml(book: SenderBook, messages: Sequence[Message], source: str) -
     if not book.accounts:
         book.account({})
     sections = [
-        f"# From Segment's {_line(source)} by `streamer import segment`: {len(messages)} mappings.",
+        f"# From Segment's {_line(source)} by `streamer import segment`: {count} mappings.",
         "# ${NAME} comes from the environment; only commands that connect need it.",
         "",
         "# Where your events are: put in your brokers and topics.",

@@ -9,7 +9,7 @@ from streamer.core.action import FIELDS
 from streamer.core.channels import SMS, Sender
 from streamer.core.rules import RuleDefaults, compile_rule
 from streamer.errors import MappingError
-from streamer.importing.fields import Fields
+from streamer.importing.fields import SENDER_FIELDS, Fields
 
 REGION: Final = "US"
 MAX_AGE: Final = "24h"
@@ -54,6 +54,8 @@ def _sender(name: str, section: dict[str, str]) -> Sender:
 def _without(send: dict[str, Any], faults: dict[str, str], fields: Fields) -> dict[str, Any]:
     """`send` without the faulty fields; those that a message needs hold what stands for one."""
     kept = {name: value for name, value in send.items() if name not in faults}
+    if "from" in faults:
+        fields.differences = [each for each in fields.differences if each.field not in SENDER_FIELDS.values()]
     if "from" not in kept:
         kept["from"] = fields.book.unknown(False, fields.account)
     if not {"body", "media_urls", "content_sid"} & kept.keys():

@@ -24,6 +24,7 @@ from streamer.importing.directives import (
 from streamer.importing.export import Subscription
 from streamer.importing.fields import (
     BODY_CHARS_MAX,
+    VARIABLE,
     Fields,
     channel_of,
     content_of,
@@ -77,6 +78,8 @@ def translate(subscription: Subscription, book: SenderBook, taken: set[str]) -> 
     if reason := _messenger(subscription.mapping):
         return Skipped(subscription, reason)
     trigger = translate_trigger(subscription.trigger)
+    if VARIABLE.search(trigger.when):
+        return Skipped(subscription, "its trigger holds ${…}, which streamer keeps for secrets; write it otherwise")
     fields = Fields(_legacy(subscription) if action == LEGACY else subscription.mapping, book, "")
     fields.account = book.account(subscription.settings)
     mapping_id = _id(subscription, trigger.names, taken)
@@ -133,7 +136,7 @@ def _legacy(subscription: Subscription) -> dict[str, Any]:
 def _send(fields: Fields) -> dict[str, Any]:
     channel = channel_of(fields)
     sender = sender_of(fields, channel)
-    is_service = any("messaging_service" in fields.book.senders.get(name, {}) for name in _names(sender))
+    is_service = any("messaging_service" in fields.book.senders.get(name, {}) for name in sender_names(sender))
     content = _content(fields)
     # The request of both is the same; streamer counts and checks a message as what it is.
     if channel == "sms" and "media_urls" in content:
@@ -151,11 +154,12 @@ def _send(fields: Fields) -> dict[str, Any]:
     return send | {key: value for key, value in optional.items() if value is not None}
 
 
-def _names(sender: Any) -> Iterable[str]:
+def sender_names(sender: Any) -> Iterable[str]:
+    """The names in a `from`: one, or those among which it chooses."""
     if isinstance(sender, str):
         return [sender]
     argument = sender["@if"]
-    return [name for key in ("then", "else") for name in _names(argument[key]) if key in argument]
+    return [name for key in ("then", "else") for name in sender_names(argument[key]) if key in argument]
 
 
 def _to(fields: Fields) -> Any:

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamer.config import read_config, read_mapping
+from streamer.cli.import_folder import take_over, write
+from streamer.config import load_with_places, read_config, read_mapping
 from streamer.config_yaml import Document, Faults
 from streamer.core.filters import compile_filter
 from streamer.errors import ConfigError, FilterError
@@ -23,7 +25,7 @@ from streamer.importing.witness import is_well_formed
 trigger_words = st.sampled_from([
     "type", "event", "properties.a", "properties.a.b", "traits.x", "anonymousId", "and", "or", "OR", "not", "(", ")",
     "!", "=", "!=", "<", ">= ", "==", '"x"', '"track"', "'x'", "5", "10.", "true", "null", "in", "[", "]", ",",
-    'contains(event, "x")', '!match(properties.a, "x*")', 'match(event, "abc")', "\\", "é", "🎉", "\r", "&&",
+    'contains(event, "x")', '!match(properties.a, "x*")', 'match(event, "abc")', '"${A}"', "\\", "é", "🎉", "\r", "&&",
 ])
 # fmt: on
 triggers = st.lists(trigger_words, max_size=12).map(" ".join) | st.text(max_size=40)
@@ -69,6 +71,10 @@ texts = st.text(max_size=12) | st.sampled_from(
         "1e3",
         "- a: b",
         "\n x",
+        "{{{properties.a}}}",
+        "{{ a | join: blank }}",
+        "MyShop",
+        "12345",
     ]
 )
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
@@ -77,7 +83,9 @@ values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            texts | st.sampled_from(["@path", "@template", "@if", "then", "else", "@literal"]), inner, max_size=3
+            texts | st.sampled_from(["@path", "@template", "@liquid", "@if", "then", "else", "@literal"]),
+            inner,
+            max_size=3,
         )
     ),
     max_leaves=8,
@@ -141,6 +149,23 @@ def test_any_json_is_imported_and_loads_or_is_refused_by_our_own_error(value):
             source.content,
         )
     faults.raise_any()
+
+
+@given(exports)
+def test_a_folder_that_is_written_loads(value):
+    """The service reads it as the command left it; what it would refuse is told and not there."""
+    try:
+        found = read_export(json.dumps(value).encode(), "x.json")
+    except ConfigError:
+        return
+    imported = take_over(found, "x.json")
+    with TemporaryDirectory() as folder:
+        written = write(Path(folder) / "out", imported)
+        loaded = load_with_places(written.out, secrets=False)
+    assert (len(found), len(imported.messages)) == (
+        len(imported.messages) + len(imported.skipped),
+        len(loaded.sources),
+    )
 
 
 def composed(content, environ, faults):

@@ -289,3 +289,74 @@ def test_an_imported_mapping_does_what_segment_does(decisions, case):
         assert decision["verdict"] in (REFUSED, DISABLED)
         form = []
     assert sorted(map(list, form)) == sorted(decision.get("request", {}).get("form", []))
+
+
+def loads(folder):
+    return [rule.id for rule in load(folder, secrets=False).mappings.mappings]
+
+
+LITTLE = SETTINGS | {"channel": "MMS", "inlineBody": "hi"}
+LITTLE.pop("contentTemplateType")
+
+
+@pytest.mark.parametrize(
+    ("settings", "enabled", "send"),
+    [
+        (LITTLE, [], {"channel": "sms", "body": "hi"}),
+        (SETTINGS | {"toPhoneNumber": "{{{properties.phone}}}"}, ["a"], {"to": "{{properties.phone}}"}),
+        (SETTINGS | {"inlineBody": "Hi {{{ traits.x }}}!"}, ["a"], {"body": "Hi {{ traits.x }}!"}),
+        (SETTINGS | {"inlineBody": "Hi {{{{traits.x}}}}"}, ["a"], {"body": {"@literal": "Hi {{{{traits.x}}}}"}}),
+        (SETTINGS | {"channel": "Whatsapp", "fromPhoneNumber": "MyShop"}, [], {"from": "number-to-choose"}),
+        (SETTINGS | {"inlineBody": {"@liquid": "{{ traits.x | join: blank }}"}}, [], {}),
+    ],
+)
+def test_what_a_configuration_refuses_is_mended_and_loads(run, settings, enabled, send):
+    """One file that can't be read would keep all others from the service."""
+    run([SHIPPED | {"name": "a", "settings": settings}])
+    written = yaml.safe_load((run.out / "mappings" / "a.yaml").read_text(encoding="utf-8"))["send"]
+    assert (enabled, send) == (loads(run.out), {name: written[name] for name in send})
+
+
+def test_a_sender_that_no_mapping_uses_is_not_declared(run):
+    shown = run([SHIPPED | {"settings": SETTINGS | {"channel": "Whatsapp", "fromPhoneNumber": "MyShop"}}])
+    assert ["number-to-choose"] == list(load(run.out, secrets=False).senders)
+    assert "sends from myshop" not in shown.stdout
+
+
+def test_a_trigger_that_looks_like_a_secret_is_not_imported(run):
+    """A mapping's file can't hold ${…}, wherever it stands."""
+    result = run([SHIPPED, SHIPPED | {"name": "b", "trigger": 'event = "${HOME}"'}])
+    assert (1, True) == (result.exit_code, "its trigger holds ${…}" in result.stdout)
+    assert ["order-shipped"] == loads(run.out)
+
+
+def test_force_writes_through_no_link(run, tmp_path):
+    """A folder that others can write to could lead anywhere."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "mine").write_text("mine")
+    for name in ("streamer.yaml", "mappings/order-shipped.yaml", "schemas/mapping.schema.json"):
+        link = run.out / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(other / "mine")
+        result = run([SHIPPED], "--force")
+        assert (1, True, "mine") == (
+            result.exit_code,
+            f"{name} is a link" in result.stderr,
+            (other / "mine").read_text(),
+        )
+        link.unlink()
+        assert [] == [path for path in run.out.rglob("*") if path.is_file()]
+    (run.out / "mappings").rmdir()
+    (run.out / "mappings").symlink_to(other)
+    assert (1, ["mine"]) == (run([SHIPPED], "--force").exit_code, [path.name for path in other.iterdir()])
+
+
+def test_a_file_that_was_there_is_replaced_and_not_written_into(run, tmp_path):
+    """Whoever reads the old one meanwhile reads a whole file; a second name of it keeps what it held."""
+    run.out.mkdir()
+    (run.out / "streamer.yaml").write_text("old")
+    (tmp_path / "second").hardlink_to(run.out / "streamer.yaml")
+    run([SHIPPED], "--force")
+    assert "old" == (tmp_path / "second").read_text()
+    assert {"streamer.yaml", "mappings", "schemas"} == {path.name for path in run.out.iterdir()}

@@ -153,6 +153,38 @@ def test_the_text_shows_what_matched_first_and_needs_no_secret(run):
     assert "· another: no_match" in lines
 
 
+GATES = ["filters", "when", 'when: event = "Order Shipped"', "max_age", "send.to", "number", "send.channel"]
+DYNAMIC_BODY = 'when: event = "Order Shipped"\nsend: {to: "+15551230001", body: "Hi {{properties.order_id}}"}'
+CONSTANT_BODY = 'when: event = "Order Shipped"\nsend: {to: "{{properties.phone}}", body: "Hi"}'
+
+
+@pytest.mark.parametrize("mapping", [DYNAMIC_BODY, CONSTANT_BODY])
+def test_gates_stand_in_the_order_in_which_a_message_is_made(run, mapping):
+    """Whom, then what: whether a field is constant makes no difference."""
+    decision = decisions(run(EVENT, "--json", mappings=[("a", mapping)]))["a"]
+    assert [*GATES, "send.from", "send.body"] == [gate["name"] for gate in decision["gates"]]
+    assert "+1555123000" == {gate["name"]: gate["seen"] for gate in decision["gates"]}["number"][:-1]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "line"),
+    [
+        ('{to: "{{properties.no}}", body: x}', "  ✗ send.to   no_phone: properties.no"),
+        ('{to: "{{properties.order_id}}", body: x}', "  ✗ number   bad_number: not_a_number"),
+        ('{to: "+15551230001", channel: "{{event}}", body: x}', "  ✗ send.channel   bad_value: must be sms, mms, "),
+        (
+            '{to: "+15551230001", channel: "{{properties.ch}}", media_urls: ["https://a.example/x"]}',
+            "  ✗ send.media_urls   bad_value: an SMS carries no media; set channel: mms",
+        ),
+    ],
+)
+def test_a_fault_is_told_beside_the_gate_that_fails(run, mapping, line):
+    event = EVENT | {"properties": EVENT["properties"] | {"ch": "sms"}}
+    text = run(event, mappings=[("a", f'when: event = "Order Shipped"\nsend: {mapping}')]).stdout
+    assert any(each.startswith(line) for each in text.splitlines()), text
+    assert "null" not in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -165,6 +197,33 @@ def test_wrong_usage_is_said_and_exits_with_2(run, arguments, says):
     result = run(EVENT, *arguments, env={"SID": "AC" + "0" * 32, "KEY": "SK" + "0" * 32, "SECRET": "s"})
     assert result.exit_code == 2
     assert says in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("profile", "says"),
+    [
+        ('{"a": %s}' % ("[" * 3000 + "]" * 3000), "nested too deep"),
+        (json.dumps({"a": 10**30}), "an integer beyond 64 bits"),
+        (json.dumps({"a": "x" * 100_000}), "bytes of traits"),
+        (json.dumps({f"a{number}": 1 for number in range(301)}), "at most 300 traits"),
+        ("[]", "must be a JSON object"),
+        ("{", "not JSON"),
+    ],
+)
+def test_a_profile_that_no_person_can_have_is_said_and_exits_with_2(run, tmp_path, profile, says):
+    """An identify so folded would fail the record of its person, and here with a traceback."""
+    path = tmp_path / "other.json"
+    path.write_text(profile)
+    identify = {"type": "identify", "userId": "u1", "traits": {}, "timestamp": AT}
+    result = run(identify, "--profile", str(path))
+    assert (2, True) == (result.exit_code, says in result.stderr), result.output
+
+
+@pytest.mark.parametrize("value", ["[" * 3000 + "]" * 3000, str(10**30)])
+def test_an_event_that_no_record_can_hold_is_a_dead_letter(run, value):
+    event = json.dumps(EVENT | {"properties": {"a": "@"}}).replace('"@"', value)
+    result = run(event, "--json")
+    assert (3, "bad_request") == (result.exit_code, json.loads(result.stdout)["dead_letter"]["reason"])
 
 
 async def test_send_to_really_sends_to_that_number_and_no_other(run):
