@@ -16,13 +16,14 @@ from streamer.clock import SystemClock
 from streamer.config import load
 from streamer.config_checks import instant_ms
 from streamer.config_model import AccountConfig, Config
-from streamer.core.delivery import Accepted, Message, Refused
+from streamer.core.delivery import Accepted, Answer, Message, Refused
 from streamer.core.phone import BadPhone, normalise
 from streamer.core.story import profile_fault
 from streamer.core.trial import HOLD, NO_MATCH, SEND, SUPPRESS, Gate, Trial, attempt, event_time_ms
 from streamer.errors import BadRecord
 from streamer.twilio.client import Credentials, TwilioGateway, create_url, form_of
 
+EXIT_NOT_SENT = 1
 EXIT_WOULD_NOT = 3
 FILE_BYTES_MAX = 1 << 20
 SEEN_CHARS_MAX = 70
@@ -60,7 +61,7 @@ def try_event(
     the number before and after; and the exact request. Sends nothing, connects to nothing and needs no secrets, unless
     --send-to says otherwise.
 
-    Exits with 0 if something would be sent, 3 if nothing would.
+    Exits with 0 if something would be sent, 3 if nothing would; with --send-to, 1 if a message was not accepted.
     """
     config = load(config_path, secrets=send_to is not None)
     number = _number(send_to, config.defaults.region)
@@ -73,18 +74,23 @@ def try_event(
     except BadRecord as bad:
         _tell_dead_letter(bad, is_json)
         context.exit(EXIT_WOULD_NOT)
+    answers: dict[str, Answer] = {}
+    if number is not None:
+        trials = tuple(_redirected(trial, number) for trial in trials)
+        answers = asyncio.run(_send(trials, config))
     if is_json:
-        decisions = [_decision(trial, config) for trial in trials]
+        decisions = [_decision(trial, config, answers.get(trial.mapping)) for trial in trials]
         click.echo(msgspec.json.format(_json.encode({"at": _iso(now_ms), "decisions": decisions}), indent=2))
     else:
         shown = sorted(trials, key=lambda trial: trial.verdict == NO_MATCH)  # what matched comes first
         click.echo("\n\n".join([f"As of {_iso(now_ms)}:", *(_text(trial, config) for trial in shown)]))
         if not trials:
             click.echo("no mapping is enabled; put one into the folder `mappings` beside streamer.yaml")
-    ready = [trial for trial in trials if trial.verdict in (SEND, HOLD)]
-    if number is not None and ready:
-        asyncio.run(_send(ready, number, config, is_quiet=is_json))
-    if not ready:
+        for mapping, answer in answers.items():
+            click.echo(f"\n{mapping}: {_said(answer)}")
+    if any(not isinstance(answer, Accepted) for answer in answers.values()):
+        context.exit(EXIT_NOT_SENT)
+    if not any(trial.message for trial in trials):
         context.exit(EXIT_WOULD_NOT)
 
 
@@ -144,8 +150,8 @@ def _tell_dead_letter(bad: BadRecord, is_json: bool) -> None:
         click.echo(f"no event: it would become a dead letter, {bad.reason}: {bad.detail}")
 
 
-def _decision(trial: Trial, config: Config) -> dict[str, Any]:
-    gates = [msgspec.structs.asdict(gate) for gate in trial.gates]
+def _decision(trial: Trial, config: Config, answer: Answer | None) -> dict[str, Any]:
+    gates = [{"name": gate.name, "passed": gate.passed, "seen": gate.seen} for gate in trial.gates]
     decision: dict[str, Any] = {
         "mapping": trial.mapping,
         "verdict": trial.verdict,
@@ -159,6 +165,8 @@ def _decision(trial: Trial, config: Config) -> dict[str, Any]:
         decision["request"] = _request(trial.message, config)
         if trial.until_ms:
             decision["until"] = _iso(trial.until_ms)
+    if answer is not None:
+        decision["answer"] = _said(answer)
     return decision
 
 
@@ -204,23 +212,33 @@ def _iso(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-async def _send(trials: list[Trial], number: str, config: Config, *, is_quiet: bool) -> None:
-    """Send each message to `number` in place of its own, at once."""
+def _redirected(trial: Trial, number: str) -> Trial:
+    """The trial with its message to `number` in place of its own, and for now."""
+    if trial.message is None:
+        return trial
+    return replace(trial, message=replace(trial.message, to=number, send_at_ms=0), until_ms=0)
+
+
+async def _send(trials: tuple[Trial, ...], config: Config) -> dict[str, Answer]:
+    """Send each message, and its answer by mapping."""
+    answers: dict[str, Answer] = {}
     for trial in trials:
-        assert trial.message is not None, "what would be sent has a message"
-        message = replace(trial.message, to=number)
-        gateway = _gateway(config.accounts[message.account])
-        try:
-            answer = await gateway.create(message)
-        finally:
-            await gateway.close()
-        if isinstance(answer, Accepted):
-            said = f"sent as {answer.sid}"
-        elif isinstance(answer, Refused):
-            said = f"refused: {answer.reason}, HTTP {answer.http_status}, code {answer.code}"
-        else:
-            said = f"unknown: {answer.reason}; a message may exist"
-        click.echo(f"{trial.mapping}: {said}", err=is_quiet)
+        if trial.message is not None:
+            gateway = _gateway(config.accounts[trial.message.account])
+            try:
+                answers[trial.mapping] = await gateway.create(trial.message)
+            finally:
+                await gateway.close()
+    return answers
+
+
+def _said(answer: Answer) -> str:
+    if isinstance(answer, Accepted):
+        return f"sent as {answer.sid}"
+    if isinstance(answer, Refused):
+        reason = "" if answer.reason == "refused" else f"{answer.reason}, "
+        return f"refused: {reason}HTTP {answer.http_status}, code {answer.code}"
+    return f"unknown: {answer.reason}; a message may exist"
 
 
 def _gateway(account: AccountConfig) -> TwilioGateway:

@@ -8,7 +8,6 @@ from click.testing import CliRunner
 
 from streamer.cli.main import main
 from streamer.testing.fake_twilio import FakeTwilio
-from streamer.testing.fake_twilio_api import Setup
 
 CONFIG = """
 kafka: {bootstrap_servers: "127.0.0.1:1"}
@@ -227,14 +226,28 @@ def test_an_event_that_no_record_can_hold_is_a_dead_letter(run, value):
 
 
 async def test_send_to_really_sends_to_that_number_and_no_other(run):
-    twilio = FakeTwilio(Setup())
-    async with twilio:
+    async with FakeTwilio() as twilio:
         account = twilio.api.setup.account
         env = {"SID": account.account_sid, "KEY": account.api_key_sid, "SECRET": account.api_key_secret}
-        result = await asyncio.to_thread(
-            run, EVENT, "--send-to", "+15551239999", base_url=f"http://127.0.0.1:{twilio.port}", env=env
-        )
+        at = f"http://127.0.0.1:{twilio.port}"
+        mappings = [("later", LATER), ("shipped", SHIPPED)]
+        arguments = ("--send-to", "+15551239999")
+        result = await asyncio.to_thread(run, EVENT, *arguments, mappings=mappings, base_url=at, env=env)
         assert result.exit_code == 0, result.output
-        [message] = twilio.messages
-    assert ("+15551239999", "Hi Ada, order 7 has shipped.") == (message.order.to, message.order.body)
-    assert f"shipped: sent as {message.sid}" in result.stdout
+        later, shipped = twilio.messages
+    assert [("+15551239999", "Later", 0), ("+15551239999", "Hi Ada, order 7 has shipped.", 0)] == [
+        (each.order.to, each.order.body, each.order.send_at_ms) for each in (later, shipped)
+    ]
+    assert f"shipped: sent as {shipped.sid}" in result.stdout
+    assert "To = +15551239999" in result.stdout
+    assert "+15551230001" not in "".join(line for line in result.stdout.splitlines() if " = " in line)
+
+
+async def test_what_was_not_accepted_exits_with_1_and_says_why(run):
+    async with FakeTwilio() as twilio:
+        account = twilio.api.setup.account
+        env = {"SID": account.account_sid, "KEY": account.api_key_sid, "SECRET": "wrong"}
+        at = f"http://127.0.0.1:{twilio.port}"
+        result = await asyncio.to_thread(run, EVENT, "--send-to", "+15551239999", "--json", base_url=at, env=env)
+    assert result.exit_code == 1
+    assert decisions(result)["shipped"]["answer"] == "refused: HTTP 401, code 20003"
