@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -251,3 +253,13 @@ async def test_what_was_not_accepted_exits_with_1_and_says_why(run):
         result = await asyncio.to_thread(run, EVENT, "--send-to", "+15551239999", "--json", base_url=at, env=env)
     assert result.exit_code == 1
     assert decisions(result)["shipped"]["answer"] == "refused: HTTP 401, code 20003"
+
+
+def test_an_event_may_come_from_a_process_substitution(tmp_path):
+    (tmp_path / "mappings").mkdir()
+    (tmp_path / "streamer.yaml").write_text(CONFIG % "http://127.0.0.1:1")
+    (tmp_path / "mappings" / "shipped.yaml").write_text(SHIPPED)
+    (tmp_path / "event.json").write_text(json.dumps(EVENT))
+    command = f"{sys.executable} -m streamer try <(cat event.json) --config . --json"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (3, "no_phone") == (done.returncode, json.loads(done.stdout)["decisions"][0]["reason"]), done.stderr
