@@ -9,6 +9,8 @@ Results are the original's; what differs is decided:
   and refuses what can't be a path, and @replace of nothing is nothing rather than "".
 """
 
+import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -17,6 +19,7 @@ from streamer.core.directive_objects import defined, flattened, merged, without_
 from streamer.core.directive_paths import compile_directive_path
 from streamer.core.directive_texts import compile_js_template, replaced
 from streamer.core.js_text import UNDEFINED, js_text, json_text, parsed_json
+from streamer.core.liquid_expressions import HALF_PAIR
 from streamer.core.mapping_tree import (
     NOTHING,
     At,
@@ -26,6 +29,7 @@ from streamer.core.mapping_tree import (
     constant,
     guarded,
     is_directive,
+    is_whole,
 )
 from streamer.core.template import HoleMissing
 from streamer.core.work import Work
@@ -52,12 +56,7 @@ def _template(tree: Compiler, arg: Any, at: At) -> Node:
     """A text with holes."""
     is_strict = not tree.is_original
     if not isinstance(arg, str):
-        return _by_text(
-            tree,
-            arg,
-            at,
-            lambda text, scope, _: compile_js_template(text, is_strict=is_strict).renderer(tree.holes)(scope),
-        )
+        return _by_text(tree, arg, at, _dynamic_template(tree, at))
     tree.chars += len(arg)
     try:
         template = compile_js_template(arg, is_strict=is_strict)
@@ -69,6 +68,22 @@ def _template(tree: Compiler, arg: Any, at: At) -> Node:
         return constant(template.start)
     render = template.renderer(tree.holes)
     return Node(guarded(at.path, lambda scope, work: _spent(render(scope), work)))
+
+
+def _dynamic_template(tree: Compiler, at: At) -> Callable[[str, Any, Work], str]:
+    """What makes the text of a template that the event brings. No fault shows it: it may hold anything."""
+
+    def render(text: str, scope: Any, work: Work) -> str:
+        try:
+            template = compile_js_template(text, is_strict=not tree.is_original)
+        except ValueError:
+            raise ValueError("the text is not a template: too long, too many holes, or one that is no path") from None
+        try:
+            return _spent(template.renderer(tree.holes)(scope), work)
+        except HoleMissing:
+            raise HoleMissing(at.path) from None
+
+    return render
 
 
 def _by_text(tree: Compiler, arg: Any, at: At, use: Any) -> Node:
@@ -211,6 +226,8 @@ def _pattern(tree: Compiler, options: dict[str, Any], key: str, at: At, least: i
     if not isinstance(value, str):
         tree.fault(at.under(key).path, "must be a text")
         return ""
+    if not is_whole(value):
+        tree.fault(at.under(key).path, HALF_PAIR)
     if not least <= len(value) <= PATTERN_CHARS_MAX:
         tree.fault(at.under(key).path, f"must have {least} to {PATTERN_CHARS_MAX} characters")
     return value
@@ -375,9 +392,12 @@ def _json(tree: Compiler, arg: Any, at: At) -> Node:
             return text
         work.spend(len(text))
         try:
-            return parsed_json(text)
+            value = parsed_json(text)
         except ValueError:
             return text
+        if "\\u" in text and not is_whole(json.dumps(value, ensure_ascii=False)):
+            raise ValueError("the JSON holds half a surrogate pair")
+        return value
 
     return Node(guarded(at.path, encode if mode == "encode" else decode))
 

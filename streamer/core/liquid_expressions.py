@@ -39,6 +39,7 @@ from streamer.core.work import Work
 # One condition recurses on each of its parts.
 CONDITION_PARTS_MAX: Final = 20
 OUTPUT_CHARS_MAX: Final = 16_384
+HALF_PAIR: Final = "half a surrogate pair; write the character itself"
 
 _ESCAPE: Final = re.compile(r"\\(?:u(?P<hex>[0-9a-fA-F]{0,4})|(?P<octal>[0-7]{1,3})|(?P<plain>.?))", re.DOTALL)
 _ESCAPED: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -112,7 +113,10 @@ class Expressions:
             return self._path(expression)
         if isinstance(expression, LiteralExpression):
             literal = expression.value
-            return _constant(unescaped(literal) if isinstance(literal, str) else literal)
+            try:
+                return _constant(unescaped(literal) if isinstance(literal, str) else literal)
+            except UnicodeError:
+                raise fault_at(self.text, expression.token, HALF_PAIR) from None
         if isinstance(expression, Nil):
             return _constant(None)
         if isinstance(expression, Empty | Blank):
@@ -210,6 +214,8 @@ class _Step:
             size = _size(result)
             bounded(size)
             work.spend(size)
+        except UnicodeError:  # whose own words hold the value
+            raise ValueError(describe(self.text, self.token.start_index, f"`{self.name}`: not UTF-8")) from None
         except (ValueError, ArithmeticError) as exc:
             raise ValueError(describe(self.text, self.token.start_index, f"`{self.name}`: {exc}")) from exc
         return result
@@ -413,7 +419,10 @@ def _item(value: str | list[Any], key: Any) -> Any:
 
 
 def unescaped(text: str) -> str:
-    """A quoted text with its backslashes read: \\n, \\t, \\u00e9, and every other character for itself."""
+    """A quoted text with its backslashes read: \\n, \\t, \\u00e9, and every other character for itself.
+
+    Raises: UnicodeError, for half a surrogate pair.
+    """
 
     def character(escape: re.Match[str]) -> str:
         if escape["hex"] is not None:
@@ -422,4 +431,7 @@ def unescaped(text: str) -> str:
             return chr(int(escape["octal"], 8))
         return _ESCAPED.get(escape["plain"], escape["plain"])
 
-    return _ESCAPE.sub(character, text) if "\\" in text else text
+    if "\\" not in text:
+        return text
+    # Two escapes that are a pair become the one character they mean.
+    return _ESCAPE.sub(character, text).encode("utf-16", "surrogatepass").decode("utf-16")

@@ -195,7 +195,7 @@ def _escape_once(_: Work, value: Any) -> str:
 def _url_decode(_: Work, value: Any) -> str:
     text = liquid_text(value)
     if re.search(r"%(?![0-9a-fA-F]{2})", text):
-        raise ValueError("url_decode: a % without two hexadecimal digits")
+        raise ValueError("a % without two hexadecimal digits")
     return unquote(text, errors="strict").replace("+", " ")
 
 
@@ -210,7 +210,7 @@ _SLUG_MODES: Final = ("default", "raw", "pretty", "ascii", "latin", "none")
 def _slugify(_: Work, value: Any, mode: Any = "default", keeps_case: Any = False) -> str:
     text = liquid_text(value)
     if mode not in _SLUG_MODES:
-        raise ValueError(f"slugify: {mode!r:.40} is none of {', '.join(_SLUG_MODES)}")
+        raise ValueError(f"the mode is none of {', '.join(_SLUG_MODES)}")
     if mode == "latin":
         text = text.translate(_ACCENTS)
     if mode == "raw":

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from streamer.core.directive_objects import defined
 from streamer.core.directive_paths import DirectivePath
 from streamer.core.js_text import UNDEFINED, liquid_text, printed
-from streamer.core.liquid_expressions import unknown_root
+from streamer.core.liquid_expressions import HALF_PAIR, unknown_root
 from streamer.core.liquid_parse import LiquidFault
 from streamer.core.liquid_sandbox import compile_liquid
 from streamer.core.template import HoleMissing, Holes, Missing, Template, compile_template
@@ -168,6 +168,8 @@ class Compiler:
 
     def _text(self, text: str, at: At) -> Node:
         self.chars += len(text)
+        if not is_whole(text):
+            return self.fault(at.path, HALF_PAIR)
         if at.is_literal or not any(mark in text for mark in _MARKS):
             if not at.is_literal and not self.is_original and ("}}" in text or "%}" in text):
                 return self.fault(at.path, "a `}}` or `%}` closes nothing")
@@ -221,12 +223,23 @@ class Compiler:
         compile_directive = self.directives.get(name)
         if compile_directive is None:
             return self.fault(at.path, f"unknown directive {name[:40]}; {nearest(name, tuple(self.directives))}")
+        if isinstance(value[name], str) and not is_whole(value[name]):
+            return self.fault(f"{at.path}/{name}", HALF_PAIR)
         return compile_directive(self, value[name], replace(at, path=f"{at.path}/{name}", depth=at.depth + 1))
 
 
 def is_directive(value: Any) -> bool:
     """Whether an object is, or tries to be, a directive."""
     return isinstance(value, dict) and any(isinstance(key, str) and key.startswith("@") for key in value)
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text can be sent: half a surrogate pair is no character."""
+    try:
+        text.encode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def guarded(path: str, read: Read) -> Read:

@@ -135,7 +135,7 @@ def test_a_faulty_liquid_text_shows_its_place():
     [
         ({"@path": {"@path": "properties.nope"}}, "a text is needed, not nothing"),
         ({"@template": {"@path": "properties.qty"}}, "a text is needed, not a number"),
-        ({"@liquid": "{{ properties.name | date: '%Y' }}"}, "`date`: 'Ana' is not a time"),
+        ({"@liquid": "{{ properties.name | date: '%Y' }}"}, "`date`: the value is not a time"),
         ({"@arrayPath": ["properties.tags", {"a": {"@transform": {"apply": {}, "mapping": {}}}}]},
             "an object is needed, not a text"),
     ],
