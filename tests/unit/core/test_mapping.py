@@ -240,7 +240,7 @@ def test_a_hole_with_nothing_to_print_suppresses_the_whole_field_by_name(form, n
         ("{% capture x %}{{ properties.nope }}{% endcapture %}{{ x | default: 'you' }}", "you"),
         ("{{ properties.tags | join: ', ' }} {{ properties.tags | size }}", "red, blue 2"),
         ("{{ properties.no }} {{ properties.zero }}", "false 0"),
-        ("a{{ ' ' }}b{{ '' }}", "a b"),
+        ("a{{ ' ' }}b", "a b"),
         ({"@if": {"exists": {"@path": "properties.nope"}, "then": "{{properties.nope}}", "else": "Hi"}}, "Hi"),
         ({"@if": {"exists": {"@liquid": "{{properties.nope}}"}, "then": "a", "else": "b"}}, "b"),
         ({"@if": {"exists": {"@path": "properties.nope"}, "then": True, "else": False}}, False),
