@@ -109,13 +109,14 @@ def replaced(text: str, pattern: str, replacement: str, work: Work, *, is_global
     JavaScript. Raises: ValueError, beyond REPLACED_CHARS_MAX and for too much work."""
     work.spend(len(text) if text.isascii() or not ignores_case else ITEM_COST * len(text))
     searched, wanted = (_folded(text), _folded(pattern)) if ignores_case else (text, pattern)
+    head, marks = _dollars(replacement)
     done: list[str] = []
     length = offset = 0
     at = searched.find(wanted)
     while at >= 0:
         end = at + len(wanted)
-        work.spend(ITEM_COST)
-        done += text[offset:at], _expanded(replacement, text, at, end)
+        work.spend(ITEM_COST * (1 + len(marks)))
+        done += text[offset:at], head + "".join([_meant(mark, text, at, end) + tail for mark, tail in marks])
         length += len(done[-1]) + at - offset
         if length > REPLACED_CHARS_MAX:
             raise ValueError(f"@replace makes more than {REPLACED_CHARS_MAX} characters")
@@ -124,15 +125,13 @@ def replaced(text: str, pattern: str, replacement: str, work: Work, *, is_global
     return "".join(done) + text[offset:]
 
 
-def _expanded(replacement: str, text: str, at: int, end: int) -> str:
-    if "$" not in replacement:
-        return replacement
-    special = {"&": slice(at, end), "`": slice(at), "'": slice(end, None)}
-    head, rest = _dollars(replacement)
-    marks = [
-        (text[special[mark]] if mark in special else "$" if mark == "$" else f"${mark}", tail) for mark, tail in rest
-    ]
-    return head + "".join(mark + tail for mark, tail in marks)
+def _meant(mark: str, text: str, at: int, end: int) -> str:
+    """What `$` and `mark` mean in a replacement of `text[at:end]`."""
+    if mark == "$":
+        return "$"
+    if mark == "&":
+        return text[at:end]
+    return text[:at] if mark == "`" else text[end:] if mark == "'" else f"${mark}"
 
 
 def _dollars(replacement: str) -> tuple[str, list[tuple[str, str]]]:

@@ -19,7 +19,7 @@ from streamer.core.directive_objects import defined, flattened, merged, without_
 from streamer.core.directive_paths import compile_directive_path
 from streamer.core.directive_texts import compile_js_template, replaced
 from streamer.core.js_text import UNDEFINED, js_text, json_text, parsed_json
-from streamer.core.liquid_expressions import HALF_PAIR
+from streamer.core.liquid_values import HALF_PAIR
 from streamer.core.mapping_tree import (
     MARKS,
     NOTHING,
@@ -39,7 +39,7 @@ LIQUID_CHARS_MAX: Final = 1000
 PATTERN_CHARS_MAX: Final = 10
 SEPARATOR_CHARS_MAX: Final = 100
 # What compiling one character of a path or template that the event brings costs, in units of `Work`.
-COMPILE_COST: Final = 8
+COMPILE_COST: Final = 16
 
 
 def _path(tree: Compiler, arg: Any, at: At) -> Node:
@@ -99,7 +99,7 @@ def _by_text(tree: Compiler, arg: Any, at: At, use: Any) -> Node:
         text = inner(scope, work)
         if not isinstance(text, str):
             raise ValueError(f"a text is needed, not {_kind(text)}")
-        work.spend(COMPILE_COST * (1 + len(text)))
+        work.spend(COMPILE_COST * (4 + len(text)))
         return use(text, scope, work)
 
     return Node(guarded(at.path, read))

@@ -16,9 +16,9 @@ from msgspec.structs import replace
 from streamer.core.directive_objects import defined
 from streamer.core.directive_paths import DirectivePath
 from streamer.core.js_text import UNDEFINED, liquid_text, printed
-from streamer.core.liquid_expressions import HALF_PAIR, unknown
 from streamer.core.liquid_parse import LiquidFault
 from streamer.core.liquid_sandbox import compile_liquid
+from streamer.core.liquid_values import HALF_PAIR, unknown
 from streamer.core.template import HoleMissing, Holes, Missing, Template, compile_template
 from streamer.core.work import ITEM_COST, Work
 from streamer.errors import MappingError, TemplateError

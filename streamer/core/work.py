@@ -5,7 +5,7 @@ its repetition.
 from typing import Any, Final
 
 # At most 50 ms of the slowest filter; a message of 1600 characters needs a few thousand.
-WORK_MAX: Final = 262_144
+WORK_MAX: Final = 131_072
 # What visiting an item of a list or a key of an object costs, where one character of a text costs 1.
 ITEM_COST: Final = 8
 
