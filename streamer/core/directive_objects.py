@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from streamer.core.js_text import UNDEFINED, deeper
-from streamer.core.work import Work
+from streamer.core.work import ITEM_COST, Work
 
 
 def flattened(value: Any, separator: str, *, omits_lists: bool, work: Work) -> dict[str, Any]:
@@ -25,12 +25,12 @@ class _Target:
         self.work = work
 
     def put(self, key: str, value: Any) -> None:
-        self.work.spend(1 + len(key))
         if value is not UNDEFINED:
             self.result[key] = value
 
 
 def _flatten(value: Any, prefix: str, separator: str, omits_lists: bool, target: _Target, depth: int) -> None:
+    target.work.spend(ITEM_COST + len(prefix))
     if isinstance(value, dict):
         pairs: Iterable[tuple[str, Any]] = value.items()
     elif isinstance(value, list) and not omits_lists:
@@ -47,10 +47,10 @@ def merged(parts: Iterable[Any], work: Work) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for part in parts:
         if isinstance(part, dict):
-            work.spend(len(part))
+            work.spend(ITEM_COST * len(part))
             result.update(part)
         elif isinstance(part, list | str):
-            work.spend(len(part))
+            work.spend(ITEM_COST * len(part))
             result.update((str(index), item) for index, item in enumerate(part))
     return result
 
@@ -64,7 +64,7 @@ def without_nulls(value: Any, work: Work, depth: int = 0) -> Any:
     """A value whose objects, but not those in lists, have lost their nulls."""
     if not isinstance(value, dict):
         return value
-    work.spend(1 + len(value))
+    work.spend(ITEM_COST * (1 + len(value)))
     return {
         key: without_nulls(item, work, deeper(depth)) if isinstance(item, dict) else item
         for key, item in value.items()

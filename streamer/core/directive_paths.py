@@ -27,21 +27,35 @@ class DirectivePath(Struct, frozen=True):
     """A compiled path: `text` is its one normal form; `read(scope)` is the value there, or UNDEFINED."""
 
     text: str
-    root: str
+    keys: tuple[str, ...]
     read: Reader
 
 
-def compile_directive_path(text: str, *, strips_prefix: bool = True) -> DirectivePath:
-    """Compile a path, without the `$.` it may begin with. Raises: ValueError, beyond PATH_CHARS_MAX."""
+def compile_directive_path(text: str, *, strips_prefix: bool = True, is_strict: bool = False) -> DirectivePath:
+    """Compile a path, without the `$.` it may begin with.
+
+    Raises: ValueError, beyond PATH_CHARS_MAX; if `is_strict`, for what no event has an answer to, too.
+    """
     if len(text) > PATH_CHARS_MAX:
         raise ValueError(f"a path of {len(text)} characters; at most {PATH_CHARS_MAX} are read")
     if strips_prefix:
         text = text.removeprefix("$.")
+    if is_strict:
+        _check(text)
     keys = [_key(step) for step in _STEP.finditer(text)]
     if not keys:
-        return DirectivePath("", "", lambda scope: scope)
+        return DirectivePath("", (), lambda scope: scope)
     normal = "".join(_written(key) for key in keys).removeprefix(".")
-    return DirectivePath(normal, keys[0], _reader(keys))
+    return DirectivePath(normal, tuple(keys), _reader(keys))
+
+
+def _check(text: str) -> None:
+    for step in _STEP.finditer(text):
+        key = step["key"] or ""
+        if any(each in key for each in "{}|"):
+            raise ValueError("a path has no filters and no braces; they are for @liquid and plain texts")
+        if "[" in key:
+            raise ValueError("a bracket holds an index from 0 on, or a key in quotes: items[0]['unit price']")
 
 
 def _key(step: re.Match[str]) -> str:

@@ -8,6 +8,7 @@ from msgspec import Struct
 from streamer.core.directive_paths import DirectivePath, compile_directive_path
 from streamer.core.js_text import js_text, printed
 from streamer.core.template import HoleMissing, Holes
+from streamer.core.work import ITEM_COST, Work
 
 TEXT_CHARS_MAX: Final = 10_000
 HOLES_MAX: Final = 100
@@ -20,13 +21,14 @@ class JsTemplate(Struct, frozen=True):
     start: str
     holes: tuple[tuple[DirectivePath, str], ...]
 
-    def renderer(self, holes: Holes) -> Callable[[Any], str]:
+    def renderer(self, holes: Holes) -> Callable[[Any, Work], str]:
         """What makes the text of a scope; where holes must have values, it raises HoleMissing."""
 
-        def render(scope: Any) -> str:
+        def render(scope: Any, work: Work) -> str:
             done = [self.start]
             for path, text_after in self.holes:
                 value = path.read(scope)
+                work.spend_whole(value)
                 text = js_text(value) if holes is Holes.ORIGINAL else printed(value)
                 if text is None and holes is Holes.SUPPRESS:
                     raise HoleMissing(path.text)
@@ -67,6 +69,8 @@ def _append(piece: str | _Hole, parts: list[str], paths: list[DirectivePath], is
         paths.append(_hole_path(piece.text.strip(), is_strict))
         parts.append("")
         return
+    if is_strict and ("{%" in piece or "%}" in piece):
+        raise ValueError("tags are for @liquid and plain texts; here they would be sent as they stand")
     if is_strict and ("{{" in piece or "}}" in piece):
         raise ValueError("a `{{` or `}}` belongs to no hole; a hole is {{path}}")
     if len(parts) == len(paths):
@@ -77,7 +81,7 @@ def _append(piece: str | _Hole, parts: list[str], paths: list[DirectivePath], is
 def _hole_path(text: str, is_strict: bool) -> DirectivePath:
     if is_strict and any(each in text for each in "{|%"):
         raise ValueError(f"`{text[:60]}` is not a path; filters are for @liquid and plain texts")
-    path = compile_directive_path(text, strips_prefix=is_strict)
+    path = compile_directive_path(text, strips_prefix=is_strict, is_strict=is_strict)
     if is_strict and not path.text:
         raise ValueError("a hole is empty")
     return path
@@ -100,16 +104,19 @@ def _cut(text: str, opening: str, closing: str) -> Iterator[str | _Hole]:
         yield text[done:]
 
 
-def replaced(text: str, pattern: str, replacement: str, *, is_global: bool, ignores_case: bool) -> str:
+def replaced(text: str, pattern: str, replacement: str, work: Work, *, is_global: bool, ignores_case: bool) -> str:
     """`text` with a literal pattern replaced; `$$`, `$&`, `` $` `` and `$'` in the replacement mean what they do in
-    JavaScript. Raises: ValueError, beyond REPLACED_CHARS_MAX."""
+    JavaScript. Raises: ValueError, beyond REPLACED_CHARS_MAX and for too much work."""
+    work.spend(len(text) if text.isascii() or not ignores_case else ITEM_COST * len(text))
     searched, wanted = (_folded(text), _folded(pattern)) if ignores_case else (text, pattern)
+    head, marks = _dollars(replacement)
     done: list[str] = []
     length = offset = 0
     at = searched.find(wanted)
     while at >= 0:
         end = at + len(wanted)
-        done += text[offset:at], _expanded(replacement, text, at, end)
+        work.spend(ITEM_COST * (1 + len(marks)))
+        done += text[offset:at], head + "".join([_meant(mark, text, at, end) + tail for mark, tail in marks])
         length += len(done[-1]) + at - offset
         if length > REPLACED_CHARS_MAX:
             raise ValueError(f"@replace makes more than {REPLACED_CHARS_MAX} characters")
@@ -118,12 +125,13 @@ def replaced(text: str, pattern: str, replacement: str, *, is_global: bool, igno
     return "".join(done) + text[offset:]
 
 
-def _expanded(replacement: str, text: str, at: int, end: int) -> str:
-    if "$" not in replacement:
-        return replacement
-    special = {"$": "$", "&": text[at:end], "`": text[:at], "'": text[end:]}
-    head, rest = _dollars(replacement)
-    return head + "".join(special.get(mark, f"${mark}") + tail for mark, tail in rest)
+def _meant(mark: str, text: str, at: int, end: int) -> str:
+    """What `$` and `mark` mean in a replacement of `text[at:end]`."""
+    if mark == "$":
+        return "$"
+    if mark == "&":
+        return text[at:end]
+    return text[:at] if mark == "`" else text[end:] if mark == "'" else f"${mark}"
 
 
 def _dollars(replacement: str) -> tuple[str, list[tuple[str, str]]]:

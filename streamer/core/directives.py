@@ -9,6 +9,8 @@ Results are the original's; what differs is decided:
   and refuses what can't be a path, and @replace of nothing is nothing rather than "".
 """
 
+import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -17,7 +19,9 @@ from streamer.core.directive_objects import defined, flattened, merged, without_
 from streamer.core.directive_paths import compile_directive_path
 from streamer.core.directive_texts import compile_js_template, replaced
 from streamer.core.js_text import UNDEFINED, js_text, json_text, parsed_json
+from streamer.core.liquid_values import HALF_PAIR
 from streamer.core.mapping_tree import (
+    MARKS,
     NOTHING,
     At,
     Compiler,
@@ -26,6 +30,7 @@ from streamer.core.mapping_tree import (
     constant,
     guarded,
     is_directive,
+    is_whole,
 )
 from streamer.core.template import HoleMissing
 from streamer.core.work import Work
@@ -33,6 +38,8 @@ from streamer.core.work import Work
 LIQUID_CHARS_MAX: Final = 1000
 PATTERN_CHARS_MAX: Final = 10
 SEPARATOR_CHARS_MAX: Final = 100
+# What compiling one character of a path or template that the event brings costs, in units of `Work`.
+COMPILE_COST: Final = 16
 
 
 def _path(tree: Compiler, arg: Any, at: At) -> Node:
@@ -40,7 +47,7 @@ def _path(tree: Compiler, arg: Any, at: At) -> Node:
     if not isinstance(arg, str):
         return _by_text(tree, arg, at, lambda text, scope, _: compile_directive_path(text).read(scope))
     try:
-        path = compile_directive_path(arg)
+        path = compile_directive_path(arg, is_strict=not tree.is_original)
     except ValueError as exc:
         return tree.fault(at.path, str(exc))
     tree.reads(path, at)
@@ -52,12 +59,7 @@ def _template(tree: Compiler, arg: Any, at: At) -> Node:
     """A text with holes."""
     is_strict = not tree.is_original
     if not isinstance(arg, str):
-        return _by_text(
-            tree,
-            arg,
-            at,
-            lambda text, scope, _: compile_js_template(text, is_strict=is_strict).renderer(tree.holes)(scope),
-        )
+        return _by_text(tree, arg, at, _dynamic_template(tree, at))
     tree.chars += len(arg)
     try:
         template = compile_js_template(arg, is_strict=is_strict)
@@ -68,7 +70,23 @@ def _template(tree: Compiler, arg: Any, at: At) -> Node:
     if not template.holes:
         return constant(template.start)
     render = template.renderer(tree.holes)
-    return Node(guarded(at.path, lambda scope, work: _spent(render(scope), work)))
+    return Node(guarded(at.path, lambda scope, work: _spent(render(scope, work), work)))
+
+
+def _dynamic_template(tree: Compiler, at: At) -> Callable[[str, Any, Work], str]:
+    """What makes the text of a template that the event brings. No fault shows it: it may hold anything."""
+
+    def render(text: str, scope: Any, work: Work) -> str:
+        try:
+            template = compile_js_template(text, is_strict=not tree.is_original)
+        except ValueError:
+            raise ValueError("the text is not a template: too long, too many holes, or one that is no path") from None
+        try:
+            return _spent(template.renderer(tree.holes)(scope, work), work)
+        except HoleMissing:
+            raise HoleMissing(at.path) from None
+
+    return render
 
 
 def _by_text(tree: Compiler, arg: Any, at: At, use: Any) -> Node:
@@ -81,7 +99,7 @@ def _by_text(tree: Compiler, arg: Any, at: At, use: Any) -> Node:
         text = inner(scope, work)
         if not isinstance(text, str):
             raise ValueError(f"a text is needed, not {_kind(text)}")
-        work.spend(len(text))
+        work.spend(COMPILE_COST * (4 + len(text)))
         return use(text, scope, work)
 
     return Node(guarded(at.path, read))
@@ -100,6 +118,8 @@ def _if(tree: Compiler, arg: Any, at: At) -> Node:
     key = "exists" if "exists" in options else "blank"
     if key not in options:
         return tree.fault(at.path, "needs `exists` or `blank`")
+    if not tree.is_original and "exists" in options and "blank" in options:
+        tree.fault(at.path, "takes `exists` or `blank`, not both")
     condition = tree.node(options[key], at.under(key))
     if _is_falsy(options[key]) and _is_falsy(options.get("blank")):
         tree.fault(at.under(key).path, "is the same for every event")
@@ -115,9 +135,11 @@ def _if(tree: Compiler, arg: Any, at: At) -> Node:
             value = read(scope, work)
         except HoleMissing:
             value = UNDEFINED
+        if isinstance(value, list) and is_met is _is_not_blank:
+            work.spend_whole(value)
         return read_then(scope, work) if is_met(value) else read_otherwise(scope, work)
 
-    return Node(choose)
+    return Node(guarded(at.path, choose))
 
 
 def _branch(tree: Compiler, options: dict[str, Any], key: str, at: At) -> Node:
@@ -156,7 +178,7 @@ def _case(tree: Compiler, arg: Any, at: At) -> Node:
 
     def read_changed(scope: Any, work: Work) -> Any:
         text = read(scope, work)
-        return _spent(change(text), work) if isinstance(text, str) else text
+        return _spent(change(_spent(text, work)), work) if isinstance(text, str) else text
 
     return Node(guarded(at.path, read_changed))
 
@@ -184,6 +206,9 @@ def _replace(tree: Compiler, arg: Any, at: At) -> Node:
         (_pattern(tree, options, "pattern", at, least=1), _pattern(tree, options, "replacement", at)),
         (_pattern(tree, options, "pattern2", at), _pattern(tree, options, "replacement2", at)),
     ]
+    for key in ("replacement", "replacement2"):
+        if not tree.is_original and any(mark in str(options.get(key)) for mark in MARKS):
+            tree.fault(at.under(key).path, "a `{{` or `{%` is sent as it stands; make the text around it the `value`")
     is_global = _flag(tree, options, "global", at, default=True)
     ignores_case = _flag(tree, options, "ignorecase", at, default=False)
     value = _text_or_directive(tree, options, "value", at)
@@ -199,7 +224,7 @@ def _replace(tree: Compiler, arg: Any, at: At) -> Node:
             return otherwise
         for pattern, replacement in pairs:
             if pattern:
-                text = replaced(text, pattern, replacement, is_global=is_global, ignores_case=ignores_case)
+                text = replaced(text, pattern, replacement, work, is_global=is_global, ignores_case=ignores_case)
                 work.spend(len(text))
         return text
 
@@ -211,6 +236,8 @@ def _pattern(tree: Compiler, options: dict[str, Any], key: str, at: At, least: i
     if not isinstance(value, str):
         tree.fault(at.under(key).path, "must be a text")
         return ""
+    if not is_whole(value):
+        tree.fault(at.under(key).path, HALF_PAIR)
     if not least <= len(value) <= PATTERN_CHARS_MAX:
         tree.fault(at.under(key).path, f"must have {least} to {PATTERN_CHARS_MAX} characters")
     return value
@@ -234,6 +261,8 @@ def _array_path(tree: Compiler, arg: Any, at: At) -> Node:
     cost = 1 + tree.size - size
     if len(arg) > 2 and not tree.is_original:
         tree.fault(at.path, "must be a list of a path and perhaps a shape")
+    if len(arg) > 1 and not tree.is_original and not isinstance(arg[1], dict):
+        tree.fault(at.under(1).path, "a shape is an object, made of each item")
     if len(arg) < 2 or not isinstance(arg[1], dict) or not arg[1]:
         return root
     read, read_item = root.read, shape.read
@@ -367,7 +396,10 @@ def _json(tree: Compiler, arg: Any, at: At) -> Node:
 
     def encode(scope: Any, work: Work) -> Any:
         result = read(scope, work)
-        return UNDEFINED if result is UNDEFINED else _spent(json_text(result), work)
+        if result is UNDEFINED:
+            return UNDEFINED
+        work.spend_whole(result)
+        return _spent(json_text(result), work)
 
     def decode(scope: Any, work: Work) -> Any:
         text = read(scope, work)
@@ -375,9 +407,12 @@ def _json(tree: Compiler, arg: Any, at: At) -> Node:
             return text
         work.spend(len(text))
         try:
-            return parsed_json(text)
+            value = parsed_json(text)
         except ValueError:
             return text
+        if "\\u" in text and not is_whole(json.dumps(value, ensure_ascii=False)):
+            raise ValueError("the JSON holds half a surrogate pair")
+        return value
 
     return Node(guarded(at.path, encode if mode == "encode" else decode))
 

@@ -19,6 +19,7 @@ _ISO: Final = re.compile(
     re.ASCII,
 )
 _MARK: Final = re.compile(r"%(?P<flags>[-_0^#:]*+)(?P<width>[0-9]*+)(?P<code>.?)", re.DOTALL)
+_NO_TIME: Final = "the value is not a time as in 2026-01-31T09:30:00Z"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTHS: Final = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
@@ -52,9 +53,12 @@ def _parsed(value: Any) -> datetime:
     iso = _ISO.fullmatch(value) if isinstance(value, str) else None
     if iso is None:
         if value in ("now", "today"):
-            raise ValueError(f"`{value}` is not the event's time; use timestamp")
-        raise ValueError(f"{str(value)[:40]!r} is not a time as in 2026-01-31T09:30:00Z")
-    moment = datetime.fromisoformat(f"{iso['day']}T{iso['time'] or '00:00'}").replace(tzinfo=UTC)
+            raise ValueError("`now` and `today` are not the event's time; use timestamp")
+        raise ValueError(_NO_TIME)
+    try:
+        moment = datetime.fromisoformat(f"{iso['day']}T{iso['time'] or '00:00'}").replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError(_NO_TIME) from None  # Python's words hold the value
     moment += timedelta(milliseconds=int((iso["fraction"] or "").ljust(3, "0")[:3]))
     if iso["zone"] in (None, "Z", "z"):
         return moment
@@ -80,9 +84,9 @@ def _written_mark(moment: datetime, mark: re.Match[str]) -> str:
     flags, width, code = mark["flags"], mark["width"], mark["code"]
     part = _PARTS.get(code)
     if part is None:
-        raise ValueError(f"the date format's {mark[0]!r} is not understood")
+        raise ValueError("the date format has a mark that is not understood")
     if len(width) > 2 or int(width or 0) > WIDTH_MAX:
-        raise ValueError(f"the width in the date format's {mark[0]!r} is more than {WIDTH_MAX}")
+        raise ValueError(f"the date format has a width of more than {WIDTH_MAX}")
     text = _offset(moment, is_colon=True) if code == "z" and ":" in flags else part(moment)
     if code == "N":
         return text.ljust(9, "0")[: int(width or 9)].ljust(int(width or 9), "0")

@@ -6,7 +6,6 @@ through every filter but `default`, so that no filter makes a text of nothing.
 
 import difflib
 import math
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -30,18 +29,18 @@ from liquid.expression import Expression
 from msgspec import Struct
 
 from streamer.core.caret import describe
-from streamer.core.js_text import JS_SPACES, liquid_text, number_of, number_text, printed
-from streamer.core.liquid_filters import COMPARISON_COST, FILTERS, FILTERS_OFF, Filter, bounded, equal
-from streamer.core.liquid_parse import fault_at
+from streamer.core.js_text import JS_SPACES, liquid_text, number_of, printed
+from streamer.core.liquid_filters import FILTERS, FILTERS_OFF, Filter, bounded, equal, is_numeric
+from streamer.core.liquid_parse import LiquidFault, fault_at
+from streamer.core.liquid_values import HALF_PAIR, member, unescaped, unknown
 from streamer.core.template import Holes, Missing
-from streamer.core.work import Work
+from streamer.core.work import ITEM_COST, Work
 
 # One condition recurses on each of its parts.
 CONDITION_PARTS_MAX: Final = 20
 OUTPUT_CHARS_MAX: Final = 16_384
-
-_ESCAPE: Final = re.compile(r"\\(?:u(?P<hex>[0-9a-fA-F]{0,4})|(?P<octal>[0-7]{1,3})|(?P<plain>.?))", re.DOTALL)
-_ESCAPED: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+# What calling a filter costs, whatever it is given: 2 µs.
+CALL_COST: Final = 16
 
 
 class Frame:
@@ -102,9 +101,18 @@ class Expressions:
         left = self.value(expression.left)
         steps = [_Step(self, call) for call in expression.filters]
         origin = next((path for path in (left.origin, *(step.origin for step in steps)) if path is not None), None)
-        if self.holes is Holes.SUPPRESS and origin is not None:
-            return Compiled(_strict_chain(left.read, steps, origin), origin)
-        return Compiled(_chain(left.read, steps, prints_code=self.holes is Holes.ORIGINAL), origin)
+        if self.holes is Holes.SUPPRESS:
+            read = _strict_chain(left, steps, origin or "")
+        else:
+            read = _chain(left.read, steps, prints_code=self.holes is Holes.ORIGINAL)
+        if origin is None and self.holes is not Holes.ORIGINAL:
+            self._try(read, steps[-1])
+        return Compiled(read, origin)
+
+    def _try(self, read: Reader, last: "_Step") -> None:
+        """Make a constant once. Raises: LiquidFault, where that fails, or where it is nothing and mustn't be."""
+        if isinstance(_made(read), Missing):
+            raise fault_at(self.text, last.token, f"`{last.name}` has nothing to work with or makes nothing here")
 
     def value(self, expression: Expression) -> Compiled:
         """A value without filters. Raises: LiquidFault, for what Segment's Liquid has not."""
@@ -112,7 +120,10 @@ class Expressions:
             return self._path(expression)
         if isinstance(expression, LiteralExpression):
             literal = expression.value
-            return _constant(unescaped(literal) if isinstance(literal, str) else literal)
+            try:
+                return _constant(unescaped(literal) if isinstance(literal, str) else literal)
+            except UnicodeError:
+                raise fault_at(self.text, expression.token, HALF_PAIR) from None
         if isinstance(expression, Nil):
             return _constant(None)
         if isinstance(expression, Empty | Blank):
@@ -143,7 +154,13 @@ class Expressions:
 
     def _emptiness(self, expression: Expression, is_so: Callable[[Any], bool], wanted: bool) -> Compiled:
         read = self.value(expression).read
-        return Compiled(lambda frame: is_so(known(read(frame))) is wanted, None)
+
+        def is_as_wanted(frame: Frame) -> bool:
+            value = known(read(frame))
+            frame.work.spend(_size(value))
+            return is_so(value) is wanted
+
+        return Compiled(is_as_wanted, None)
 
     def _path(self, path: Path) -> Compiled:
         root, *rest = path.path
@@ -153,17 +170,10 @@ class Expressions:
         text = _path_text(path)
         is_local = root in self.origins
         if not is_local:
-            if self.roots is not None and root not in self.roots:
-                raise fault_at(self.text, path.token, unknown_root(root, self.roots))
+            if self.roots is not None and (fault := unknown(path.path, self.roots)):
+                raise fault_at(self.text, path.token, fault)
             self.paths[text] = None
         return Compiled(_path_reader(root, keys, is_local), (self.origins[root] or text) if is_local else text)
-
-
-def unknown_root(root: str, roots: frozenset[str]) -> str:
-    """The fault of a path that begins with nothing that an event or a profile has."""
-    near = difflib.get_close_matches(root[:40], sorted(roots), n=1)
-    hint = f"did you mean `{near[0]}`?" if near else f"a path begins with {', '.join(sorted(roots))}"
-    return f"`{root[:40]}` is no field of an event; {hint}"
 
 
 class _Step:
@@ -185,6 +195,16 @@ class _Step:
             else:
                 raise fault_at(self.text, arg.token, f"`{self.name}` takes no argument named `{arg.name[:40]}`")
         self.origin = next((arg.origin for arg in self.args if arg.origin is not None), None)
+        if expressions.holes is not Holes.ORIGINAL:
+            self._try_constants(expressions.holes)
+
+    def _try_constants(self, holes: Holes) -> None:
+        """Raises: LiquidFault, where the arguments fail for every event."""
+        needs_number = self.filter.takes_numbers and holes is Holes.SUPPRESS and self.args
+        if needs_number and self.args[0].origin is None and not is_numeric(_made(self.args[0].read)):
+            raise fault_at(self.text, self.token, f"`{self.name}` takes a number")
+        if self.filter.sample is not None and self.origin is None:
+            _made(lambda frame: self.apply(frame, self.filter.sample, [known(arg.read(frame)) for arg in self.args]))
 
     def _known(self, count: int) -> Filter:
         """The filter of this name, which takes `count` arguments. Raises: LiquidFault."""
@@ -205,11 +225,18 @@ class _Step:
         """The filter's result, within bounds. Raises: ValueError, showing the filter's place."""
         work = frame.work
         try:
-            work.spend(1 + _size(value) + sum(map(_size, args)))
+            work.spend(CALL_COST)
+            for each in (value, *args):
+                if self.filter.walks and isinstance(each, list | dict):
+                    work.spend_whole(each)
+                else:
+                    work.spend(self.filter.cost * _size(each))
             result = self.filter.call(work, value, *args)
             size = _size(result)
             bounded(size)
             work.spend(size)
+        except UnicodeError:  # whose own words hold the value
+            raise ValueError(describe(self.text, self.token.start_index, f"`{self.name}`: not UTF-8")) from None
         except (ValueError, ArithmeticError) as exc:
             raise ValueError(describe(self.text, self.token.start_index, f"`{self.name}`: {exc}")) from exc
         return result
@@ -235,25 +262,53 @@ def _chain(left: Reader, steps: list[_Step], *, prints_code: bool) -> Reader:
     return read
 
 
-def _strict_chain(left: Reader, steps: list[_Step], origin: str) -> Reader:
-    """Filters that only `default` can rescue from a missing value, be it the first one or an argument."""
+def _made(read: Reader) -> Any:
+    """A constant. Raises: LiquidFault, showing the filter that can't."""
+    try:
+        return read(Frame({}, Work()))
+    except ValueError as exc:
+        raise LiquidFault(str(exc)) from exc
+
+
+def _strict_chain(left: Compiled, steps: list[_Step], origin: str) -> Reader:
+    """Filters that only `default` can rescue from a missing value, be it the first one or an argument.
+
+    A blank text that the author wrote is none: `{{ '' | append: name }}`.
+    """
 
     def read(frame: Frame) -> Any:
-        value = left(frame)
+        value = left.read(frame)
+        is_written = left.origin is None and isinstance(value, str)
         for step in steps:
             if step.filter is _DEFAULT:
+                frame.work.spend(_size(value))
                 if isinstance(value, Missing) or _is_nothing(value) or _wants_default(step, frame, value):
                     value = step.args[0].read(frame) if step.args else None
             elif isinstance(value, Missing):
                 continue
-            elif _is_nothing(value) or _is_code(value, step):
+            elif (_is_nothing(value) and not is_written) or _is_code(value, step):
                 value = Missing(origin)
             else:
                 args = [arg.read(frame) for arg in step.args]
-                value = _missing_of(step, args) or step.apply(frame, value, args)
+                value = _missing_of(step, args) or _fitting(step, frame, value, args, origin)
+            is_written = False
         return Missing(origin) if value is None else value
 
     return read
+
+
+def _fitting(step: _Step, frame: Frame, value: Any, args: list[Any], origin: str) -> Any:
+    """What a filter makes; Missing, where it would make a wrong price or a list with gaps."""
+    filter_ = step.filter
+    if filter_.takes_numbers:
+        for given, path in (
+            (value, origin),
+            *((arg, each.origin) for arg, each in zip(args[:1], step.args, strict=False)),
+        ):
+            if not is_numeric(given):
+                return Missing(path or origin)
+    made = step.apply(frame, value, args)
+    return made if filter_.fits is None or filter_.fits(frame.work, value, *args) else Missing(origin)
 
 
 def _missing_of(step: _Step, args: list[Any]) -> Missing | None:
@@ -315,9 +370,13 @@ def _is_blank(value: Any) -> bool:
 def _compared(test: Callable[[Any, Any], bool]) -> Callable[[Work, Any, Any], bool]:
     """Texts are compared by character, everything else as JavaScript's numbers; null compares to nothing."""
 
-    def compare(_: Work, left: Any, right: Any) -> bool:
+    def compare(work: Work, left: Any, right: Any) -> bool:
         if isinstance(left, str) and isinstance(right, str):
+            work.spend(min(len(left), len(right)))
             return test(left, right)
+        for each in (left, right):
+            if isinstance(each, str | list):
+                work.spend_whole(each)
         return left is not None and right is not None and test(number_of(left), number_of(right))
 
     return compare
@@ -325,11 +384,12 @@ def _compared(test: Callable[[Any, Any], bool]) -> Callable[[Work, Any, Any], bo
 
 def _contains(work: Work, left: Any, right: Any) -> bool:
     if isinstance(left, list):
-        work.spend(COMPARISON_COST * len(left))
+        work.spend(ITEM_COST * len(left))
         return any(equal(work, item, right) for item in left)
     if not isinstance(left, str):
         return False
     work.spend(len(left))
+    work.spend_whole(right)
     return right is not None and liquid_text(right) in left
 
 
@@ -382,44 +442,3 @@ def _path_reader(root: str, keys: list[Any], is_local: bool) -> Reader:
         return value
 
     return read
-
-
-def member(value: Any, key: Any) -> Any:
-    """A member of a value, by liquidjs' rules: own keys, indexes from either end, `size`, `first` and `last`."""
-    if isinstance(value, dict):
-        if isinstance(key, int | float) and not isinstance(key, bool):
-            key = number_text(key)
-        if isinstance(key, str):
-            return value[key] if key in value else len(value) if key == "size" else None
-        return None
-    if not isinstance(value, str | list):
-        return None
-    if key == "size":
-        return len(value)
-    if isinstance(value, list) and key in ("first", "last"):
-        return value[0 if key == "first" else -1] if value else None
-    return _item(value, key)
-
-
-def _item(value: str | list[Any], key: Any) -> Any:
-    if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) < 9:
-        key = int(key)
-    if isinstance(key, float) and key.is_integer():
-        key = int(key)
-    if not isinstance(key, int) or isinstance(key, bool):
-        return None
-    least = -len(value) if isinstance(value, list) else 0
-    return value[key] if least <= key < len(value) else None
-
-
-def unescaped(text: str) -> str:
-    """A quoted text with its backslashes read: \\n, \\t, \\u00e9, and every other character for itself."""
-
-    def character(escape: re.Match[str]) -> str:
-        if escape["hex"] is not None:
-            return chr(int(escape["hex"] or "0", 16))
-        if escape["octal"] is not None:
-            return chr(int(escape["octal"], 8))
-        return _ESCAPED.get(escape["plain"], escape["plain"])
-
-    return _ESCAPE.sub(character, text) if "\\" in text else text

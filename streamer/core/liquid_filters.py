@@ -17,15 +17,13 @@ from urllib.parse import quote, unquote
 
 from msgspec import Struct
 
-from streamer.core.js_text import JS_SPACES, deeper, js_text, json_text, liquid_text, number_of
+from streamer.core.js_text import JS_SPACES, deeper, js_text, json_text, liquid_text, number_of, printed
 from streamer.core.liquid_dates import FORMAT_DEFAULT, moment_of, written
-from streamer.core.work import Work
+from streamer.core.work import ITEM_COST, Work
 
 # A message has 1600 characters; no value on the way to one needs more.
 TEXT_CHARS_MAX: Final = 32_768
 PATTERN_CHARS_MAX: Final = 200
-# What comparing two items costs, where handling one character of a text costs 1.
-COMPARISON_COST: Final = 8
 
 FILTERS_OFF: Final = (
     "array_to_sentence_string", "concat", "find", "find_exp", "find_index", "find_index_exp", "group_by",
@@ -35,18 +33,35 @@ FILTERS_OFF: Final = (
 
 
 class Filter(Struct, frozen=True):
-    """A filter: its function, how many arguments it takes, and whether lists and objects are values to it."""
+    """A filter: its function, how many arguments it takes, and whether lists and objects are values to it.
+
+    `walks` says that it goes through all that is in them, `cost` is what one character costs it, in units of `Work`.
+    With `sample`, a value that it can do, constant arguments are tried at load.
+    Where holes must have values, `takes_numbers` says that value and first argument must be numbers, and `fits` whether
+    the value and arguments make a result that a reader can use.
+    """
 
     call: Callable[..., Any]
     least: int
     most: int
     takes_lists: bool = False
+    walks: bool = True
+    cost: int = 1
+    sample: Any = None
+    takes_numbers: bool = False
+    fits: Callable[..., bool] | None = None
 
 
 def number(value: Any) -> float:
     """A value as a math filter reads it: what is no number is 0."""
     read = number_of(value)
     return 0.0 if math.isnan(read) else read
+
+
+def is_numeric(value: Any) -> bool:
+    """Whether a value is a finite number or the text of one."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return (is_number or (isinstance(value, str) and printed(value) is not None)) and math.isfinite(number_of(value))
 
 
 def bounded(length: int) -> None:
@@ -195,7 +210,7 @@ def _escape_once(_: Work, value: Any) -> str:
 def _url_decode(_: Work, value: Any) -> str:
     text = liquid_text(value)
     if re.search(r"%(?![0-9a-fA-F]{2})", text):
-        raise ValueError("url_decode: a % without two hexadecimal digits")
+        raise ValueError("a % without two hexadecimal digits")
     return unquote(text, errors="strict").replace("+", " ")
 
 
@@ -210,7 +225,7 @@ _SLUG_MODES: Final = ("default", "raw", "pretty", "ascii", "latin", "none")
 def _slugify(_: Work, value: Any, mode: Any = "default", keeps_case: Any = False) -> str:
     text = liquid_text(value)
     if mode not in _SLUG_MODES:
-        raise ValueError(f"slugify: {mode!r:.40} is none of {', '.join(_SLUG_MODES)}")
+        raise ValueError(f"the mode is none of {', '.join(_SLUG_MODES)}")
     if mode == "latin":
         text = text.translate(_ACCENTS)
     if mode == "raw":
@@ -242,6 +257,17 @@ def _join(_: Work, value: Any, separator: Any = None) -> str:
     return by.join([js_text(item) for item in items])
 
 
+def _all_printed(work: Work, value: Any, _: Any = None) -> bool:
+    """Whether every item is something to read: else a list reads `[object Object], , 3`."""
+    work.spend(ITEM_COST * _size(work, value))
+    return not isinstance(value, dict) and all(printed(item) is not None for item in _items(value))
+
+
+def _all_numeric(work: Work, value: Any, key: Any = None) -> bool:
+    items = _items(value) if key is None else _members(work, _items(value), key)
+    return all(is_numeric(item) for item in items)
+
+
 def _first(_: Work, value: Any) -> Any:
     return value[0] if isinstance(value, str | list) and value else None if isinstance(value, list) else ""
 
@@ -254,9 +280,17 @@ def _size(_: Work, value: Any) -> int:
     return len(value) if isinstance(value, str | list) else 0
 
 
-def _member(item: Any, key: str) -> Any:
-    """What the dotted `key` names in a list's item."""
-    for part in key.split("."):
+def _members(work: Work, items: list[Any], key: Any) -> list[Any]:
+    """What the dotted `key` names in each of a list's items."""
+    parts = liquid_text(key).split(".")
+    return [_member(work, item, parts) for item in items]
+
+
+def _member(work: Work, item: Any, parts: list[str]) -> Any:
+    for part in parts:
+        work.spend(ITEM_COST)
+        if not isinstance(item, list | dict):
+            return None
         if isinstance(item, list) and part.isdigit() and part.isascii():
             item = item[int(part)] if len(part) < 9 and int(part) < len(item) else None
         else:
@@ -264,8 +298,8 @@ def _member(item: Any, key: str) -> Any:
     return item
 
 
-def _sum(_: Work, value: Any, key: Any = None) -> float:
-    items = _items(value) if key is None else [_member(item, liquid_text(key)) for item in _items(value)]
+def _sum(work: Work, value: Any, key: Any = None) -> float:
+    items = _items(value) if key is None else _members(work, _items(value), key)
     total = 0.0
     for item in items:  # in order: `fsum` would round otherwise than JavaScript
         total += number(item)
@@ -273,10 +307,11 @@ def _sum(_: Work, value: Any, key: Any = None) -> float:
 
 
 def _where(work: Work, value: Any, key: Any, wanted: Any = ...) -> list[Any]:
-    items = [(item, _member(item, liquid_text(key))) for item in _items(value)]
+    items = _items(value)
+    pairs = zip(items, _members(work, items, key), strict=True)
     if wanted is ...:
-        return [item for item, member in items if member is not None and member is not False]
-    return [item for item, member in items if equal(work, member, wanted)]
+        return [item for item, member in pairs if member is not None and member is not False]
+    return [item for item, member in pairs if equal(work, member, wanted)]
 
 
 def _pushed(_: Work, value: Any, item: Any) -> list[Any]:
@@ -317,13 +352,15 @@ def _dated_in_words(month: str) -> Callable[..., Any]:
 def equal(work: Work, left: Any, right: Any, depth: int = 0) -> bool:
     """Liquid's `==`: no coercion, null and what is missing alike, lists item by item; an object equals only itself."""
     if isinstance(left, list) and isinstance(right, list):
-        work.spend(COMPARISON_COST * len(left))
+        work.spend(ITEM_COST * len(left))
         level = deeper(depth)
         return len(left) == len(right) and all(equal(work, a, b, level) for a, b in zip(left, right, strict=True))
     if isinstance(left, bool) or isinstance(right, bool) or isinstance(left, dict):
         return left is right
     if isinstance(left, int | float) and isinstance(right, int | float):
         return left == right
+    if isinstance(left, str) and isinstance(right, str):
+        work.spend(len(left) if len(left) == len(right) else 0)
     return type(left) is type(right) and bool(left == right)
 
 
@@ -337,49 +374,51 @@ def _json(_: Work, value: Any) -> str | None:
 
 _URL_KEPT: Final = "!~*'()"
 FILTERS: Final[dict[str, Filter]] = {
-    "abs": Filter(lambda _, value: abs(number(value)), 0, 0),
+    "abs": Filter(lambda _, value: abs(number(value)), 0, 0, takes_numbers=True),
     "append": Filter(lambda _, value, more: liquid_text(value) + liquid_text(more), 1, 1),
-    "at_least": Filter(lambda _, value, least: max(number(value), number(least)), 1, 1),
-    "at_most": Filter(lambda _, value, most: min(number(value), number(most)), 1, 1),
+    "at_least": Filter(lambda _, value, least: max(number(value), number(least)), 1, 1, takes_numbers=True),
+    "at_most": Filter(lambda _, value, most: min(number(value), number(most)), 1, 1, takes_numbers=True),
     "base64_decode": Filter(_decoded, 0, 0),
     "base64_encode": Filter(_text(lambda text: b64encode(text.encode()).decode()), 0, 0),
     "capitalize": Filter(_capitalize, 0, 0),
-    "ceil": Filter(lambda _, value: _whole(math.ceil, number(value)), 0, 0),
+    "ceil": Filter(lambda _, value: _whole(math.ceil, number(value)), 0, 0, takes_numbers=True),
     "cgi_escape": Filter(_text(lambda text: quote(text, safe="~").replace("%20", "+")), 0, 0),
-    "compact": Filter(lambda _, value: [item for item in _items(value) if item is not None], 0, 0, takes_lists=True),
-    "date": Filter(_date, 0, 2),
+    "compact": Filter(
+        lambda _, value: [item for item in _items(value) if item is not None], 0, 0, takes_lists=True, walks=False
+    ),
+    "date": Filter(_date, 0, 2, cost=8, sample=0),
     "date_to_long_string": Filter(_dated_in_words("%B"), 0, 2),
     "date_to_rfc822": Filter(_dated("%a, %d %b %Y %H:%M:%S %z"), 0, 0),
     "date_to_string": Filter(_dated_in_words("%b"), 0, 2),
     "date_to_xmlschema": Filter(_dated("%Y-%m-%dT%H:%M:%S%:z"), 0, 0),
-    "divided_by": Filter(_divided_by, 1, 2),
+    "divided_by": Filter(_divided_by, 1, 2, takes_numbers=True),
     "downcase": Filter(_text(str.lower), 0, 0),
     "escape": Filter(_escape, 0, 0),
     "escape_once": Filter(_escape_once, 0, 0),
-    "first": Filter(_first, 0, 0, takes_lists=True),
-    "floor": Filter(lambda _, value: _whole(math.floor, number(value)), 0, 0),
+    "first": Filter(_first, 0, 0, takes_lists=True, walks=False),
+    "floor": Filter(lambda _, value: _whole(math.floor, number(value)), 0, 0, takes_numbers=True),
     "hmac_sha256": Filter(
         lambda _, value, key: hmac.new(liquid_text(key).encode(), liquid_text(value).encode(), "sha256").hexdigest(),
         1,
         1,
     ),
     "inspect": Filter(_json, 0, 0, takes_lists=True),
-    "join": Filter(_join, 0, 1, takes_lists=True),
+    "join": Filter(_join, 0, 1, takes_lists=True, fits=_all_printed),
     "json": Filter(_json, 0, 0, takes_lists=True),
     "jsonify": Filter(_json, 0, 0, takes_lists=True),
-    "last": Filter(_last, 0, 0, takes_lists=True),
+    "last": Filter(_last, 0, 0, takes_lists=True, walks=False),
     "lstrip": Filter(_stripped("left"), 0, 1),
-    "minus": Filter(lambda _, value, less: number(value) - number(less), 1, 1),
-    "modulo": Filter(_modulo, 1, 1),
+    "minus": Filter(lambda _, value, less: number(value) - number(less), 1, 1, takes_numbers=True),
+    "modulo": Filter(_modulo, 1, 1, takes_numbers=True),
     "normalize_whitespace": Filter(_text(lambda text: _SPACES.sub(" ", text)), 0, 0),
     "number_of_words": Filter(
         _text(lambda text: len(_SPACES.split(text)) if (text := text.strip(JS_SPACES)) else 0), 0, 0
     ),
-    "plus": Filter(lambda _, value, more: number(value) + number(more), 1, 1),
-    "pop": Filter(lambda _, value: _items(value)[:-1], 0, 0, takes_lists=True),
+    "plus": Filter(lambda _, value, more: number(value) + number(more), 1, 1, takes_numbers=True),
+    "pop": Filter(lambda _, value: _items(value)[:-1], 0, 0, takes_lists=True, walks=False),
     "prepend": Filter(lambda _, value, before: liquid_text(before) + liquid_text(value), 1, 1),
-    "push": Filter(_pushed, 1, 1, takes_lists=True),
-    "raw": Filter(lambda _, value: value, 0, 0, takes_lists=True),
+    "push": Filter(_pushed, 1, 1, takes_lists=True, walks=False),
+    "raw": Filter(lambda _, value: value, 0, 0, takes_lists=True, walks=False),
     "remove": Filter(lambda _, value, gone: liquid_text(value).replace(liquid_text(gone), ""), 1, 1),
     "remove_first": Filter(lambda _, value, gone: liquid_text(value).replace(liquid_text(gone), "", 1), 1, 1),
     "remove_last": Filter(_replace_last, 1, 1),
@@ -388,27 +427,29 @@ FILTERS: Final[dict[str, Filter]] = {
         lambda _, value, old, new=None: liquid_text(value).replace(liquid_text(old), liquid_text(new), 1), 1, 2
     ),
     "replace_last": Filter(_replace_last, 1, 2),
-    "round": Filter(_round, 0, 1),
+    "round": Filter(_round, 0, 1, takes_numbers=True),
     "rstrip": Filter(_stripped("right"), 0, 1),
     "sha256": Filter(_text(lambda text: hashlib.sha256(text.encode()).hexdigest()), 0, 0),
-    "shift": Filter(lambda _, value: _items(value)[1:], 0, 0, takes_lists=True),
-    "size": Filter(_size, 0, 0, takes_lists=True),
-    "slice": Filter(_slice, 1, 2, takes_lists=True),
-    "slugify": Filter(_slugify, 0, 2),
+    "shift": Filter(lambda _, value: _items(value)[1:], 0, 0, takes_lists=True, walks=False),
+    "size": Filter(_size, 0, 0, takes_lists=True, walks=False),
+    "slice": Filter(_slice, 1, 2, takes_lists=True, walks=False),
+    "slugify": Filter(_slugify, 0, 2, cost=8, sample="a"),
     "split": Filter(_split, 1, 1),
     "strip": Filter(_stripped("both"), 0, 1),
     "strip_html": Filter(_strip_html, 0, 0),
     "strip_newlines": Filter(_text(lambda text: text.replace("\r\n", "").replace("\n", "")), 0, 0),
-    "sum": Filter(_sum, 0, 1, takes_lists=True),
-    "times": Filter(lambda _, value, by: number(value) * number(by), 1, 1),
-    "to_integer": Filter(lambda _, value: number_of(value), 0, 0),
+    "sum": Filter(_sum, 0, 1, takes_lists=True, fits=_all_numeric),
+    "times": Filter(lambda _, value, by: number(value) * number(by), 1, 1, takes_numbers=True),
+    "to_integer": Filter(lambda _, value: number_of(value), 0, 0, takes_numbers=True),
     "truncate": Filter(_truncate, 0, 2),
     "truncatewords": Filter(_truncatewords, 0, 2),
-    "unshift": Filter(lambda work, value, item: [*_pushed(work, [], item), *_items(value)], 1, 1, takes_lists=True),
+    "unshift": Filter(
+        lambda work, value, item: [*_pushed(work, [], item), *_items(value)], 1, 1, takes_lists=True, walks=False
+    ),
     "upcase": Filter(_text(str.upper), 0, 0),
     "uri_escape": Filter(_text(lambda text: quote(text, safe=";,/?:@&=+$#[]" + _URL_KEPT)), 0, 0),
     "url_decode": Filter(_url_decode, 0, 0),
     "url_encode": Filter(_text(lambda text: quote(text, safe=_URL_KEPT).replace("%20", "+")), 0, 0),
-    "where": Filter(_where, 1, 2, takes_lists=True),
+    "where": Filter(_where, 1, 2, takes_lists=True, walks=False),
     "xml_escape": Filter(_escape, 0, 0),
 }

@@ -25,7 +25,7 @@ from liquid.builtin.tags.unless_tag import UnlessNode
 from msgspec import Struct
 
 from streamer.core.js_text import liquid_text, printed
-from streamer.core.liquid_expressions import Compiled, Expressions, Frame, known
+from streamer.core.liquid_expressions import CALL_COST, Compiled, Expressions, Frame, Reader, known
 from streamer.core.liquid_parse import fault_at, parse_liquid
 from streamer.core.template import HoleMissing, Holes, Missing
 from streamer.core.work import Work
@@ -51,6 +51,7 @@ def compile_liquid(text: str, holes: Holes, roots: frozenset[str] | None = None)
     steps = compiler.steps(nodes)
 
     def render(scope: Any, work: Work) -> str:
+        work.spend(CALL_COST)
         frame = Frame(scope, work)
         for step in steps:
             step(frame)
@@ -78,7 +79,9 @@ class _Compiler:
             case ContentNode():
                 return _writer(node.text)
             case OutputNode():
-                return self._output(self.expressions.filtered(node.expression))
+                value = self.expressions.filtered(node.expression)
+                self._check_prints(value, node)
+                return self._output(value)
             case IfNode() | UnlessNode():
                 return self._branches(node)
             case AssignNode():
@@ -91,12 +94,26 @@ class _Compiler:
                 return self._cycle(node)
         raise fault_at(self.text, node.token, "this is not understood here")
 
+    def _check_prints(self, value: Compiled, node: OutputNode) -> None:
+        """Raises: LiquidFault, for a constant that prints nothing, where holes must have values."""
+        if value.origin is not None or self.holes is not Holes.SUPPRESS:
+            return
+        made = value.read(Frame({}, Work()))
+        if printed(made) is None and not (isinstance(made, str) and made):  # a blank is what its author wants
+            raise fault_at(self.text, node.expression.token, "this prints nothing, whatever the event is")
+
     def _output(self, value: Compiled) -> _Step:
         read, origin = value.read, value.origin
         if origin is None or self.holes is Holes.ORIGINAL:
-            return lambda frame: frame.write(liquid_text(known(read(frame))))
+            return lambda frame: frame.write(_spelled(frame, read))
         if self.holes is Holes.EMPTY:
-            return lambda frame: frame.write(printed(known(read(frame))) or "")
+
+            def output_or_empty(frame: Frame) -> None:
+                shown = known(read(frame))
+                frame.work.spend(len(shown) if isinstance(shown, str) else 0)
+                frame.write(printed(shown) or "")
+
+            return output_or_empty
 
         def output(frame: Frame) -> None:
             shown = read(frame)
@@ -167,12 +184,20 @@ class _Compiler:
         texts = tuple(str(each) for each in node.args)
 
         def cycle(frame: Frame) -> None:
-            key = (liquid_text(known(group(frame))) if group else "", *texts)
+            key = (_spelled(frame, group) if group else "", *texts)
             at = frame.cycles.get(key, 0)
             frame.cycles[key] = (at + 1) % len(candidates)
             candidates[at](frame)
 
         return cycle
+
+
+def _spelled(frame: Frame, read: Reader) -> str:
+    """A value as liquidjs prints it, objects and lists too."""
+    value = known(read(frame))
+    if isinstance(value, list):
+        frame.work.spend_whole(value)
+    return liquid_text(value)
 
 
 def _writer(text: str) -> _Step:

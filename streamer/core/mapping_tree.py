@@ -16,11 +16,11 @@ from msgspec.structs import replace
 from streamer.core.directive_objects import defined
 from streamer.core.directive_paths import DirectivePath
 from streamer.core.js_text import UNDEFINED, liquid_text, printed
-from streamer.core.liquid_expressions import unknown_root
 from streamer.core.liquid_parse import LiquidFault
 from streamer.core.liquid_sandbox import compile_liquid
+from streamer.core.liquid_values import HALF_PAIR, unknown
 from streamer.core.template import HoleMissing, Holes, Missing, Template, compile_template
-from streamer.core.work import Work
+from streamer.core.work import ITEM_COST, Work
 from streamer.errors import MappingError, TemplateError
 
 DEPTH_MAX: Final = 32
@@ -28,7 +28,7 @@ NODES_MAX: Final = 5000
 CHARS_MAX: Final = 262_144
 FAULTS_MAX: Final = 100
 PLAIN_HOLES_MAX: Final = 20
-_MARKS: Final = ("{{", "{%")
+MARKS: Final = ("{{", "{%")
 _LIQUID_MEMBERS: Final = ("size", "first", "last")
 
 Read = Callable[[Any, Work], Any]
@@ -103,7 +103,7 @@ class Compiler:
     @property
     def size(self) -> int:
         """How large the tree is so far: what evaluating it once costs, in units of `Work`."""
-        return self.nodes + self.chars
+        return ITEM_COST * self.nodes + self.chars
 
     def fault(self, path: str, text: str) -> Node:
         """Note a fault; the first FAULTS_MAX are kept."""
@@ -152,8 +152,13 @@ class Compiler:
         if at.prefix is None or not path.text:
             return
         self.paths[at.prefix + path.text] = None
-        if not at.prefix and self.roots is not None and path.root not in self.roots and not self.is_faulty:
-            self.fault(at.path, unknown_root(path.root, self.roots))
+        if (
+            not at.prefix
+            and self.roots is not None
+            and not self.is_faulty
+            and (fault := unknown(path.keys, self.roots))
+        ):
+            self.fault(at.path, fault)
 
     def liquid(self, text: str, at: At) -> Node:
         """Compile a Liquid text."""
@@ -168,7 +173,9 @@ class Compiler:
 
     def _text(self, text: str, at: At) -> Node:
         self.chars += len(text)
-        if at.is_literal or not any(mark in text for mark in _MARKS):
+        if not is_whole(text):
+            return self.fault(at.path, HALF_PAIR)
+        if at.is_literal or not any(mark in text for mark in MARKS):
             if not at.is_literal and not self.is_original and ("}}" in text or "%}" in text):
                 return self.fault(at.path, "a `}}` or `%}` closes nothing")
             return constant(text)
@@ -176,7 +183,7 @@ class Compiler:
         if template is None:
             return self.liquid(text, at)
         self.paths.update((path, None) for path in template.paths)
-        return Node(_rendered(template, self.holes), template=template)
+        return Node(guarded(at.path, _rendered(template, self.holes)), template=template)
 
     def _object(self, value: dict[Any, Any], at: At) -> Node:
         if is_directive(value):
@@ -221,12 +228,23 @@ class Compiler:
         compile_directive = self.directives.get(name)
         if compile_directive is None:
             return self.fault(at.path, f"unknown directive {name[:40]}; {nearest(name, tuple(self.directives))}")
+        if isinstance(value[name], str) and not is_whole(value[name]):
+            return self.fault(f"{at.path}/{name}", HALF_PAIR)
         return compile_directive(self, value[name], replace(at, path=f"{at.path}/{name}", depth=at.depth + 1))
 
 
 def is_directive(value: Any) -> bool:
     """Whether an object is, or tries to be, a directive."""
     return isinstance(value, dict) and any(isinstance(key, str) and key.startswith("@") for key in value)
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text can be sent: half a surrogate pair is no character."""
+    try:
+        text.encode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def guarded(path: str, read: Read) -> Read:
@@ -262,17 +280,22 @@ def _plain(text: str) -> Template | None:
 def _rendered(template: Template, holes: Holes) -> Read:
     if holes is Holes.SUPPRESS:
 
-        def render(scope: Any, _: Work) -> str:
+        def render(scope: Any, work: Work) -> str:
             text = template.render(scope)
             if isinstance(text, Missing):
                 raise HoleMissing(text.path)
+            work.spend(len(text))
             return text
 
         return render
     show = liquid_text if holes is Holes.ORIGINAL else _printed_or_empty
 
-    def render_all(scope: Any, _: Work) -> str:
-        return template.start + "".join([show(path.read(scope)) + text_after for path, text_after in template.holes])
+    def render_all(scope: Any, work: Work) -> str:
+        values = [path.read(scope) for path, _ in template.holes]
+        for value in values:
+            work.spend_whole(value)
+        shown = [show(value) + text_after for value, (_, text_after) in zip(values, template.holes, strict=True)]
+        return template.start + "".join(shown)
 
     return render_all
 

@@ -185,9 +185,9 @@ def test_what_would_grow_or_work_without_end_is_stopped_by_count(text):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{{ name | date: '%Y' }}", "'Ana' is not a time"),
+        ("{{ name | date: '%Y' }}", "the value is not a time"),
         ("{{ 'now' | date: '%Y' }}", "use timestamp"),
-        ("{{ at | date: '%Q' }}", "'%Q' is not understood"),
+        ("{{ at | date: '%Q' }}", "a mark that is not understood"),
         ("{{ 99999999999999 | date: '%Y' }}", "years 1 to 9999"),
         ("{{ at | date: '%Y', 'America/New_York' }}", "number of minutes"),
         ("{{ '%zz' | url_decode }}", "hexadecimal"),
@@ -211,4 +211,4 @@ def test_rendering_leaves_the_scope_as_it_was():
 def test_work_is_counted():
     work = Work()
     compile_liquid("{{ name | upcase }}", Holes.ORIGINAL).render(SCOPE, work)
-    assert 0 < WORK_MAX - work.left < 20
+    assert 0 < WORK_MAX - work.left < 50

@@ -135,7 +135,7 @@ def test_a_faulty_liquid_text_shows_its_place():
     [
         ({"@path": {"@path": "properties.nope"}}, "a text is needed, not nothing"),
         ({"@template": {"@path": "properties.qty"}}, "a text is needed, not a number"),
-        ({"@liquid": "{{ properties.name | date: '%Y' }}"}, "`date`: 'Ana' is not a time"),
+        ({"@liquid": "{{ properties.name | date: '%Y' }}"}, "`date`: the value is not a time"),
         ({"@arrayPath": ["properties.tags", {"a": {"@transform": {"apply": {}, "mapping": {}}}}]},
             "an object is needed, not a text"),
     ],
@@ -240,7 +240,7 @@ def test_a_hole_with_nothing_to_print_suppresses_the_whole_field_by_name(form, n
         ("{% capture x %}{{ properties.nope }}{% endcapture %}{{ x | default: 'you' }}", "you"),
         ("{{ properties.tags | join: ', ' }} {{ properties.tags | size }}", "red, blue 2"),
         ("{{ properties.no }} {{ properties.zero }}", "false 0"),
-        ("a{{ ' ' }}b{{ '' }}", "a b"),
+        ("a{{ ' ' }}b", "a b"),
         ({"@if": {"exists": {"@path": "properties.nope"}, "then": "{{properties.nope}}", "else": "Hi"}}, "Hi"),
         ({"@if": {"exists": {"@liquid": "{{properties.nope}}"}, "then": "a", "else": "b"}}, "b"),
         ({"@if": {"exists": {"@path": "properties.nope"}, "then": True, "else": False}}, False),
