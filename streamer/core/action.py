@@ -145,7 +145,8 @@ class Action(Struct, frozen=True):
         try:
             seen = value.resolve(scope)
         except MappingError as exc:
-            return FieldResult(name, None, None, Unsendable("bad_value", f"send.{name}: {exc}", name))
+            path, text = exc.faults[0]
+            return FieldResult(name, None, None, Unsendable("bad_value", f"{path}: {text.splitlines()[0]}", name))
         if isinstance(seen, Missing):
             reason = "no_phone" if name == "to" else "missing_value"
             return FieldResult(name, seen, None, Unsendable(reason, seen.path, name))

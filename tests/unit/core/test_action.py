@@ -161,6 +161,15 @@ def test_what_an_event_makes_wrong_suppresses_the_message(send, properties, reas
     )
 
 
+def test_what_a_template_could_not_do_is_told_in_one_line_with_its_place():
+    refused = draft(body="Due {{properties.due | date: '%d %b'}}", properties={"due": PHONE})
+    assert isinstance(refused, Unsendable)
+    assert refused.reason == "bad_value"
+    assert refused.detail.startswith("send.body: line 1, column 24: `date`: ")
+    assert "\n" not in refused.detail
+    assert PHONE not in refused.detail
+
+
 def test_missing_values_may_be_left_empty():
     made = draft("empty", body="Hi {{properties.name}}!")
     assert made.message.body == "Hi !"
