@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from streamer.core.liquid_filters import FILTERS
 from streamer.core.mapping import compile_mapping, compile_value
 from streamer.core.template import Missing
 from streamer.errors import MappingError
@@ -291,3 +292,21 @@ def test_a_list_with_gaps_is_missing(call, path):
     """It would read `[object Object], , 3`."""
     value = compile_value(f"{{{{ properties.{call} }}}}", path="body", missing="suppress")
     assert Missing(f"properties.{path}") == value.resolve({"properties": PRICES})
+
+
+HIDDEN = ("{}", "2026-01-31 {}", "2026-99-99", "%Y%Q{}", "%zz{}", "*{}", "%ED%A0%BD{}", "{} 7")
+CALLS = ("properties.a | {}", "0 | {}: properties.a", "properties.a | {}: properties.a", "0 | {}: 'x', properties.a",
+         "properties.a | {}: 2, properties.a", "properties.l | {}", "properties.l | {}: properties.a")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(FILTERS))
+def test_no_fault_of_a_filter_shows_a_value(name):
+    for hidden in HIDDEN:
+        secret = hidden.format(MARKER)
+        for call in CALLS:
+            try:
+                value = compile_value(f"{{{{ {call.format(name)} }}}}", path="body", missing="empty")
+                value.resolve({"properties": {"a": secret, "l": [secret, [secret]]}})
+            except MappingError as error:
+                assert MARKER[:6] not in str(error)
+                assert "2026-99" not in str(error)
