@@ -6,7 +6,9 @@ Results are the original's; what differs is decided:
 - paths: see `directive_paths`; a value's own braces are never holes;
 - outside of `Holes.ORIGINAL`, which Segment's exports need, false, 0 and "" are values like others (the original drops
   them after `else` and refuses or drops them elsewhere), options that aren't known are refused, @template reads `$.`
-  and refuses what can't be a path, and @replace of nothing is nothing rather than "".
+  and refuses what can't be a path, and @replace of nothing is nothing rather than "";
+- there, what never does what it says is refused: an index of `*`, a tag in @template, a hole in a replacement, a shape
+  that is no object, both conditions in one @if.
 """
 
 import json
