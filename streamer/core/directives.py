@@ -210,7 +210,7 @@ def _replace(tree: Compiler, arg: Any, at: At) -> Node:
     ]
     for key in ("replacement", "replacement2"):
         if not tree.is_original and any(mark in str(options.get(key)) for mark in MARKS):
-            tree.fault(at.under(key).path, "a `{{` or `{%` is sent as it stands; make the text around it the `value`")
+            tree.fault(at.under(key).path, "a `{{` or `{%` is sent as it stands here; fill holes in the `value`")
     is_global = _flag(tree, options, "global", at, default=True)
     ignores_case = _flag(tree, options, "ignorecase", at, default=False)
     value = _text_or_directive(tree, options, "value", at)
