@@ -6,7 +6,9 @@ Results are the original's; what differs is decided:
 - paths: see `directive_paths`; a value's own braces are never holes;
 - outside of `Holes.ORIGINAL`, which Segment's exports need, false, 0 and "" are values like others (the original drops
   them after `else` and refuses or drops them elsewhere), options that aren't known are refused, @template reads `$.`
-  and refuses what can't be a path, and @replace of nothing is nothing rather than "".
+  and refuses what can't be a path, and @replace of nothing is nothing rather than "";
+- there, what never does what it says is refused: an index of `*`, a tag in @template, a hole in a replacement, a shape
+  that is no object, both conditions in one @if.
 """
 
 import json
@@ -208,7 +210,7 @@ def _replace(tree: Compiler, arg: Any, at: At) -> Node:
     ]
     for key in ("replacement", "replacement2"):
         if not tree.is_original and any(mark in str(options.get(key)) for mark in MARKS):
-            tree.fault(at.under(key).path, "a `{{` or `{%` is sent as it stands; make the text around it the `value`")
+            tree.fault(at.under(key).path, "a `{{` or `{%` is sent as it stands here; fill holes in the `value`")
     is_global = _flag(tree, options, "global", at, default=True)
     ignores_case = _flag(tree, options, "ignorecase", at, default=False)
     value = _text_or_directive(tree, options, "value", at)

@@ -226,11 +226,13 @@ class _Step:
         work = frame.work
         try:
             work.spend(CALL_COST)
-            for each in (value, *args):
-                if self.filter.walks and isinstance(each, list | dict):
-                    work.spend_whole(each)
-                else:
-                    work.spend(self.filter.cost * _size(each))
+            cost = self.filter.cost
+            if self.filter.walks and isinstance(value, list | dict):
+                work.spend_whole(value)
+            else:
+                work.spend(cost * _size(value))
+            for arg in args:  # a list among them is printed
+                work.spend(cost * len(arg)) if isinstance(arg, str) else work.spend_whole(arg)
             result = self.filter.call(work, value, *args)
             size = _size(result)
             bounded(size)

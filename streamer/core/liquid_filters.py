@@ -260,11 +260,12 @@ def _join(_: Work, value: Any, separator: Any = None) -> str:
 def _all_printed(work: Work, value: Any, _: Any = None) -> bool:
     """Whether every item is something to read: else a list reads `[object Object], , 3`."""
     work.spend(ITEM_COST * _size(work, value))
-    return not isinstance(value, dict) and all(printed(item) is not None for item in _items(value))
+    return all(printed(item) is not None for item in _items(value))
 
 
 def _all_numeric(work: Work, value: Any, key: Any = None) -> bool:
     items = _items(value) if key is None else _members(work, _items(value), key)
+    work.spend(ITEM_COST * len(items))
     return all(is_numeric(item) for item in items)
 
 

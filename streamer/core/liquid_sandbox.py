@@ -5,7 +5,10 @@ same way each time. Results are liquidjs'; what differs is decided:
 - unknown filters and tags, ranges, parentheses and a stray comma are refused (liquidjs ignores or guesses);
 - null and what is missing are the same, and members of the host language (`.length`) aren't seen;
 - `increment` and `decrement` don't write into the event, and `cycle` counts by its own candidates;
-- texts count in characters, not in UTF-16 units.
+- texts count in characters, not in UTF-16 units;
+- where holes must have values, a constant that prints nothing is refused, and arithmetic with what is no number and a
+  joined list with gaps are missing, where liquidjs counts 0 and prints `[object Object]`;
+- no fault of an event shows a value of it.
 """
 
 from collections.abc import Callable, Iterable

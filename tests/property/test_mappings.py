@@ -106,6 +106,88 @@ def test_no_filter_makes_a_text_of_a_missing_value(wanted, event):
         assert isinstance(outcome(value.resolve, {"properties": event}), Missing | MappingError)
 
 
+SECRET = "Zoë@example"
+# What a person could hide it in: as it is, as a date, a format, an escape, base64, a template, a path, JSON.
+secrets = st.sampled_from(
+    ["{}", "2026-01-31 {}", "%Y%Q{}", "%zz{}", "*{}", "{{{{ {} | x }}}}", "{{{{{}}}}}", "a[{}", '{{"{}"', "{} 7"]
+)
+secrets = st.builds(str.format, secrets, st.just(SECRET)) | st.builds(lambda text: [text.format(SECRET)], secrets)
+secret_events = st.fixed_dictionaries({"a": secrets, "b": secrets | values})
+secret_args = st.lists(st.sampled_from(["properties.a", "properties.b", "'x'", "2"]), max_size=2)
+secret_values = st.sampled_from([{"@path": "properties.a"}, {"@path": "properties.b"}])
+
+
+def with_option(name, value, other):
+    """A directive with every option that takes a value."""
+    whole = {
+        "value": value,
+        "operator": "upper",
+        "separator": ".",
+        "mode": "decode",
+        "pattern": "7",
+        "replacement": "8",
+    }
+    whole |= {"objects": [value, other], "direction": "left", "apply": {"a": value}, "mapping": {"b": other}}
+    known = {
+        "@case": ("operator", "value"), "@replace": ("value", "pattern", "replacement"), "@json": ("mode", "value"),
+        "@flatten": ("value", "separator"), "@merge": ("objects", "direction"), "@transform": ("apply", "mapping"),
+    }  # fmt: skip
+    if name in known:
+        return {name: {key: whole[key] for key in known[name]}}
+    if name == "@if":
+        return {name: {"exists": value, "then": {"@template": other}, "else": {"@path": other}}}
+    return {name: [value, {"x": {"@template": {"@path": "$."}}}]} if name == "@arrayPath" else {name: value}
+
+
+secret_fields = st.builds(
+    lambda root, name, args: f"{{{{ {root} | {name}{': ' + ', '.join(args) if args else ''} }}}}",
+    st.sampled_from(["properties.a", "properties.b", "0"]),
+    st.sampled_from(sorted(FILTERS)),
+    secret_args,
+) | st.builds(with_option, st.sampled_from(sorted(DIRECTIVES)), secret_values, secret_values)
+
+
+@given(secret_fields, secret_events, st.sampled_from(["suppress", "empty", "original"]))
+def test_no_fault_of_an_event_shows_its_values(obj, event, missing):
+    """Faults are logged, published and counted; what is in the event belongs to a person."""
+    scope = {"properties": event}
+    compiled = (
+        outcome(compile_mapping, {"out": obj})
+        if missing == "original"
+        else outcome(compile_value, obj, path="body", missing=missing)
+    )
+    if isinstance(compiled, MappingError):
+        return
+    result = outcome(compiled if isinstance(compiled, Mapping) else compiled.resolve, scope)
+    shown = (
+        str(result.faults) if isinstance(result, MappingError) else result.path if isinstance(result, Missing) else ""
+    )
+    assert SECRET[:3] not in shown
+    assert SECRET[4:] not in shown
+
+
+halves = st.lists(st.sampled_from(["\\ud83d", "\\ude42", "\\u00e9", "\U0001f642", "a", "\\\\"]), max_size=4).map(
+    "".join
+)
+half_fields = st.builds(
+    lambda text, name, args: (
+        f'{{{{ "{text}" | append: properties.a | {name}{": " + ", ".join(args) if args else ""} }}}}'
+    ),
+    halves,
+    st.sampled_from(sorted(FILTERS)),
+    secret_args,
+) | st.just({"@json": {"mode": "decode", "value": {"@template": '"{{properties.a}}"'}}})
+
+
+@given(half_fields, halves)
+def test_no_text_holds_half_a_character(obj, text):
+    """It could not be put into a request."""
+    value = outcome(compile_value, obj, path="body", missing="empty")
+    result = outcome(value.resolve, {"properties": {"a": text}}) if isinstance(value, Value) else None
+    if isinstance(result, str):
+        assert result == result.encode().decode()
+
+
 def by_the_standard(number):
     """ECMAScript's Number::toString, read off its definition: n places the point among the k shortest digits."""
     if math.isnan(number):

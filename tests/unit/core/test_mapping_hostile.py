@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from streamer.core.liquid_filters import FILTERS
 from streamer.core.mapping import compile_mapping, compile_value
 from streamer.core.template import Missing
 from streamer.errors import MappingError
@@ -30,6 +31,15 @@ def fails(obj, missing="suppress", event=EVENT):
         value.resolve(event)
     ((path, text),) = failed.value.faults
     return f"{path}: {text}"
+
+
+def fault_of(obj, event):
+    """What a field says when it fails, at load or on an event, or ""."""
+    try:
+        compile_value(obj, path="body", missing="empty").resolve(event)
+    except MappingError as error:
+        return str(error)
+    return ""
 
 
 def refused(obj, missing="suppress"):
@@ -136,6 +146,8 @@ P = {key: {"@path": f"$.properties.{key}"} for key in LARGE}
         "{% if properties.text < properties.text %}{% endif %}" * 150,
         "{% if 'x' contains properties.nested %}{% endif %}" * 200,
         "{% if properties.spaces == blank %}{% endif %}" * 200,
+        "{{ 'ab' | slice: properties.deep | size }}" * 200,
+        "{{ 'ab' | where: properties.deep | size }}" * 200,
         "{{ 0 | date: properties.style | size }}" * 235,
         ["{{ properties.spaces }}" * 20] * 20,
         [{"@if": {"blank": P["list"], "then": "x"}}] * 150,
@@ -291,3 +303,18 @@ def test_a_list_with_gaps_is_missing(call, path):
     """It would read `[object Object], , 3`."""
     value = compile_value(f"{{{{ properties.{call} }}}}", path="body", missing="suppress")
     assert Missing(f"properties.{path}") == value.resolve({"properties": PRICES})
+
+
+HIDDEN = ("{}", "2026-01-31 {}", "2026-99-99", "%Y%Q{}", "%zz{}", "*{}", "%ED%A0%BD{}", "{} 7")
+CALLS = ("properties.a | {}", "0 | {}: properties.a", "properties.a | {}: properties.a", "0 | {}: 'x', properties.a",
+         "properties.a | {}: 2, properties.a", "properties.l | {}", "properties.l | {}: properties.a")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(FILTERS))
+def test_no_fault_of_a_filter_shows_a_value(name):
+    for hidden in HIDDEN:
+        secret = hidden.format(MARKER)
+        for call in CALLS:
+            said = fault_of(f"{{{{ {call.format(name)} }}}}", {"properties": {"a": secret, "l": [secret, [secret]]}})
+            assert MARKER[:6] not in said
+            assert "2026-99" not in said
