@@ -14,10 +14,12 @@ from streamer.importing.differences import Difference
 from streamer.importing.export import FILE_BYTES_MAX, read_export
 from streamer.importing.folder import COMMON, Imported
 from streamer.importing.messages import Message
+from streamer.importing.texts import SAMPLE_PHONE
 
 EXIT_PARTLY = 1
-# Numbers that people are reached at: an example may hold one that the trigger names.
-_PHONE: Final = re.compile(r"(?<![0-9.A-Za-z])(\+?)[0-9]{8,13}(?=[0-9]{2}(?![0-9]))")
+_OURS: Final = re.escape(SAMPLE_PHONE.lstrip("+"))
+# Numbers that people are reached at: an example may hold one that the trigger names, or the one that is nobody's.
+_PHONE: Final = re.compile(rf"(?!\+?{_OURS}(?![0-9]))(?<![0-9.A-Za-z])(\+?)[0-9]{{8,13}}(?=[0-9]{{2}}(?![0-9]))")
 
 
 @click.group(name="import", short_help="Take over what another system is configured to send.")
@@ -38,7 +40,8 @@ def segment(context: click.Context, file: Path, out: Path, force: bool, is_json:
     sendMessage (Twilio Messaging) and sendSMS (Twilio). No secret is written: the folder names environment variables.
     Sends nothing and connects to nothing.
 
-    Exits with 0 if all was taken over, 1 if a part was not (it is told, and not enabled), 2 if FILE can't be read.
+    Exits with 0 if all was taken over, 1 if a part was not (it is told; without it
+    a message that isn't whole is not enabled), 2 if FILE can't be read.
     """
     if not force and out.is_dir() and any(out.iterdir()):
         raise click.BadParameter("the folder is not empty; name another one, or add --force", param_hint="--out")
@@ -110,18 +113,22 @@ def _message(message: Message) -> list[str]:
     if not message.problems and not message.differences:
         return []
     lines = ["", f"{message.id} (mappings/{message.id}.yaml)"]
-    lines += [f"  not taken over: {problem.field} {_masked(problem.text)}" for problem in message.problems]
-    return lines + [line for each in message.differences for line in _difference(each)]
+    lines += [f"  not taken over: {_masked(problem.field)} {_masked(problem.text)}" for problem in message.problems]
+    last = {each.keep: index for index, each in enumerate(message.differences) if each.keep}
+    for index, each in enumerate(message.differences):
+        lines += _difference(each)
+        if last.get(each.keep) == index:
+            lines.append(f"    to keep Segment's meaning: {_masked(each.keep)}")
+    return lines
 
 
 def _difference(difference: Difference) -> list[str]:
-    lines = [
+    return [
         f"  {difference.field}",
         f"    Segment: {_masked(difference.segment)}",
         f"    streamer: {_masked(difference.streamer)}",
         f"    for example: {_masked(difference.example)}",
     ]
-    return [*lines, f"    to keep Segment's meaning: {_masked(difference.keep)}"] if difference.keep else lines
 
 
 def _summary(imported: Imported, written: Written) -> dict[str, Any]:
@@ -142,7 +149,7 @@ def _summary(imported: Imported, written: Written) -> dict[str, Any]:
                 "enabled": message.is_enabled,
                 "trigger": _masked(message.source.trigger),
                 "when": _masked(message.document["when"]),
-                "problems": [{"field": each.field, "text": _masked(each.text)} for each in message.problems],
+                "problems": [{"field": _masked(each.field), "text": _masked(each.text)} for each in message.problems],
                 "differences": [_told(each) for each in message.differences],
             }
             for message in imported.messages

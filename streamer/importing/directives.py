@@ -6,7 +6,7 @@ Source: facts/segment.md, section 8.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from streamer.core.mapping import compile_value
@@ -15,6 +15,7 @@ from streamer.errors import MappingError
 from streamer.importing.javascript import number_text
 
 _HOLE: Final = re.compile(r"\{\{\{?\s*(.*?)\s*\}?\}\}", re.DOTALL)
+_DOTTED: Final = re.compile(r"[A-Za-z_]\w*(?:\.\w+)*", re.ASCII)
 _LIQUID_PATH: Final = re.compile(r"[A-Za-z_][\w.-]*")
 _PLAIN_HOLE: Final = re.compile(r"\{\{\s*[A-Za-z_]\w*(?:[.\[][\w.\[\]-]*)?\s*\}\}")
 _TRIPLE: Final = re.compile(r"(?<!\{)\{(\{\{\s*[A-Za-z_]\w*(?:[.\[][\w.\[\]-]*)?\s*\}\})\}(?!\})")
@@ -111,11 +112,30 @@ def _holes(template: str) -> Iterator[str]:
             yield path[0]
 
 
-def without_values(value: Any) -> str | None:
-    """What Segment prints of a template if none of its fields is there; None if that isn't simply told."""
-    if name_of(value) == "@template" and isinstance(value["@template"], str):
-        return _HOLE.sub("", value["@template"])
-    return None
+def with_values(value: Any, event: Mapping[str, Any]) -> str | None:
+    """What Segment prints of a template for an event, nothing where a value is missing; None if that isn't simply told.
+
+    Plain paths in @template only, to texts, whole numbers, true and false.
+    """
+    template = value["@template"] if name_of(value) == "@template" else None
+    if not isinstance(template, str):
+        return None
+    texts = []
+    for hole in _HOLE.findall(template):
+        found = _at(event, hole) if _DOTTED.fullmatch(hole) else event
+        text = "" if found is None else constant(found)
+        if text is None or isinstance(found, float | dict):
+            return None
+        texts.append(text)
+    parts = iter(texts)
+    return _HOLE.sub(lambda _: next(parts), template)
+
+
+def _at(event: Mapping[str, Any], path: str) -> Any:
+    node: Any = event
+    for key in path.split("."):
+        node = node.get(key) if isinstance(node, dict) else None
+    return node
 
 
 def chosen(value: Any, name_for: Callable[[str], str]) -> Any:

@@ -6,7 +6,7 @@ Source: facts/segment.md, sections 9 and 10.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -23,7 +23,18 @@ TAG_CHARS_MAX: Final = 128
 CHANNELS: Final = {"SMS": "sms", "MMS": "mms", "Whatsapp": "whatsapp", "RCS": "rcs"}
 SENDER_FIELDS: Final = {"Phone number": "fromPhoneNumber", "Messaging Service": "messagingServiceSid"}
 
-_E164: Final = re.compile(r"\+[1-9][0-9]{1,14}")
+E164: Final = re.compile(r"\+[1-9][0-9]{1,14}")
+UNKNOWN_MAX: Final = 20  # settings told by name
+# fmt: off
+KNOWN: Final = frozenset({
+    "channel", "senderType", "contentTemplateType", "toPhoneNumber", "fromPhoneNumber", "messagingServiceSid",
+    "contentSid", "contentVariables", "inlineBody", "inlineMediaUrls", "validityPeriod", "sendAt", "tags",
+    "toMessengerUserId", "fromFacebookPageId",  # of Messenger, and without meaning elsewhere
+})
+# fmt: on
+LEGACY_KNOWN: Final = frozenset({"To", "From", "Body", "MediaUrl", "mediaUrl"})
+
+_UNKNOWN: Final = "is not known to streamer, and is left out"
 _TAG: Final = re.compile(r"[a-zA-Z0-9 _-]+")
 _WHOLE: Final = re.compile(r"[0-9]{1,6}")
 VARIABLE: Final = re.compile(r"\$\{(?!\{)[^}]*\}")
@@ -53,6 +64,16 @@ class Fields:
             self.problem(field, f"can't be loaded: {fault}; it is left out")
             return None
         return value
+
+    def tell_unknown(self, names: Iterable[str], known: frozenset[str]) -> None:
+        """Tell the settings that neither side's messages know, UNKNOWN_MAX of them by name."""
+        unknown = dict.fromkeys(_shown(name) for name in names if name not in known)
+        for name in list(unknown)[:UNKNOWN_MAX]:
+            self.problem(name, _UNKNOWN, is_blocking=False)
+        if len(unknown) > UNKNOWN_MAX:
+            self.problem(
+                f"{len(unknown) - UNKNOWN_MAX} more settings", "are not known to streamer, and are left out", False
+            )
 
     def problem(self, field: str, text: str, is_blocking: bool = True) -> None:
         """Tell what could not be taken over; of a field only what is met first, as the rest follows from it."""
@@ -101,9 +122,9 @@ def sender_of(fields: Fields, channel: Any) -> Any:
         )
         return fields.book.unknown(is_service, fields.account)
     text = constant(value)
-    if not is_service and text is not None and not _E164.fullmatch(unlabelled(text)):
+    if not is_service and text is not None and not E164.fullmatch(unlabelled(text)):
         segment = "takes only numbers such as +15550006789 as a sender, and refuses every event"
-        fields.differ(field, segment, f"sends from {name}", "any event that the trigger lets through")
+        fields.differ(field, segment, f"takes {name} as a sender", "any event that the trigger lets through")
     return name
 
 
@@ -245,6 +266,11 @@ def tags_of(fields: Fields) -> Any:
 
 def _is_tag(text: str) -> bool:
     return bool(_TAG.fullmatch(text)) and len(text) <= TAG_CHARS_MAX
+
+
+def _shown(name: str) -> str:
+    """A setting's name on one line, and not too long."""
+    return "".join(char if char.isprintable() else " " for char in name)[:60]
 
 
 def _texts(value: Any) -> Iterator[str]:

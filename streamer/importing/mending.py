@@ -5,7 +5,7 @@ The other modules know what both sides take; this one asks, so that no export ma
 
 from typing import Any, Final
 
-from streamer.core.action import FIELDS
+from streamer.core.action import FIELDS, Action
 from streamer.core.channels import SMS, Sender
 from streamer.core.rules import RuleDefaults, compile_rule
 from streamer.errors import MappingError
@@ -31,11 +31,19 @@ def loadable(mapping_id: str, when: str, send: dict[str, Any], fields: Fields) -
     return send
 
 
+def compiled_send(when: str, send: dict[str, Any], fields: Fields) -> Action:
+    """What makes the messages of a mapping. Raises: MappingError."""
+    return compile_rule("example", {"when": when, "send": send}, _senders(fields), _DEFAULTS).action
+
+
+def _senders(fields: Fields) -> dict[str, Sender]:
+    return {name: _sender(name, section) for name, section in fields.book.senders.items()}
+
+
 def _faults(mapping_id: str, document: dict[str, Any], fields: Fields) -> dict[str, str]:
     """The fields of `send` that are refused, each with the first reason."""
-    senders = {name: _sender(name, section) for name, section in fields.book.senders.items()}
     try:
-        compile_rule(mapping_id, document, senders, _DEFAULTS)
+        compile_rule(mapping_id, document, _senders(fields), _DEFAULTS)
     except MappingError as error:
         faults: dict[str, str] = {}
         for path, text in error.faults:

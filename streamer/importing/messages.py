@@ -12,18 +12,14 @@ from unicodedata import combining, normalize
 from msgspec import Struct
 
 from streamer.core.phone import BadPhone, normalise
-from streamer.importing.differences import Difference, Problem, event_text
-from streamer.importing.directives import (
-    accidents,
-    constant,
-    has_braces,
-    name_of,
-    printed_paths,
-    without_values,
-)
+from streamer.importing import texts
+from streamer.importing.differences import Difference, Problem
+from streamer.importing.directives import constant, is_blank, name_of
 from streamer.importing.export import Subscription
 from streamer.importing.fields import (
     BODY_CHARS_MAX,
+    KNOWN,
+    LEGACY_KNOWN,
     VARIABLE,
     Fields,
     channel_of,
@@ -84,11 +80,11 @@ def translate(subscription: Subscription, book: SenderBook, taken: set[str]) -> 
     fields.account = book.account(subscription.settings)
     mapping_id = _id(subscription, trigger.names, taken)
     send = loadable(mapping_id, trigger.when, _send(fields), fields)
-    event: dict[str, Any] = {"type": "track", "event": next(iter(trigger.names), "Example"), "userId": "u1"}
-    _tell_missing(fields, send, event)
-    _tell_accidents(fields, send)
+    given = (name for name, value in subscription.mapping.items() if not is_blank(value))
+    fields.tell_unknown(given, LEGACY_KNOWN if action == LEGACY else KNOWN)
     problems = (*([trigger.problem] if trigger.problem else []), *fields.problems)
     enabled = subscription.enabled and not any(problem.is_blocking for problem in problems)
+    texts.tell(fields, send, texts.Triggers(trigger.when, subscription.trigger), (subscription.enabled, enabled))
     return Message(
         id=mapping_id,
         source=subscription,
@@ -205,40 +201,6 @@ def _body(fields: Fields, is_needed: bool) -> Any:
         fields.problem("inlineBody", "is empty: there is nothing to send. Write a text")
         return NOT_IMPORTED
     return None
-
-
-_TEXT_FIELDS: Final = {"body": "inlineBody", "media_urls": "inlineMediaUrls", "content_variables": "contentVariables"}
-
-
-def _tell_missing(fields: Fields, send: dict[str, Any], event: dict[str, Any]) -> None:
-    """What a field without a value makes of the message, once a mapping; and braces outside a directive."""
-    for ours, theirs in _TEXT_FIELDS.items():
-        path = next(printed_paths(send.get(ours)), None)
-        if path is not None:
-            text = without_values(send[ours])
-            printed = "sends without it" if text is None else f'sends "{text[:80]}"'
-            example = f"{event_text(event)}: Segment {printed}, streamer sends nothing (missing_value: {path})"
-            fields.differ(theirs, "prints a missing value as nothing", "suppresses the message", example)
-            break
-    for ours, theirs in {**_TEXT_FIELDS, "to": "toPhoneNumber"}.items():
-        if has_braces(send.get(ours)):
-            fields.differ(
-                theirs,
-                "takes {{…}} outside @template or @liquid for plain text, and sends the braces",
-                "fills in the values",
-                f"{event_text(event)}: Segment sends the text with its braces, streamer with the event's values",
-            )
-
-
-def _tell_accidents(fields: Fields, send: dict[str, Any]) -> None:
-    for ours, value in send.items():
-        for written, made in dict(accidents(value)).items():
-            fields.differ(
-                ours,
-                f"{made} ({written})",
-                "does not promise to copy that accident",
-                "try it with an event that gets there: streamer try EVENT.json",
-            )
 
 
 def _id(subscription: Subscription, names: tuple[str, ...], taken: set[str]) -> str:

@@ -152,7 +152,7 @@ def test_a_difference_is_told_in_three_lines_and_the_next_commands_follow(run):
         '    Segment: reads it as type = "page" and type = "track" (`OR` in capitals is no operator, and is skipped; '
         "conditions without `and` or `or` between them are joined by `and`)\n"
         '    streamer: reads it as type = "page" or type = "track" (`OR` is read as `or`)\n'
-        '    for example: {"type":"track","event":"Example","userId":"u1"}: streamer sends, Segment does not\n'
+        '    for example: {"type":"track","event":"Example","userId":"u1"}: matches in streamer, not at Segment\n'
         '    to keep Segment\'s meaning: when: type = "page" and type = "track"\n'
     ) in result.stdout
     assert "  export TWILIO_API_KEY_SECRET=…    # that key's secret\n" in result.stdout
@@ -185,6 +185,38 @@ def test_json_says_what_the_text_says(run):
     (difference, _) = said["mappings"][1]["differences"]
     assert {"field", "segment", "streamer", "example", "keep"} == set(difference)
     assert [("$.data.subscriptions[3]", "Flow")] == [(each["source"], each["name"]) for each in said["skipped"]]
+
+
+def test_an_unknown_setting_is_told_and_exits_1_and_the_message_is_enabled(run):
+    subscription = SHIPPED | {"settings": SETTINGS | {"shortenUrls": True}}
+    result = run([subscription])
+    assert (1, 1) == (
+        result.exit_code,
+        result.stdout.count("not taken over: shortenUrls is not known to streamer, and is left out\n"),
+    )
+    said = json.loads(run([subscription], "--force", "--json").stdout)
+    problem = {"field": "shortenUrls", "text": "is not known to streamer, and is left out"}
+    assert (False, True, [problem]) == (
+        said["is_complete"],
+        said["mappings"][0]["enabled"],
+        said["mappings"][0]["problems"],
+    )
+
+
+def test_what_keeps_segments_meaning_is_said_once_for_a_mapping(run):
+    trigger = "type = 'track' and !contains(properties.plan, \"x\") and properties.total != 5"
+    result = run([SHIPPED | {"trigger": trigger}])
+    assert (3, 1) == (result.stdout.count("  trigger\n"), result.stdout.count("to keep Segment's meaning"))
+
+
+def test_the_number_of_an_example_is_nobodys_and_is_printed(run):
+    """So that the event can be tried as it stands."""
+    shown = run([CAPITALS | {"settings": CAPITALS["settings"] | {"toPhoneNumber": {"@path": "$.properties.phone"}}}])
+    assert '"phone":"+14155550100"' not in shown.stdout, "Segment never sends for this one"
+    shown = run(
+        [SHIPPED | {"settings": CAPITALS["settings"] | {"toPhoneNumber": {"@path": "$.properties.phone"}}}], "--force"
+    )
+    assert '"phone":"+14155550100"' in shown.stdout
 
 
 def test_a_phone_number_in_a_trigger_is_not_printed(run):
@@ -320,7 +352,7 @@ def test_what_a_configuration_refuses_is_mended_and_loads(run, settings, enabled
 def test_a_sender_that_no_mapping_uses_is_not_declared(run):
     shown = run([SHIPPED | {"settings": SETTINGS | {"channel": "Whatsapp", "fromPhoneNumber": "MyShop"}}])
     assert ["number-to-choose"] == list(load(run.out, secrets=False).senders)
-    assert "sends from myshop" not in shown.stdout
+    assert "takes myshop" not in shown.stdout
 
 
 def test_a_trigger_that_looks_like_a_secret_is_not_imported(run):

@@ -216,17 +216,93 @@ def test_no_recipient_is_never_read_as_the_profiles_phone_in_silence():
     assert (TO_PROFILE, False) == (message.document["send"]["to"], message.is_enabled)
 
 
-def test_a_missing_value_is_told_with_what_segment_prints():
-    message = imported(PLAIN | {"inlineBody": {"@template": "Hi {{properties.name}}!"}}, 'event = "A"')
-    (difference,) = message.differences
-    assert 'Segment sends "Hi !", streamer sends nothing (missing_value: properties.name)' in difference.example
-    assert '"event":"A"' in difference.example
+GREETING = PLAIN | {"inlineBody": {"@template": "Hi {{properties.name}}, {{properties.total}}!"}}
 
 
-def test_braces_in_a_plain_text_are_told():
+def example_of(message, field="inlineBody"):
+    """The one example of a field."""
+    (difference,) = [each for each in message.differences if each.field == field]
+    return difference.example
+
+
+def test_a_missing_value_is_told_with_an_event_that_both_let_through_and_what_segment_prints():
+    """It holds what the trigger asks for and a number to send to, so that both come as far as the text."""
+    message = imported(GREETING, 'event = "A" and properties.total > 50')
+    event = '{"type":"track","event":"A","userId":"u1","properties":{"total":51,"phone":"+14155550100"}}'
+    said = 'Segment sends "Hi , 51!", streamer sends nothing (missing_value: properties.name)'
+    assert f"{event}: {said}" == example_of(message)
+
+
+def test_what_is_not_enabled_would_do_it():
+    assert "Segment would send " in example_of(imported(GREETING, enabled=False))
+    assert "streamer would send nothing (missing_value: " in example_of(imported(GREETING, enabled=False))
+
+
+@pytest.mark.parametrize(
+    ("changed", "trigger"),
+    [
+        ({}, 'properties.a = "x" and (properties.b = "x" or (properties.c = 1 and properties.d = 2))'),
+        ({}, 'type = "track" and type = "page"'),
+        ({}, 'properties.name = "x" and properties.total = 5'),
+        ({"toPhoneNumber": None}, 'type = "track"'),
+        ({"toPhoneNumber": {"@template": "+{{properties.cc}}{{properties.phone}}"}}, 'type = "track"'),
+        ({"toPhoneNumber": "(415) 555-0100"}, 'type = "track"'),
+        ({"fromPhoneNumber": "ACME"}, 'type = "track"'),
+        ({"channel": "WhatsApp"}, 'type = "track"'),
+    ],
+)
+def test_where_one_side_sends_nothing_anyway_no_event_is_said_to_be_sent(changed, trigger):
+    """Segment can't read the first trigger and refuses the last ones; nothing is missing in the third."""
+    message = imported(GREETING | changed, trigger)
+    said = "a missing {{properties.name}}: Segment prints nothing there, streamer suppresses the message"
+    assert said == example_of(message)
+
+
+def test_braces_in_a_plain_text_are_told_with_an_event_that_fills_them():
     """Segment sends them as they stand; the author meant a template."""
-    message = imported(PLAIN | {"inlineBody": "Hi {{properties.name}}"})
+    message = imported(PLAIN | {"inlineBody": "Hi {{properties.name}}"}, "properties.total > 50")
     assert ("Hi {{properties.name}}", {"inlineBody"}) == (message.document["send"]["body"], told(message))
+    event, said = example_of(message).split("}}: ")
+    properties = {"total": 51, "phone": "+14155550100", "name": "x"}
+    assert properties == json.loads(event + "}}")["properties"]
+    assert "Segment sends the text with its braces, streamer sends the event's values in their place" == said
+
+
+def test_braces_that_no_event_is_found_for_are_told_without_one():
+    message = imported(PLAIN | {"inlineBody": "Hi {{properties.name}}", "toPhoneNumber": {"@path": "$.a b"}})
+    assert "{" not in example_of(message)[:1]
+
+
+def test_braces_where_the_recipient_stands_are_refused_by_segment():
+    message = imported(PLAIN | {"toPhoneNumber": "{{properties.phone}}"})
+    (difference,) = message.differences
+    assert ("toPhoneNumber", True) == (difference.field, "refuses every event" in difference.segment)
+
+
+def test_what_was_filled_in_here_is_no_difference():
+    assert () == imported(PLAIN | {"toPhoneNumber": None}).differences
+    assert () == imported(PLAIN | {"toPhoneNumber": "{{bogus}}"}).differences
+
+
+UNKNOWN = {"shortenUrls": True, "statusCallback": "https://a.example", "batch_size": 3, "x\n1": "y"}
+
+
+@pytest.mark.parametrize("mapping", [PLAIN, {"To": "+14155550100", "From": "+15550006789", "Body": "Hi"}])
+def test_a_setting_that_is_not_known_is_told_once_and_the_message_stays_enabled(mapping):
+    """What it asked for is gone, but the message is whole."""
+    message = imported(mapping | UNKNOWN | {"zzz": None})
+    assert ["shortenUrls", "statusCallback", "batch_size", "x 1"] == [each.field for each in message.problems]
+    assert {"is not known to streamer, and is left out"} == {each.text for each in message.problems}
+    assert (True, set()) == (message.is_enabled, blocked(message))
+
+
+def test_of_many_unknown_settings_the_first_are_told():
+    message = imported(PLAIN | {f"n{n}": 1 for n in range(100)})
+    assert (21, "80 more settings") == (len(message.problems), message.problems[-1].field)
+
+
+def test_what_segment_does_not_look_at_either_is_no_unknown_setting():
+    assert () == imported(PLAIN | {"messagingServiceSid": SERVICE, "toMessengerUserId": "u"}).problems
 
 
 @pytest.mark.parametrize("text", ["Hi {{", "50 {% off", "{{ a | b: }} {{", "Hi {{first_name}}"])

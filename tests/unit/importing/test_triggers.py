@@ -15,7 +15,7 @@ from streamer.importing.triggers import TRIGGER_CHARS_MAX, translate
 from streamer.importing.witness import is_well_formed
 from tests.segment_triggers import EVENTS, VECTORS, generated
 
-EXAMPLE = re.compile(r"(?P<event>\{.*\}): (?P<sender>Segment|streamer) sends, (Segment|streamer) does not")
+EXAMPLE = re.compile(r"(\{.*?\}): (?:matches in streamer, not at Segment|(matches at Segment, not in streamer))")
 
 # One of each accident: (as written, what Segment makes of it, None if nothing).
 ACCIDENTS = [
@@ -49,10 +49,10 @@ ACCIDENTS = [
 
 
 def sides(example):
-    """The event of an example, and who is said to send."""
-    found = EXAMPLE.fullmatch(example)
+    """The events of an example, each with whether it is Segment that it is said to match at."""
+    found = EXAMPLE.findall(example)
     assert found, example
-    return json.loads(found["event"]), found["sender"] == "Segment"
+    return [(json.loads(event), bool(is_segment)) for event, is_segment in found]
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_an_accident_is_told_with_an_event_on_which_the_readings_part(text, kept
     reading, ours = actions.read(units(text)), compile_filter(trigger.when)
     assert trigger.differences
     for difference in trigger.differences:
-        event, is_segment = sides(difference.example)
-        assert (is_segment, not is_segment) == (reading(event), ours(event))
+        for event, is_segment in sides(difference.example):
+            assert (is_segment, not is_segment) == (reading(event), ours(event))
         assert (f"when: {kept}" if kept else "") == difference.keep
 
 
@@ -89,7 +89,31 @@ def test_an_accident_is_told_with_an_event_on_which_the_readings_part(text, kept
 def test_both_directions_are_told(text):
     """More messages and fewer messages are two kinds of surprise."""
     trigger = translate(text)
-    assert {True, False} == {sides(difference.example)[1] for difference in trigger.differences}
+    assert {True, False} == {
+        is_segment for difference in trigger.differences for _, is_segment in sides(difference.example)
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "causes"),
+    [
+        ("type = 'track' and event = 'A' or event = 'B'", ["'"]),
+        ("type = 'track' and (event = 'A' or event = 'B') and !contains(properties.a, \"x\")", ["'", "texts only"]),
+        ('type = "track" or !(traits.vip = true)', ["`!` before"]),
+        ('properties.a != 5 and properties.b != 6 and match(event, "abc")', ["numbers only", "*bc"]),
+    ],
+)
+def test_one_cause_is_told_once(text, causes):
+    """However many conditions it concerns: all of them are named."""
+    differences = translate(text).differences
+    assert len(causes) == len(differences), differences
+    assert all(cause in each.segment for cause, each in zip(causes, differences, strict=True))
+
+
+def test_the_other_conditions_of_a_cause_are_named():
+    (difference,) = translate("type = 'track' and event = 'A' or event = 'B'").differences
+    assert '; the same for event = "A", event = "B"' in difference.segment
+    assert 1 == difference.segment.count("the last one, `or`, counts for all")
 
 
 def test_conditions_that_differ_are_told_one_by_one():
