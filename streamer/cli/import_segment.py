@@ -40,8 +40,8 @@ def segment(context: click.Context, file: Path, out: Path, force: bool, is_json:
     sendMessage (Twilio Messaging) and sendSMS (Twilio). No secret is written: the folder names environment variables.
     Sends nothing and connects to nothing.
 
-    Exits with 0 if all was taken over, 1 if a part was not (it is told; without it
-    a message that isn't whole is not enabled), 2 if FILE can't be read.
+    Exits with 0 if all was taken over, 1 if a part was not (it is told, and a message that lacks it is not enabled, but
+    for settings unknown here), 2 if FILE can't be read.
     """
     if not force and out.is_dir() and any(out.iterdir()):
         raise click.BadParameter("the folder is not empty; name another one, or add --force", param_hint="--out")
