@@ -17,10 +17,9 @@ from streamer.importing.messages import Message
 from streamer.importing.texts import SAMPLE_PHONE
 
 EXIT_PARTLY = 1
+_OURS: Final = re.escape(SAMPLE_PHONE.lstrip("+"))
 # Numbers that people are reached at: an example may hold one that the trigger names, or the one that is nobody's.
-_PHONE: Final = re.compile(
-    rf"(?!{re.escape(SAMPLE_PHONE)}(?![0-9]))(?<![0-9.A-Za-z])(\+?)[0-9]{{8,13}}(?=[0-9]{{2}}(?![0-9]))"
-)
+_PHONE: Final = re.compile(rf"(?!\+?{_OURS}(?![0-9]))(?<![0-9.A-Za-z])(\+?)[0-9]{{8,13}}(?=[0-9]{{2}}(?![0-9]))")
 
 
 @click.group(name="import", short_help="Take over what another system is configured to send.")
@@ -41,8 +40,8 @@ def segment(context: click.Context, file: Path, out: Path, force: bool, is_json:
     sendMessage (Twilio Messaging) and sendSMS (Twilio). No secret is written: the folder names environment variables.
     Sends nothing and connects to nothing.
 
-    Exits with 0 if all was taken over, 1 if a part was not (it is told; without it
-    a message that isn't whole is not enabled), 2 if FILE can't be read.
+    Exits with 0 if all was taken over, 1 if a part was not (it is told, and a message that lacks it is not enabled, but
+    for settings unknown here), 2 if FILE can't be read.
     """
     if not force and out.is_dir() and any(out.iterdir()):
         raise click.BadParameter("the folder is not empty; name another one, or add --force", param_hint="--out")

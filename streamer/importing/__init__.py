@@ -5,9 +5,8 @@ Segment's own parser makes of a trigger, accidents included), `conditions` (the 
 print, which the service's own filters evaluate), `reference` (what a trigger's author wrote, with the repairs that have
 one meaning), `exact` (Segment's reading written as a filter of ours), `witness` (an event on which two readings part),
 `triggers` (all of that for one trigger), `differences`, `export` (the file), `senders`, `directives` (what a field's
-value holds), `fields`, `mending` (what the service's loader refuses), `texts` (what a filled-in field changes) and `messages` (one
-subscription as a mapping),
-`folder` (the files to write).
+value holds), `fields`, `mending` (what the service's loader refuses), `texts` (what a filled-in field changes),
+`messages` (one subscription as a mapping), `folder` (the files to write).
 
 Everything is a pure function of the export: nothing is read, written or printed here.
 """

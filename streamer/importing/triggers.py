@@ -228,7 +228,7 @@ def _explained(condition: Condition, leaf: Tree, theirs: str) -> _Told:
 
 def _by_cause(reasons: list[_Reason], parted: _Parting, keep: str, skipped: str) -> list[Difference]:
     """A difference for each cause that decides some event; `skipped` is told with the first."""
-    differences = []
+    differences: list[Difference] = []
     for cause in dict.fromkeys(reason.cause for reason in reasons):
         here = [reason for reason in reasons if reason.cause == cause]
         example = _example(*(_plainest(here, reasons, events) for events in (parted.more, parted.less)))
@@ -236,7 +236,7 @@ def _by_cause(reasons: list[_Reason], parted: _Parting, keep: str, skipped: str)
             continue
         first, *others = dict.fromkeys(reason.ours for reason in here)
         told = next(reason for reason in here if reason.ours == first)
-        also = f"; so it does {', '.join(others)}" if others else ""
+        also = f"; the same for {', '.join(others)}" if others else ""
         why = f" ({skipped})" if skipped and not differences else ""
         differences.append(Difference(FIELD, f"{told.segment}{also}{why}", told.streamer, example, keep))
     return differences

@@ -1,6 +1,7 @@
 """Any export is imported or refused by the command's own error; what is written loads, and says what was meant."""
 
 import json
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -10,14 +11,20 @@ from hypothesis import strategies as st
 from streamer.cli.import_folder import take_over, write
 from streamer.config import load_with_places, read_config, read_mapping
 from streamer.config_yaml import Document, Faults
+from streamer.core.action import Draft
+from streamer.core.channels import Sender
 from streamer.core.filters import compile_filter
+from streamer.core.rules import RuleDefaults, compile_rule
 from streamer.errors import ConfigError, FilterError
 from streamer.importing import actions, reference
 from streamer.importing.conditions import compiled, print_tree
 from streamer.importing.exact import Inexpressible, exact
-from streamer.importing.export import read_export
+from streamer.importing.export import Subscription, read_export
 from streamer.importing.folder import import_all
 from streamer.importing.javascript import joined, units
+from streamer.importing.messages import Skipped
+from streamer.importing.messages import translate as translate_message
+from streamer.importing.senders import SenderBook
 from streamer.importing.triggers import translate
 from streamer.importing.witness import is_well_formed
 
@@ -193,6 +200,61 @@ def test_a_flat_trigger_differs_only_where_that_is_told(text, event):
     trigger = translate(text)
     ours = compile_filter(trigger.when)(event)
     assert ours is actions.read(text)(event) or trigger.differences or not is_well_formed(event)
+
+
+EXAMPLE = re.compile(r'(\{"type".*?\}): (.*?)(?:; and (?=\{"type")|$)', re.DOTALL)
+NOTHING = re.compile(r"streamer (?:sends|would send) nothing \(missing_value: ")
+BODIES = [
+    {},
+    {"inlineBody": {"@template": "{{properties.a}} {{traits.x}}"}},
+    {"inlineBody": "Hi {{properties.a.b}}"},
+]
+
+
+@given(
+    flat_triggers() | triggers,
+    changes.map(lambda changed: SOUND | changed),
+    st.sampled_from(BODIES),
+    st.booleans(),
+)
+@example("properties.total > 50", SOUND, {"inlineBody": {"@template": "{{properties.total}} {{traits.x}}"}}, True)
+@example("properties.total > 50", SOUND, BODIES[2], False)
+def test_an_example_is_what_it_says(text, mapping, body, enabled):
+    """The filter that is written matches the event, and the message is made, or suppressed, as it is told."""
+    book = SenderBook()
+    subscription = Subscription("$", "", "sendMessage", enabled, text, mapping | body, {})
+    message = translate_message(subscription, book, set())
+    if isinstance(message, Skipped):
+        return
+    sides = compile_filter(message.document["when"]), actions.read(units(text))
+    for difference in message.differences:
+        for encoded, said in EXAMPLE.findall(difference.example):
+            event = json.loads(encoded)
+            matched = tuple(side(event) for side in sides)
+            if said in VERDICTS:
+                assert VERDICTS[said] == matched
+                continue
+            assert (True, True) == matched
+            result = drafted(message, book, event)
+            assert bool(NOTHING.search(said)) is not isinstance(result, Draft)
+            assert isinstance(result, Draft) or result.reason == "missing_value"
+            assert message.is_enabled is ("streamer would " not in said)
+
+
+VERDICTS = {
+    "matches in streamer, not at Segment": (True, False),
+    "matches at Segment, not in streamer": (False, True),
+    "matches at Segment, streamer sends nothing": (True, True),  # what Segment made of it is written, and is off
+}
+
+
+def drafted(message, book, event):
+    """The message that the mapping makes of an event."""
+    senders = {
+        name: Sender(name, "main", section.get("from", ""), section.get("messaging_service", ""))
+        for name, section in book.senders.items()
+    }
+    return compile_rule(message.id, message.document, senders, RuleDefaults("US", "", 60.0)).action.draft(event)
 
 
 @given(triggers, events)

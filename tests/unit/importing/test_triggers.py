@@ -100,7 +100,7 @@ def test_both_directions_are_told(text):
         ("type = 'track' and event = 'A' or event = 'B'", ["'"]),
         ("type = 'track' and (event = 'A' or event = 'B') and !contains(properties.a, \"x\")", ["'", "texts only"]),
         ('type = "track" or !(traits.vip = true)', ["`!` before"]),
-        ('properties.a != 5 or properties.b != 6 or match(event, "abc")', ["numbers only", "*bc"]),
+        ('properties.a != 5 and properties.b != 6 and match(event, "abc")', ["numbers only", "*bc"]),
     ],
 )
 def test_one_cause_is_told_once(text, causes):
@@ -112,7 +112,7 @@ def test_one_cause_is_told_once(text, causes):
 
 def test_the_other_conditions_of_a_cause_are_named():
     (difference,) = translate("type = 'track' and event = 'A' or event = 'B'").differences
-    assert '; so it does event = "A", event = "B"' in difference.segment
+    assert '; the same for event = "A", event = "B"' in difference.segment
     assert 1 == difference.segment.count("the last one, `or`, counts for all")
 
 
