@@ -83,7 +83,17 @@ def apply_event(person: Person, event: dict[str, Any], origin: Origin, rules: Ru
                 repeated.append(send_id)
         elif not (person.is_waiting(send_id) or person.was_forgotten(rule.id, origin)):
             case = Case(rule, send_id, origin, message_id, now_ms)
-            due_bytes = _decide(person, case, _verdict(person, scope, case), decided, due_bytes)
+            verdict, size = _verdict(person, scope, case)
+            if isinstance(verdict, Send) and not verdict.until_ms:
+                if len(person.due) < DUE_MAX and due_bytes + size <= DUE_BYTES_MAX:
+                    due_bytes += size
+                    person.due.append(verdict)
+                else:
+                    decided.append(case.suppressed("too_many_at_once", _AT_ONCE, masked(verdict.message.to)))
+            elif isinstance(verdict, Send):
+                person.held.append(verdict)
+            else:
+                decided.append(verdict)
             is_changed = True
     if decided:  # else nothing may be evicted: it would not be written, and perhaps is to be repeated now
         person.decide(*decided)
@@ -154,30 +164,13 @@ def _left_out(person: Person, traits: Mapping[str, Any]) -> str:
     return "too_many_traits" if is_full and any(name not in person.traits for name in traits) else ""
 
 
-def _decide(person: Person, case: Case, verdict: Decision | Send, decided: list[Decision], due_bytes: int) -> int:
-    """Note one outcome, one held send, or one due send if there is room for it; returns the bytes due by now."""
-    if isinstance(verdict, Send) and not verdict.until_ms:
-        size = send_bytes(verdict)
-        if len(person.due) < DUE_MAX and due_bytes + size <= DUE_BYTES_MAX:
-            person.due.append(verdict)
-            return due_bytes + size
-        verdict = case.suppressed("too_many_at_once", _AT_ONCE, masked(verdict.message.to))
-    if isinstance(verdict, Decision):
-        decided.append(verdict)
-    else:
-        person.held.append(verdict)
-    return due_bytes
-
-
-def _verdict(person: Person, scope: Mapping[str, Any], case: Case) -> Decision | Send:
-    """What is decided and can be stored."""
+def _verdict(person: Person, scope: Mapping[str, Any], case: Case) -> tuple[Decision | Send, int]:
+    """What is decided and can be stored, and a send's encoded size."""
     try:
         verdict = decide(person, scope, case)
-        if isinstance(verdict, Send):
-            send_bytes(verdict)
+        return (verdict, send_bytes(verdict)) if isinstance(verdict, Send) else (verdict, 0)
     except Exception as exc:  # noqa: BLE001  # plan's boundary: a defect of ours costs a message, not its partition
-        return case.suppressed("undecidable", type(exc).__name__)
-    return verdict
+        return case.suppressed("undecidable", type(exc).__name__), 0
 
 
 def decide(person: Person, scope: Mapping[str, Any], case: Case) -> Decision | Send:

@@ -70,7 +70,7 @@ class Slim(Struct, rename="camel", gc=False):
     context: _Shape | None = None
 
 
-_slim: Final = msgspec.json.Decoder(Slim)
+_slim: Final = msgspec.json.Decoder(Slim).decode
 _full: Final = msgspec.json.Decoder(dict[str, Any])
 _LONE_SURROGATE: Final = "a lone surrogate: half of a character, as \\ud83d without the \\ude00 that belongs to it"
 _time: Final = msgspec.json.Decoder(datetime)
@@ -85,14 +85,15 @@ def slim(value: bytes | None) -> Slim:
     if value is None or len(value) > EVENT_BYTES_MAX:
         raise _fault(value)
     try:
-        event = _slim.decode(value)
+        event = _slim(value)
         if not value.isascii():
             value.decode()  # what is skipped above is not checked for UTF-8
     except _JSON_ERRORS:
         raise _fault(value) from None
-    is_whole = (event.user_id or event.anonymous_id) and (event.event or event.type != "track")
-    if is_whole and (event.timestamp is None or event.timestamp.year >= YEAR_MIN):
-        return event
+    if (event.user_id or event.anonymous_id) and (event.event or event.type != "track"):
+        moment = event.timestamp
+        if moment is None or moment.year >= YEAR_MIN:
+            return event
     raise _fault(value)
 
 
