@@ -21,9 +21,9 @@ from streamer.http.server import HttpServer, Status, listener
 from streamer.kafka.consumer import ChangelogReader, GroupSource
 from streamer.kafka.producer import BatchSink
 from streamer.kafka.topics import COMPACTED, TopicSpec, deleted_after, ensure_offsets, ensure_topics
-from streamer.pipeline.assignment import Services
 from streamer.pipeline.committer import Committer
 from streamer.pipeline.dead_letters import DeadLetters
+from streamer.pipeline.lane import Services
 from streamer.pipeline.owner import Owner, OwnerPlan
 from streamer.pipeline.router import Router, RouterPlan
 from streamer.pipeline.sender import Sender
@@ -200,6 +200,8 @@ class Process:
             jitter=random.Random(time.time_ns()),
             state_topic=topics.state,
             deliveries_topic=topics.deliveries,
+            by_user_topic=topics.by_user,
+            partitions=topics.partitions,
         )
         stop_drain_s = max((account.timeout_s for account in accounts.values()), default=0.0) + STOP_MARGIN_S
         plan = OwnerPlan(topics.by_user, stop_drain_s)

@@ -28,12 +28,20 @@ EVENTS_MATCHED: Final = Counter(
     "streamer_matched_events_total", "Which mappings fire, repeated events included?", ("mapping",)
 )
 EVENTS_REJECTED: Final = Counter(
-    "streamer_rejected_events_total", "Which identifies left traits out, and why?", ("reason",)
+    "streamer_rejected_events_total",
+    "Which events left something out that they said of their person, and why?",
+    ("reason",),
 )
 EVENTS_TAKEN: Final = Counter(
     "streamer_filtered_events_total",
     "What did `integrations` and `filters` keep from the mappings?",
     ("reason",),
+)
+RECORDS_FORWARDED: Final = Counter(
+    "streamer_forwarded_records_total", "How many records went on to the person that their key is linked to?"
+)
+EVENTS_STRANDED: Final = Counter(
+    "streamer_stranded_events_total", "How many events were decided where they came to, as aliases form a chain?"
 )
 SENDS_DECIDED: Final = Counter(
     "streamer_decided_sends_total", "What became of the matched events, and why?", ("mapping", "outcome", "reason")
@@ -52,8 +60,11 @@ LATE_ANSWERS: Final = Counter("streamer_late_answers_total", "How many answers c
 SENDS_OPEN: Final = Gauge(
     "streamer_open_sends", "How many sends hold a slot now?", ("account",), multiprocess_mode=_SUM
 )
-SENDS_HELD: Final = Gauge(
-    "streamer_held_sends", "How many sends wait for their next attempt, or for their send_at?", multiprocess_mode=_SUM
+SENDS_HELD: Final = Gauge("streamer_held_sends", "How many sends wait for their next attempt?", multiprocess_mode=_SUM)
+PEOPLE_WAITING: Final = Gauge(
+    "streamer_waiting_people",
+    "Of how many people does something wait for the profile, or for its send_at?",
+    multiprocess_mode=_SUM,
 )
 RECORDS_WAITING: Final = Gauge(
     "streamer_waiting_records", "How many events wait in memory for their person's turn?", multiprocess_mode=_SUM

@@ -57,6 +57,7 @@ class Unsendable(Struct, frozen=True):
     detail: str
     field: str
     to: str = ""
+    lacks: str = ""
 
 
 class Draft(Struct, frozen=True):
@@ -98,6 +99,11 @@ class Action(Struct, frozen=True):
     def sender(self) -> str:
         """The sender's name, or "" where the event decides."""
         return str(self.constants.get("from", ""))
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every path of the event and the profile that a message can depend on."""
+        return tuple(dict.fromkeys(path for _, value in self.fields for path in value.paths))
 
     def resolve(self, scope: Mapping[str, Any]) -> Iterator[FieldResult]:
         """Each field that the event decides, in the order of FIELDS; `scope` is the event and its `profile`."""
@@ -149,7 +155,8 @@ class Action(Struct, frozen=True):
             return FieldResult(name, None, None, Unsendable("bad_value", f"{path}: {text.splitlines()[0]}", name))
         if isinstance(seen, Missing):
             reason = "no_phone" if name == "to" else "missing_value"
-            return FieldResult(name, seen, None, Unsendable(reason, seen.path, name))
+            lacks = seen.path if seen.path.startswith("profile.") else ""
+            return FieldResult(name, seen, None, Unsendable(reason, seen.path, name, lacks=lacks))
         if seen is UNDEFINED or seen is None:
             return FieldResult(name, None, None, _absent(name, value))
         if name == "content_variables" and (blank := self._blank_variable(seen)):

@@ -92,7 +92,10 @@ class Origin(Struct, frozen=True, array_like=True):
 
 
 class Decision(Struct, frozen=True, array_like=True):
-    """What was decided for one (event, mapping), with all that its delivery event says. `to` is masked."""
+    """What was decided for one (event, mapping), with all that its delivery event says. `to` is masked.
+
+    `person` is the identity key that it was decided under, "" if it is the one whose record holds it.
+    """
 
     send_id: bytes
     mapping: str
@@ -112,6 +115,15 @@ class Decision(Struct, frozen=True, array_like=True):
     parts: int = 0
     posted_ms: int = 0
     answered_ms: int = 0
+    person: str = ""
+
+
+_msgpack: Final = msgspec.msgpack.Encoder()
+
+
+def encode_decision(decision: Decision) -> bytes:
+    """A decision as a state record holds it."""
+    return _msgpack.encode(decision)
 
 
 def send_id(mapping: str, origin: Origin, message_id: str) -> bytes:
@@ -151,14 +163,13 @@ def delivery_event(key: str, decision: Decision) -> bytes:
     since the epoch; 0 means that the step was not reached. Flat, so that a warehouse loads it as columns.
     """
     origin = decision.origin
-    person = {"userId": key[2:]} if key.startswith("u:") else {"anonymousId": key[2:]}
     happened_ms = decision.answered_ms or decision.decided_ms
     return _json.encode(
         {
             "type": "track",
             "event": f"{EVENT_NAMES.get(decision.channel, 'Message')} {decision.outcome.capitalize()}",
             "messageId": event_id(decision.send_id, decision.attempt, decision.outcome),
-            **person,
+            **_ids(decision.person or key),
             "timestamp": datetime.fromtimestamp(happened_ms / 1000, UTC),
             "properties": {
                 "send_id": decision.send_id.hex(),
@@ -186,3 +197,22 @@ def delivery_event(key: str, decision: Decision) -> bytes:
             },
         }
     )
+
+
+def forgotten_event(key: str, event_ms: int, now_ms: int, ended: int, *, is_suppressed: bool) -> bytes:
+    """The JSON of the event that says somebody was erased, up to `event_ms`; `ended` sends that waited ended by it."""
+    digest = blake2b(f"{key} {event_ms}".encode(), digest_size=16)
+    return _json.encode(
+        {
+            "type": "track",
+            "event": "Person Forgotten",
+            "messageId": digest.hexdigest(),
+            **_ids(key),
+            "timestamp": datetime.fromtimestamp(now_ms / 1000, UTC),
+            "properties": {"forgotten_to_ms": event_ms, "ended_sends": ended, "suppressed": is_suppressed},
+        }
+    )
+
+
+def _ids(key: str) -> dict[str, str]:
+    return {"userId": key[2:]} if key.startswith("u:") else {"anonymousId": key[2:]}

@@ -1,6 +1,8 @@
-"""The records of `by-user`: the event's own bytes, with where it came from in the headers.
+"""The records of `by-user`: what each is, where it came from, and how often it was forwarded, in the headers.
 
-`kind` says what the record is (now only `event`); `origin` is a JSON array that travels through every later hop.
+`kind` says what the record is, `origin` is a JSON array that never changes on the way, `hops` counts owners that
+forwarded it, `repeat` marks a record that was handled before and may only repeat its outcome. The value is the event's
+own bytes, or what `kind` says.
 """
 
 from collections.abc import Sequence
@@ -15,7 +17,16 @@ from streamer.core.delivery import Origin
 from streamer.core.identity import is_identity_key
 from streamer.errors import BadRecord
 
-EVENT: Final = b"event"
+EVENT: Final = "event"  # an event of the Segment spec
+LINK: Final = "link"  # the value is the identity key whose events these are from the origin's time on
+MERGE: Final = "merge"  # the value is what another key's record held: `core.merging`
+FORGET: Final = "forget"  # the value says who is erased: `core.erasure`
+CONSENT: Final = "consent"  # the value is what somebody agreed to: `core.consent`
+KINDS: Final = {each.encode(): each for each in (EVENT, LINK, MERGE, FORGET, CONSENT)}
+HOPS_MAX: Final = 3  # a record forwarded so often is decided where it is. Source: ARCHITECTURE, "One keyed space"
+
+Headers = list[tuple[str, bytes]]
+_HOPS: Final = {b"%d" % count: count for count in range(1, HOPS_MAX + 1)}
 _encoder: Final = msgspec.json.Encoder()
 _Ms = Annotated[int, Meta(ge=-1, le=253_402_300_799_999)]  # from Kafka's "none at all" to the end of the year 9999
 
@@ -34,33 +45,47 @@ class _Origin(Struct, array_like=True):
 _decoder: Final = msgspec.json.Decoder(_Origin)
 
 
-def event_headers(origin: Origin) -> list[tuple[str, bytes]]:
-    """The headers of an event on its way to its owner."""
-    return [("kind", EVENT), ("origin", _encoder.encode(origin))]
+class Hop(Struct, frozen=True):
+    """One record of `by-user`, whose key and headers were checked; `value` is not read yet."""
+
+    kind: str
+    origin: Origin
+    value: bytes
+    hops: int = 0
+    is_repeat: bool = False
 
 
-def event_of_hop(
-    key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]
-) -> tuple[Origin, dict[str, Any]]:
-    """The origin and the event of a `by-user` record. Raises: BadRecord, for what no router wrote.
+def headers_of(kind: str, origin: Origin, hops: int = 0, *, is_repeat: bool = False) -> Headers:
+    """The headers of a record on its way to an owner."""
+    headers = [("kind", kind.encode()), ("origin", _encoder.encode(origin))]
+    if hops:
+        headers.append(("hops", b"%d" % hops))
+    if is_repeat:
+        headers.append(("repeat", b"1"))
+    return headers
 
-    Everything is checked again, so that nobody else's record can stop an owner. Costs: 6 µs on 850 B, of which the
-    checks take 3.
-    """
+
+def read_hop(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]) -> Hop:
+    """A record of `by-user`. Raises: BadRecord, for what neither a router nor an owner wrote."""
     if key is None or not is_identity_key(key):
-        raise BadRecord("bad_request", "a by-user record whose key is no person's; only routers write to this topic")
-    origin = event_origin(headers)
-    records.slim(value)
-    assert value is not None  # slim refused it otherwise
-    return origin, records.full(value)
-
-
-def event_origin(headers: Sequence[tuple[str, bytes]]) -> Origin:
-    """The origin in an event's headers. Raises: BadRecord, for a record no router wrote."""
+        raise BadRecord("bad_request", "a by-user record whose key is no person's; only streamer writes to this topic")
     found = dict(headers)
-    if found.get("kind") != EVENT:
-        raise BadRecord("bad_request", "a by-user record of unknown kind; only routers write to this topic")
+    kind = KINDS.get(found.get("kind") or b"")
+    if kind is None:
+        raise BadRecord("bad_request", "a by-user record of unknown kind; only streamer writes to this topic")
     try:
-        return Origin(*astuple(_decoder.decode(found.get("origin") or b"")))
+        origin = Origin(*astuple(_decoder.decode(found.get("origin") or b"")))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRecord("bad_request", f"a by-user record without a usable origin: {error}") from None
+    if value is None:
+        raise BadRecord("bad_request", "null value")
+    return Hop(kind, origin, value, _HOPS.get(found.get("hops") or b"", 0), found.get("repeat") == b"1")
+
+
+def event_of(hop: Hop) -> dict[str, Any]:
+    """The event of a hop, checked again so that nobody else's record can stop an owner. Raises: BadRecord.
+
+    Costs: 5 µs on 850 B, of which the checks take 2.
+    """
+    records.slim(hop.value)
+    return records.full(hop.value)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from streamer.core.event_filters import EventFilters, Taken
 from streamer.core.filters import Filter
-from streamer.core.identity import identity_key
+from streamer.core.identity import Identities
 
 TRAIT_ROOTS: Final = ("profile", "traits")
 NAMES_MAX: Final = 5_000  # keys or names looked at for a near miss
@@ -132,7 +132,8 @@ def _keys(event: Mapping[str, Any]) -> list[str]:
     """The identity keys of an event, the anonymous one first."""
     ids = event.get("anonymousId"), event.get("userId")
     anonymous, user = (each if isinstance(each, str) and each else None for each in ids)
-    return [identity_key(*each) for each in ((None, anonymous), (user, None)) if any(each)]
+    keys = (Identities().key(None, anonymous), Identities().key(user, None))
+    return [key for key in keys if key is not None]
 
 
 def _people(events: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -15,7 +15,6 @@ import msgspec
 from msgspec import Meta, Struct
 
 from streamer.core.delivery import Origin
-from streamer.core.identity import identity_key
 from streamer.errors import BadRecord
 
 EVENT_BYTES_MAX: Final = 32 * 1024  # Segment's limit for one event
@@ -116,9 +115,10 @@ def full(value: bytes) -> dict[str, Any]:
     return event
 
 
-def origin(event: Slim, topic: str, partition: int, offset: int, kafka_ms: int) -> Origin:
-    """Where the event came from, under its own identity key and corrected time. Raises: BadRecord."""
-    key = identity_key(event.user_id, event.anonymous_id)
+def origin(event: Slim, key: str | None, topic: str, partition: int, offset: int, kafka_ms: int) -> Origin:
+    """Where the event came from, under its own identity key and corrected time. Raises: BadRecord, also for no key."""
+    if key is None:
+        raise BadRecord("no_user_anon_id", "its ids are blocked ones (identity.blocked), which are nobody's")
     return Origin(key, topic, partition, offset, event_time_ms(event, kafka_ms), kafka_ms)
 
 

@@ -4,19 +4,25 @@ It calls what the router and the owner call, in their order, on time that the ca
 once. `streamer test` runs whole stories on it (`story`), `streamer try` one event (`trial`).
 """
 
+from collections import deque
 from collections.abc import Mapping
 from heapq import heappop, heappush
 from typing import Any, Final
 
 from msgspec import Struct
 
-from streamer.core import plan, records
+from streamer.core import erasure, plan, records
 from streamer.core.delivery import SUPPRESSED, Accepted, Decision, Message, Origin
-from streamer.core.profile import fold
+from streamer.core.handling import Handled, handle
+from streamer.core.hop import EVENT, Hop, headers_of, read_hop
+from streamer.core.links import LatelyLinked, target_at
+from streamer.core.profile import Update, fold
+from streamer.core.routing import Place, Routed, routed
 from streamer.core.rules import RuleSet
-from streamer.core.state import Person, Send
+from streamer.core.state import EVENT_KIND, Parked, Person, Send
 
 TOPIC: Final = "rehearsal"
+HOMES_MAX: Final = 8  # pointers that are followed for a picture
 TIMERS_MAX: Final = 100_000  # a person's waiting sends are 24 KB, some 40; a story has a thousand events at most
 
 
@@ -54,25 +60,37 @@ class Rehearsal:
         self.sent: list[Sent] = []
         self.suppressed: list[Suppressed] = []
         self._offset = 0
+        self._lately = LatelyLinked()
         self._timers_max = timers_max
         self._timers: list[tuple[int, str]] = []
 
     def know(self, key: str, traits: Mapping[str, Any]) -> None:
         """Give a person traits from before everything that will happen."""
-        fold(self.people.setdefault(key, Person()).traits, traits, 0)
+        person = self.people.setdefault(key, Person())
+        person.traits = fold(person.traits, Update(0, "", dict(traits))).updates
+
+    def home(self, key: str, event_ms: int) -> str:
+        """The key whose record has the person that an event of `key` is about, as far as is known by now."""
+        for _ in range(HOMES_MAX):
+            person = self.people.get(key)
+            if person is None or not person.links:
+                break
+            key = target_at(person.links, event_ms)
+        return key
 
     def feed(self, value: bytes) -> plan.Applied:
         """One event arrives now, as the bytes that a producer wrote. Raises: BadRecord, where it is a dead letter."""
         offset, self._offset = self._offset, self._offset + 1
         slim = records.slim(value)
-        if slim.type != "identify" and not self.rules.candidates(slim.type, slim.event):
-            return plan.Applied(is_changed=False)  # the router reads no further
-        event, origin = records.full(value), self._origin(slim, offset)
-        person = self.people.setdefault(origin.key, Person())
-        applied = plan.apply_event(person, event, origin, self.rules, self.now_ms)
-        for send in applied.held:
-            heappush(self._timers, (send.until_ms, origin.key))
-        self._settle(origin.key, person)
+        place = Place(TOPIC, 0, offset, self.now_ms)
+        applied = plan.Applied(is_changed=False)
+        waiting = deque(routed(slim, value, place, self.rules, self._lately))
+        while waiting:
+            record = waiting.popleft()
+            hop = read_hop(*record)
+            handled = self._handle(record.key.decode(), hop, waiting)
+            if hop.kind == EVENT and not handled.forward and not hop.is_repeat:
+                applied = handled.applied
         return applied
 
     def read(self, value: bytes) -> tuple[Origin, dict[str, Any]]:
@@ -92,13 +110,34 @@ class Rehearsal:
         """Let all the time pass that something waits for, and no more. False: some of it lies beyond `until_ms`."""
         return self._ring(until_ms) and not self._timers
 
-    def waiting(self) -> list[Send]:
-        """The sends that are held, in the order of their times."""
-        held = [send for person in self.people.values() for send in person.held]
-        return sorted(held, key=lambda send: send.until_ms)
+    def waiting(self) -> list[Send | Parked]:
+        """The sends that are held and the events that are parked, in the order of their times."""
+        held: list[Send | Parked] = []
+        for person in self.people.values():
+            held += [*person.held, *person.parked]
+        return sorted(held, key=lambda each: each.until_ms)
+
+    def key_of(self, slim: records.Slim) -> str:
+        """The identity key of an event, "" if it is nobody's."""
+        return self.rules.people.identities.key(slim.user_id, slim.anonymous_id) or ""
 
     def _origin(self, slim: records.Slim, offset: int) -> Origin:
-        return records.origin(slim, TOPIC, 0, offset, self.now_ms)
+        return records.origin(slim, self.key_of(slim) or None, TOPIC, 0, offset, self.now_ms)
+
+    def _handle(self, key: str, hop: Hop, waiting: deque[Routed]) -> Handled:
+        """Have one record change its person, send what is due, and queue what follows from it elsewhere."""
+        person = self.people.setdefault(key, Person())
+        handled = handle(person, key, hop, self.rules, self.now_ms)
+        outgoing, person.outgoing = person.outgoing, []
+        for each in outgoing:
+            if each.kind != EVENT_KIND:
+                origin = Origin(key, TOPIC, 0, hop.origin.offset, each.event_ms, self.now_ms)
+                waiting.append(Routed(each.key.encode(), each.value, headers_of(each.kind, origin, hop.hops + 1)))
+        for target in handled.forward:
+            headers = headers_of(hop.kind, hop.origin, hop.hops + 1, is_repeat=handled.is_repeat)
+            waiting.append(Routed(target.encode(), hop.value, headers))
+        self._settle(key, person)
+        return handled
 
     def _ring(self, to_ms: int) -> bool:
         """Every timer until then, each at its time. False: there were more than `timers_max`."""
@@ -108,18 +147,18 @@ class Rehearsal:
             due_ms, key = heappop(self._timers)
             self.now_ms = max(self.now_ms, due_ms)
             person = self.people[key]
-            if plan.release(person, self.now_ms):
-                self._settle(key, person)
+            plan.release(person, self.now_ms, self.now_ms)
+            plan.give_up(person, self.rules, self.now_ms, self.now_ms)
+            self._settle(key, person)
+            if erasure.is_over(person, self.now_ms):
+                del self.people[key]
         return not self._timers or self._timers[0][0] > to_ms
 
     def _settle(self, key: str, person: Person) -> None:
         """Accept whatever is due, in order, and note what was decided."""
         while person.due:
             send = plan.begin(person, self.now_ms)
-            if send is None:
-                continue
-            if not send.is_posting:
-                heappush(self._timers, (send.until_ms, key))
+            if send is None or not send.is_posting:
                 continue
             self.sent.append(
                 Sent(self.now_ms, key, send.origin.offset, send.mapping, send.sender, send.parts, send.message)
@@ -131,3 +170,5 @@ class Rehearsal:
             if decision.outcome == SUPPRESSED:
                 self.suppressed.append(Suppressed(self.now_ms, key, decision.origin.offset, decision))
         person.out.clear()
+        if timer_ms := person.timer_ms():
+            heappush(self._timers, (timer_ms, key))

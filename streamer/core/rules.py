@@ -20,17 +20,20 @@ from streamer.core.duration import parse_duration_s
 from streamer.core.event_filters import EventFilters
 from streamer.core.filters import Filter, compile_filter
 from streamer.core.mapping import MissingPolicy
+from streamer.core.parking import EVERYTHING, Reads, reads_of
+from streamer.core.people import People
 from streamer.core.records import TYPES
 from streamer.errors import FilterError, MappingError
 
 VERSION_BYTES: Final = 4
+WAIT_MAX_S: Final = 14 * 86_400
 MAPPINGS_MAX: Final = 1_000  # enabled: an event that all of them match has so many outcomes in its person's record
 CONSENT_EVENT: Final = "Segment Consent Preference Updated"
 
 _OF_PEOPLE: Final = frozenset({"identify", "alias", "delete"})
 
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_KEYS: Final = ("enabled", "when", "max_age", "missing", "send")
+_KEYS: Final = ("enabled", "when", "max_age", "identify_wait", "missing", "send")
 
 
 class RuleDefaults(Struct, frozen=True):
@@ -39,10 +42,14 @@ class RuleDefaults(Struct, frozen=True):
     region: str
     sender: str
     max_age_s: float
+    wait_s: float = 600.0
 
 
 class Rule(Struct, frozen=True):
-    """A compiled mapping. `version` changes whenever what it would send changes."""
+    """A compiled mapping. `version` changes whenever what it would send changes.
+
+    `wait_s` is how long an event waits for what it lacks of the profile; `reads` is what is kept of it meanwhile.
+    """
 
     id: str
     version: str
@@ -50,6 +57,9 @@ class Rule(Struct, frozen=True):
     when: Filter
     action: Action
     max_age_s: float
+    wait_s: float
+    reads: Reads
+    reads_hash: int
 
 
 class _Row(Struct, frozen=True):
@@ -60,10 +70,16 @@ class _Row(Struct, frozen=True):
 
 
 class RuleSet(Struct, frozen=True):
-    """The enabled mappings, sorted by id; build it with `of`. `version` is a hash of all their versions."""
+    """The enabled mappings, sorted by id; build it with `of`. `version` is a hash of all their versions.
+
+    `longest_age_s` is how old an event may be that still sends something.
+    """
 
     mappings: tuple[Rule, ...]
+    by_id: dict[str, Rule]
     filters: EventFilters
+    people: People
+    longest_age_s: float
     version: str
     rows: dict[str, _Row]
     others: _Row
@@ -72,12 +88,14 @@ class RuleSet(Struct, frozen=True):
     ]  # by type the names that owners need; a type that isn't there is needed whole
 
     @classmethod
-    def of(cls, mappings: Iterable[Rule], filters: EventFilters | None = None) -> "RuleSet":
-        """The set of the enabled ones of `mappings`, behind `filters`.
+    def of(
+        cls, mappings: Iterable[Rule], filters: EventFilters | None = None, people: People | None = None
+    ) -> "RuleSet":
+        """The set of the enabled ones of `mappings`, behind `filters`, for `people`.
 
         Raises: MappingError, when two have one id, or when they are more than MAPPINGS_MAX.
         """
-        filters = filters or EventFilters()
+        filters, people = filters or EventFilters(), people or People()
         enabled = sorted((m for m in mappings if m.enabled), key=lambda m: m.id)
         twice = sorted({a.id for a, b in pairwise(enabled) if a.id == b.id})
         if twice:
@@ -88,8 +106,11 @@ class RuleSet(Struct, frozen=True):
         types = {each for m in enabled for each in m.when.types or ()}
         return cls(
             mappings=tuple(enabled),
+            by_id={each.id: each for each in enabled},
             filters=filters,
-            version=_hash([[(m.id, m.version) for m in enabled], filters.version]),
+            people=people,
+            longest_age_s=max((each.max_age_s for each in enabled), default=0.0),
+            version=_hash([[(m.id, m.version) for m in enabled], filters.version, people]),
             rows={each: _row([m for m in enabled if m.when.types is None or each in m.when.types]) for each in types},
             others=_row([m for m in enabled if m.when.types is None]),
             needed=_needed(enabled),
@@ -167,19 +188,24 @@ class _Compiler:
         enabled = self._enabled(document.get("enabled", True))
         when = self._when(document.get("when"))
         max_age_s = self._max_age_s(document.get("max_age"))
+        wait_s = self._wait_s(document.get("identify_wait"))
         missing = self._missing(document.get("missing", "suppress"))
         action = self._action(document.get("send"), missing)
         # A None has left its fault; the type checker needs to be told.
         if self.faults or when is None or action is None:
             raise MappingError(self.faults)
+        reads = reads_of(action.paths) if all(value.paths for _, value in action.fields) else EVERYTHING
         senders = list(self.senders.values()) if action.sender == "" else self.senders[action.sender]
         return Rule(
             id=mapping_id,
-            version=_hash([document, senders, self.defaults.region, max_age_s]),
+            version=_hash([document, senders, self.defaults.region, max_age_s, wait_s]),
             enabled=enabled,
             when=when,
             action=action,
             max_age_s=max_age_s,
+            wait_s=wait_s,
+            reads=reads,
+            reads_hash=int(_hash(reads), 16),
         )
 
     def _fault(self, path: str, text: str) -> None:
@@ -220,6 +246,20 @@ class _Compiler:
         if max_age_s == 0:
             self._fault("max_age", "must be longer than nothing, or every event is too old")
         return max_age_s
+
+    def _wait_s(self, value: object) -> float:
+        if value is None:
+            return self.defaults.wait_s
+        try:
+            wait_s = parse_duration_s(str(value))
+        except ValueError as exc:
+            self._fault("identify_wait", str(exc))
+            return 0.0
+        if wait_s > WAIT_MAX_S:
+            self._fault(
+                "identify_wait", f"at most {WAIT_MAX_S // 86_400} days: by then by-user has forgotten the event"
+            )
+        return wait_s
 
     def _missing(self, value: object) -> MissingPolicy:
         if value not in ("suppress", "empty"):

@@ -1,41 +1,46 @@
-"""The one record kept per identity key: profile, dedupe table, open sends and outbox in one atomic write.
+"""The one record kept per identity key: profile, links, dedupe table, parked and open sends, outbox: one atomic write.
 
-`Person` is the single mutable value of core: its owner is its single writer. On the changelog it is two bytes of
-header (format, what is left to do) and msgpack; the header lets a restore pass by idle people unread.
+`Person` is the single mutable value of core: its owner is its single writer. On the changelog it is a header (format,
+what is left to do, and when) and msgpack; the header lets a restore pass by people unread.
 """
 
+from hashlib import blake2b
 from typing import Final
 
 import msgspec
 from msgspec import Struct, field
 
-from streamer.core.delivery import Decision, Message, Origin
+from streamer.core.delivery import Decision, Message, Origin, encode_decision
 from streamer.core.identity import RESERVED
-from streamer.core.profile import Trait
+from streamer.core.profile import Update
 from streamer.errors import StateUnreadable
 
-FORMAT: Final = 1
-TRAITS_BYTES_MAX: Final = 24 * 1024
+FORMAT: Final = 2
 DECIDED_BYTES_MAX: Final = 8 * 1024
 DUE_MAX: Final = 64  # sends that one event may find or make due; what is more is suppressed
 DUE_BYTES_MAX: Final = 256 * 1024  # of those
 HELD_MAX: Final = 16  # sends waiting for their next attempt; at the limit the person's next event waits
 HELD_BYTES_MAX: Final = 128 * 1024  # of all that wait, alike
 SCHEDULED: Final = "scheduled"  # the reason of a send held until its own `send_at`
-SCHEDULED_BYTES_MAX: Final = 24 * 1024  # of those: they wait for weeks, so what is more is suppressed
+WAITING_BYTES_MAX: Final = (
+    24 * 1024
+)  # of those and of what is parked: they wait for long, so what is more is suppressed
 DETAIL_BYTES_MAX: Final = 200  # of a decision: what it repeats of an event or a configuration
 OUT_MAX: Final = 64  # outcomes listed and not yet acked; at the limit the person's next event waits
 SEEN_MAX: Final = 256  # source partitions remembered per person
 CHECKPOINT_KEY: Final = RESERVED + b"effects"  # its value: the state offset below which every `out` is published
+MERGED_MAX: Final = 100  # keys whose merges are remembered one by one; Segment merges a profile at most so often
+MERGED_BYTES_MAX: Final = 8 * 1024  # of those keys
 FORGOTTEN_MAX: Final = 128  # mappings listed of which a decision was evicted
 OTHERS: Final = ""  # in `forgotten`, which is no mapping's id: every mapping that isn't listed
 
 # The worst record has to fit into a Kafka message, which a broker bounds as it was produced: compressed. What no
-# compression makes smaller: due 256 KB; held 128 KB before an event and 24 KB scheduled by it (what is refused moves
-# from due to held); traits 24 KB; `seen` 66 KB (256 topics of 249 characters); `forgotten` 10 KB; the outcomes of
-# 1 000 mappings beside 63 not yet published, 0.35 KB each that they don't share (send id, mapping, detail), 360 KB:
-# 870 KB in all. What outcomes share (identity key 1 KB, message id 0.4 KB, topic) makes it 2.9 MB as encoded, which the
-# producer's lz4 undoes: 0.93 MB, as the test of the worst record measures.
+# compression makes smaller: due 256 KB; held 128 KB before an event and 24 KB scheduled or parked by it (what is
+# refused moves from due to held); traits 24 KB; `seen` 66 KB (256 topics of 249 characters); `forgotten` 10 KB; links,
+# merged keys and consent 8 KB each; the outcomes of 1 000 mappings beside 63 not yet published, 0.35 KB each that they
+# don't share (send id, mapping, detail), 360 KB: 894 KB in all. What outcomes share (identity key 1 KB, message id
+# 0.4 KB, topic) makes it 2.9 MB as encoded, which the producer's lz4 undoes: 0.93 MB, as the test of the worst record
+# measures.
 
 
 class Send(Struct, frozen=True, array_like=True):
@@ -61,29 +66,78 @@ class Send(Struct, frozen=True, array_like=True):
     reason: str = ""
 
 
+class Parked(Struct, frozen=True, array_like=True):
+    """A matched event that waits for what its mapping lacks of the profile.
+
+    `event` is the msgpack of what the mapping reads of the event, and `reads` the hash of which paths that are; `lacks`
+    is the first path that was missing. Units: ms since the epoch; at `until_ms` it is given up.
+    """
+
+    id: bytes
+    mapping: str
+    reads: int
+    origin: Origin
+    message_id: str
+    event: bytes
+    lacks: str
+    until_ms: int
+
+
+class Outgoing(Struct, frozen=True, array_like=True):
+    """A record to be produced to `by-user` (to `deliveries`, if its `kind` is EVENT_KIND), once this one is safe.
+
+    `event_ms` is the event time of what caused it.
+    """
+
+    key: str
+    kind: str
+    value: bytes
+    event_ms: int
+
+
+EVENT_KIND: Final = "delivery"  # of an Outgoing for the deliveries topic
+Link = tuple[int, str]  # event time in ms, and the identity key that is the person from then on ("": erased)
+Consent = tuple[str, int]  # state, event time in ms that set it
+
+
 class Person(Struct, omit_defaults=True):
     """Everything kept under one identity key.
 
-    `seen`: per source partition ("topic/partition") the highest offset decided here. `decided`: send id to encoded
-    Decision, oldest first. `forgotten`: per mapping the latest event time among evicted decisions; under OTHERS that of
-    the mappings dropped from it. `due`: sends in order, of which only the first may be posting. `held`: sends waiting
-    for a time. `out`: the send ids whose outcome event is not known to be on the deliveries topic.
+    `seen`: per source partition the highest offset decided here (`place_of`). `decided`: send id to encoded Decision,
+    oldest first. `forgotten`: per mapping the latest event time among evicted decisions; under OTHERS that of the
+    mappings dropped from it. `due`: sends in order, of which only the first may be posting. `held`: sends waiting for a
+    time. `parked`: events waiting for the profile. `out`: the send ids whose outcome event is not known to be on the
+    deliveries topic; `outgoing`: other records not known to be produced.
+    `links`: who this key's events belong to, by event time; one that has any is a pointer, and its state moved on.
+    `moved`: the number of its last merge, a wall time in ms.
+    `merged`: key to the number of the last merge taken in from it, oldest first; `merged_to` is the highest forgotten.
+    `erased_ms`: what happened until then was forgotten on demand; `keep_ms` is when even that may be, 0: never.
     """
 
-    traits: dict[str, Trait] = field(default_factory=dict, name="t")
+    traits: list[Update] = field(default_factory=list, name="t")
+    consent: dict[str, Consent] = field(default_factory=dict, name="c")
     seen: dict[str, int] = field(default_factory=dict, name="s")
     decided: dict[bytes, bytes] = field(default_factory=dict, name="d")
     forgotten: dict[str, int] = field(default_factory=dict, name="f")
     due: list[Send] = field(default_factory=list, name="o")
     held: list[Send] = field(default_factory=list, name="h")
+    parked: list[Parked] = field(default_factory=list, name="p")
     out: list[bytes] = field(default_factory=list, name="x")
+    outgoing: list[Outgoing] = field(default_factory=list, name="y")
+    links: list[Link] = field(default_factory=list, name="l")
+    moved: int = field(default=0, name="n")
+    merged: dict[str, int] = field(default_factory=dict, name="g")
+    merged_to: int = field(default=0, name="G")
+    erased_ms: int = field(default=0, name="e")
+    keep_ms: int = field(default=0, name="E")
+    is_suppressed: bool = field(default=False, name="z")
 
     def decide(self, *decisions: Decision) -> None:
         """Store the outcomes of one event or answer and list them in `out`; the oldest beyond DECIDED_BYTES_MAX go."""
         for decision in decisions:
-            self.decided[decision.send_id] = _encoder.encode(decision)
+            self.decided[decision.send_id] = encode_decision(decision)
             self.out.append(decision.send_id)
-        self._evict()
+        self.evict()
 
     def decision(self, send_id: bytes) -> Decision | None:
         """The stored decision, or None if never made here or evicted."""
@@ -91,7 +145,9 @@ class Person(Struct, omit_defaults=True):
         return None if encoded is None else _decision.decode(encoded)
 
     def is_waiting(self, send_id: bytes) -> bool:
-        """Decided to be sent, and without an outcome yet."""
+        """Matched, and without an outcome yet."""
+        if any(parked.id == send_id for parked in self.parked):
+            return True
         return any(send.id == send_id for send in (*self.due, *self.held))
 
     def retries(self) -> int:
@@ -102,50 +158,70 @@ class Person(Struct, omit_defaults=True):
         """The encoded size of all that waits for a time; costs 1 µs a send."""
         return sum(map(send_bytes, self.held))
 
-    def scheduled_bytes(self) -> int:
-        """The encoded size of the sends that wait for their `send_at`, bounded by SCHEDULED_BYTES_MAX."""
-        return sum(send_bytes(send) for send in self.held if send.reason == SCHEDULED)
+    def waiting_bytes(self) -> int:
+        """The encoded size of what waits for its `send_at` or for the profile, bounded by WAITING_BYTES_MAX."""
+        scheduled = sum(send_bytes(send) for send in self.held if send.reason == SCHEDULED)
+        return scheduled + sum(map(parked_bytes, self.parked))
 
-    def note_seen(self, origin: Origin) -> None:
-        """Remember that this source record is decided."""
-        place = f"{origin.topic}/{origin.partition}"
+    def timer_ms(self) -> int:
+        """When something here is to be given up or released by the handled time; 0: nothing is."""
+        times = [each.until_ms for each in self.parked]
+        times += [send.until_ms for send in self.held if send.reason == SCHEDULED]
+        if self.keep_ms and not (self.traits or self.held or self.due or self.parked):
+            times.append(self.keep_ms)
+        return min(times, default=0)
+
+    def note_seen(self, place: str, offset: int) -> None:
+        """Remember that this source record is decided; `place` as in `place_of`."""
         known = self.seen.get(place)
         if known is None and len(self.seen) >= SEEN_MAX:
             return
-        self.seen[place] = origin.offset if known is None else max(known, origin.offset)
+        self.seen[place] = offset if known is None else max(known, offset)
 
-    def may_have_seen(self, origin: Origin) -> bool:
+    def was_seen(self, place: str, offset: int) -> bool:
+        """True only if this source record surely was decided here, as far as records of a place arrive in order."""
+        known = self.seen.get(place)
+        return known is not None and offset <= known
+
+    def may_have_seen(self, place: str, offset: int) -> bool:
         """False only if this source record surely was never decided here.
 
-        Exact because a person's records of one source partition arrive in offset order: every router reads it in
-        order and writes to one partition in order, and a later router starts at or below what was written.
+        Exact because a person's records of one place arrive in offset order: every router reads a partition in order
+        and writes to one partition in order, a later router starts at or below what was written, and an owner forwards
+        a key's records in order. Where links changed on the way, only a record of two hops can have been overtaken.
         """
-        known = self.seen.get(f"{origin.topic}/{origin.partition}")
+        known = self.seen.get(place)
         if known is None:
             return len(self.seen) >= SEEN_MAX
-        return origin.offset <= known
+        return offset <= known
 
-    def was_forgotten(self, mapping: str, origin: Origin) -> bool:
+    def was_forgotten(self, mapping: str, place: str, offset: int) -> bool:
         """This source record was decided for `mapping`, and the decision evicted since.
 
         Its place alone says so: a client's repeat bears a later time than the decision that stood for it.
         """
-        if self._forgotten_ms(mapping) is None:
-            return False
-        known = self.seen.get(f"{origin.topic}/{origin.partition}")
-        return known is not None and origin.offset <= known
+        return self._forgotten_ms(mapping) is not None and self.was_seen(place, offset)
 
-    def can_prove_new(self, mapping: str, origin: Origin) -> bool:
+    def can_prove_new(self, mapping: str, place: str, event_ms: int) -> bool:
         """False where neither place nor time tells this source record from one decided for `mapping` and evicted.
 
         For records that were not forgotten for certain; the time tells only where `seen` has no room for the place.
         """
         latest_ms = self._forgotten_ms(mapping)
-        if latest_ms is None or origin.event_ms > latest_ms or len(self.seen) < SEEN_MAX:
+        if latest_ms is None or event_ms > latest_ms or len(self.seen) < SEEN_MAX:
             return True
-        return f"{origin.topic}/{origin.partition}" in self.seen
+        return place in self.seen
 
-    def _evict(self) -> None:
+    def forget(self, mapping: str, event_ms: int) -> None:
+        """Note an evicted decision. A mapping that has to go from the list still counts, among OTHERS."""
+        before_ms = self.forgotten.pop(mapping, self.forgotten.get(OTHERS, event_ms))
+        self.forgotten[mapping] = max(before_ms, event_ms)
+        if len(self.forgotten) - (OTHERS in self.forgotten) > FORGOTTEN_MAX:
+            dropped_ms = self.forgotten.pop(next(name for name in self.forgotten if name != OTHERS))
+            self.forgotten[OTHERS] = max(self.forgotten.get(OTHERS, dropped_ms), dropped_ms)
+
+    def evict(self) -> None:
+        """Drop the oldest published decisions beyond DECIDED_BYTES_MAX, and note that they were."""
         surplus_bytes = sum(map(len, self.decided.values())) - DECIDED_BYTES_MAX
         if surplus_bytes <= 0:
             return
@@ -155,33 +231,36 @@ class Person(Struct, omit_defaults=True):
                 return
             if send_id not in unpublished:
                 surplus_bytes -= len(self.decided[send_id])
-                self._forget(_decision.decode(self.decided.pop(send_id)))
+                evicted = _decision.decode(self.decided.pop(send_id))
+                self.forget(evicted.mapping, evicted.origin.event_ms)
 
     def _forgotten_ms(self, mapping: str) -> int | None:
         known = self.forgotten.get(mapping)
         return self.forgotten.get(OTHERS) if known is None else known
 
-    def _forget(self, decision: Decision) -> None:
-        """Note an evicted decision. A mapping that has to go from the list still counts, among OTHERS."""
-        mapping, event_ms = decision.mapping, decision.origin.event_ms
-        before_ms = self.forgotten.pop(mapping, self.forgotten.get(OTHERS, event_ms))
-        self.forgotten[mapping] = max(before_ms, event_ms)
-        if len(self.forgotten) - (OTHERS in self.forgotten) > FORGOTTEN_MAX:
-            dropped_ms = self.forgotten.pop(next(name for name in self.forgotten if name != OTHERS))
-            self.forgotten[OTHERS] = max(self.forgotten.get(OTHERS, dropped_ms), dropped_ms)
-
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decision: Final = msgspec.msgpack.Decoder(Decision)
 _person: Final = msgspec.msgpack.Decoder(Person)
-_WAITS: Final = 1  # header bit: sends are due or held
-_OWES: Final = 2  # header bit: outcomes are listed in `out`
-_HEADERS: Final = tuple(bytes((FORMAT, flags)) for flags in range(4))
+_WAITS: Final = 1  # header bit: sends are due, or held for another attempt
+_OWES: Final = 2  # header bit: something is listed in `out` or `outgoing`
+_TIMED: Final = 4  # header bit: six more bytes say when something is given up or released
+_HEADERS: Final = tuple(bytes((FORMAT, flags)) for flags in range(8))
+_HEAD_BYTES: Final = 2
+_TIME_BYTES: Final = 6
 
 
 def encode(person: Person) -> bytes:
     """The state record's value."""
-    flags = (_WAITS if person.due or person.held else 0) | (_OWES if person.out else 0)
+    flags = 0
+    if person.due or (person.held and person.retries()):
+        flags = _WAITS
+    if person.out or person.outgoing:
+        flags |= _OWES
+    if person.parked or person.held or person.keep_ms:
+        timer_ms = person.timer_ms()
+        if timer_ms:
+            return _HEADERS[flags | _TIMED] + timer_ms.to_bytes(_TIME_BYTES, "big") + _encoder.encode(person)
     return _HEADERS[flags] + _encoder.encode(person)
 
 
@@ -189,20 +268,46 @@ def decode(value: bytes) -> Person:
     """The person of a state record's value. Raises: StateUnreadable, naming the format."""
     if value[:1] != _HEADERS[0][:1]:
         raise StateUnreadable(f"state record of format {value[:1].hex() or 'none'}; this version reads format {FORMAT}")
+    head_bytes = _HEAD_BYTES + _TIME_BYTES if value[1:2] and value[1] & _TIMED else _HEAD_BYTES
     try:
-        return _person.decode(memoryview(value)[2:])
+        return _person.decode(memoryview(value)[head_bytes:])
     except msgspec.DecodeError as error:
         raise StateUnreadable(f"state record does not decode: {error}") from error
 
 
 def waits(value: bytes) -> bool:
-    """The record has sends that are due or held; read from the header alone."""
+    """The record has sends that are due, or held for another attempt; read from the header alone."""
     return bool(value[1] & _WAITS)
 
 
 def owes(value: bytes) -> bool:
-    """The record lists outcomes in `out`; read from the header alone."""
+    """The record lists something to be produced; read from the header alone."""
     return bool(value[1] & _OWES)
+
+
+def timer_ms(value: bytes) -> int:
+    """When something of the record is to be given up or released, 0: nothing; read from the header alone."""
+    return int.from_bytes(value[_HEAD_BYTES : _HEAD_BYTES + _TIME_BYTES], "big") if value[1] & _TIMED else 0
+
+
+def has_business(value: bytes) -> bool:
+    """The record leaves something to be done, now or at a time; read from the header alone."""
+    return value[1] != 0
+
+
+def place_of(origin: Origin, hops: int) -> str:
+    """The name under which a record's source partition is listed in `seen`: one for each key it came by."""
+    place = f"{origin.topic}/{origin.partition}"
+    return f"{place}#{_key_hash(origin.key)}" if hops else place
+
+
+def moved_place(place: str, key: str) -> str:
+    """The name of a place of `key`'s own record in the record that it moves to."""
+    return place if "#" in place else f"{place}#{_key_hash(key)}"
+
+
+def _key_hash(key: str) -> str:
+    return blake2b(key.encode(), digest_size=6).hexdigest()
 
 
 def encode_checkpoint(mark: int) -> bytes:
@@ -220,6 +325,6 @@ def send_bytes(send: Send) -> int:
     return len(_encoder.encode(send))
 
 
-def traits_bytes(person: Person) -> int:
-    """The encoded size of a person's traits, bounded by TRAITS_BYTES_MAX."""
-    return len(_encoder.encode(person.traits))
+def parked_bytes(parked: Parked) -> int:
+    """The encoded size of a parked event."""
+    return len(_encoder.encode(parked))

@@ -13,13 +13,11 @@ from msgspec import UNSET, Struct, UnsetType
 from streamer.core.action_fields import send_at_ms as instant_ms
 from streamer.core.documents_tests import USER_DEFAULT, Expectation, TestCase, TestEvent, TestFile
 from streamer.core.duration import parse_duration_s
-from streamer.core.identity import identity_key
 from streamer.core.plan import Applied
-from streamer.core.profile import TRAITS_MAX, fold, values
+from streamer.core.profile import TRAITS_BYTES_MAX, TRAITS_MAX, Update, size, values
 from streamer.core.records import Slim, slim
 from streamer.core.rehearsal import Rehearsal, Sent, Suppressed
 from streamer.core.rules import RuleSet
-from streamer.core.state import TRAITS_BYTES_MAX, Person, traits_bytes
 from streamer.core.story_blame import Blame, Heard, Seen
 from streamer.core.story_compare import Happened, Mismatch, Wanted, is_met, mismatches
 from streamer.errors import BadRecord
@@ -121,15 +119,13 @@ def profile_fault(traits: Mapping[str, Any]) -> str:
     """Why a person can't have these traits, or ""."""
     if len(traits) > TRAITS_MAX:
         return f"a person has at most {TRAITS_MAX} traits"
-    person = Person()
-    fold(person.traits, traits, 0)
     try:
-        size = traits_bytes(person)
+        traits_bytes = size([Update(0, "", dict(traits))])
     except OverflowError:
         return "holds an integer beyond 64 bits, which an event can't have"
     except RecursionError:
         return "nested too deep"
-    return "" if size <= TRAITS_BYTES_MAX else f"a person has at most {TRAITS_BYTES_MAX} bytes of traits"
+    return "" if traits_bytes <= TRAITS_BYTES_MAX else f"a person has at most {TRAITS_BYTES_MAX} bytes of traits"
 
 
 def expected(expectation: Expectation, start_ms: int) -> Wanted:
@@ -154,8 +150,8 @@ class _Scene:
         """One event comes now; `traits` are its person's if it is the first that can be read."""
         at_ms, number = self.rehearsal.now_ms, len(self.heard) + 1
         head = _head(value)
-        key = identity_key(head.user_id, head.anonymous_id) if head else ""
-        if head and not self.rehearsal.people:
+        key = self.rehearsal.key_of(head) if head else ""
+        if key and not self.rehearsal.people:
             self.rehearsal.know(key, traits)
         try:
             applied = self.rehearsal.feed(value)
@@ -167,7 +163,7 @@ class _Scene:
         self.heard.append(Heard(_name(head), at_ms, applied.matched, applied.taken, bool(applied.repeated)))
 
     def _traits(self, key: str) -> dict[str, Any]:
-        person = self.rehearsal.people.get(key)
+        person = self.rehearsal.people.get(self.rehearsal.home(key, self.rehearsal.now_ms))
         return values(person.traits) if person else {}
 
     def happened(self) -> list[Happened]:

@@ -13,8 +13,6 @@ from streamer.core import plan
 from streamer.core.action import FIELDS, Action, FieldResult, Unsendable
 from streamer.core.delivery import Message, send_id
 from streamer.core.event_filters import Taken
-from streamer.core.identity import identity_key
-from streamer.core.records import slim
 from streamer.core.rehearsal import Rehearsal
 from streamer.core.rules import RuleSet
 from streamer.core.state import Person
@@ -52,14 +50,12 @@ class Trial(Struct, frozen=True):
 
 def attempt(value: bytes, traits: Mapping[str, Any], rules: RuleSet, now_ms: int) -> tuple[Trial, ...]:
     """Try one event's bytes on every enabled mapping; `traits` are its person's. Raises: BadRecord, if none it is."""
-    head = slim(value)
     story = Rehearsal(rules, now_ms)
-    key = identity_key(head.user_id, head.anonymous_id)
-    story.know(key, traits)
     origin, event = story.read(value)
-    person = story.people[key]
+    story.know(origin.key, traits)
+    person = story.people[origin.key]
     applied = plan.apply_event(person, event, origin, rules, now_ms)
-    scope = plan.scope_of(event, person)
+    scope = plan.scope_of(event, person, rules)
     seen = rules.filters.apply(scope, f"{origin.topic}/{origin.partition}/{origin.offset}")
     message_id = event.get("messageId") or ""
     cases = [

@@ -9,114 +9,39 @@ posting's ack the restart finds it and calls it unknown; after an outcome's ack 
 """
 
 import asyncio
-import random
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from heapq import heappop, heappush
+from typing import Final
 
-from streamer.core import plan, state
+from streamer.core import erasure, plan, state
 from streamer.core.commit_tracker import CommitTracker
-from streamer.core.delivery import Answer, Decision, Message, delivery_event
-from streamer.core.hop import event_of_hop
-from streamer.core.rules import RuleSet
-from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Person, Send
+from streamer.core.delivery import Answer, Decision, Origin, delivery_event
+from streamer.core.handling import Handled, handle
+from streamer.core.hop import Hop, headers_of, read_hop
+from streamer.core.identity import partition_of
+from streamer.core.state import EVENT_KIND, SCHEDULED, Outgoing, Person, Send
+from streamer.core.wheel import TimerWheel
 from streamer.errors import BadRecord
-from streamer.pipeline.dead_letters import DeadLetters
+from streamer.pipeline.lane import Lane, Posting, Services
 from streamer.pipeline.sender import Sender
-from streamer.ports import Clock, Partition, Record, RecordSink, StateStore
+from streamer.ports import Partition, Record
 from streamer.telemetry import (
     EVENTS_REJECTED,
+    EVENTS_STRANDED,
     EVENTS_TAKEN,
     LATE_ANSWERS,
+    RECORDS_FORWARDED,
     RECORDS_REPEATED,
     events_matched,
+    logger,
     sends_decided,
 )
 
-
-@dataclass(frozen=True)
-class Services:
-    """What every assignment of an owner shares."""
-
-    mappings: RuleSet
-    store: StateStore
-    state_sink: RecordSink
-    event_sink: RecordSink
-    letters: DeadLetters
-    senders: Mapping[str, Sender]
-    clock: Clock
-    jitter: random.Random
-    state_topic: str
-    deliveries_topic: str
+log = logger(__name__)
 
 
-class Lane:
-    """One person with work, and their events that wait for it in order."""
-
-    __slots__ = (
-        "events",
-        "is_dirty",
-        "is_in_line",
-        "is_refused",
-        "key",
-        "offsets",
-        "person",
-        "posting",
-        "publishing",
-        "writes",
-    )
-
-    def __init__(self, key: bytes, person: Person) -> None:
-        self.key = key
-        self.person = person
-        self.events: deque[Record] = deque()
-        self.offsets: list[int] = []  # source offsets that the next write completes
-        self.publishing: set[bytes] = set()  # send ids of `out` that are on their way, or will be at a write's ack
-        self.posting: Posting | None = None
-        self.writes = 0  # not yet acked
-        self.is_dirty = False
-        self.is_in_line = False
-        self.is_refused = False  # a refusal is not written yet
-
-    def is_blocked(self) -> bool:
-        """The next event must wait: a send is due or open, or too many are held or outcomes unacked."""
-        person = self.person
-        if person.due or len(person.out) >= OUT_MAX:
-            return True
-        return bool(person.held) and (person.retries() >= HELD_MAX or person.held_bytes() >= HELD_BYTES_MAX)
-
-    def is_finished(self) -> bool:
-        """Nothing is left to do that needs this lane in memory."""
-        busy = self.events or self.person.due or self.writes or self.publishing or self.is_dirty
-        return not busy
-
-
-class Posting:
-    """One attempt from its intent to its answer; the `Job` of a sender."""
-
-    __slots__ = ("_assignment", "is_queued", "is_written", "lane", "send")
-
-    def __init__(self, assignment: "Assignment", lane: Lane, send: Send) -> None:
-        self._assignment = assignment
-        self.lane = lane
-        self.send = send
-        self.is_written = False
-        self.is_queued = False  # given to the sender, and not started
-
-    @property
-    def message(self) -> Message:
-        """What to post."""
-        return self.send.message
-
-    def start(self) -> bool:
-        """Asked right before the request leaves. False: the tenure ends, and the posting has been taken back."""
-        return self._assignment.may_start(self)
-
-    def settle(self, answer: Answer) -> None:
-        """Told the answer, once."""
-        self._assignment.settle(self, answer)
+RINGS_A_TICK: Final = 200  # people looked at in one turn of the loop, about 10 ms: what was held up leaves in turns
 
 
 class Assignment:
@@ -126,11 +51,13 @@ class Assignment:
         self.partition = partition
         self.tracker = CommitTracker(position)
         self.is_draining = False
+        self.handled_ms = 0  # everything that reached the inputs before has been handled here; 0: unknown
         self._is_over = False
         self._services = services
         self._now_ms = services.clock.now_ms
         self._lanes: dict[bytes, Lane] = {}
-        self._timers: list[tuple[int, bytes]] = []  # (due ms, key) of every held send
+        self._retries: list[tuple[int, bytes]] = []  # (due ms, key) of every send held for another attempt
+        self._wheel = TimerWheel()  # people of whom something is given up or released by the handled time
         self._effects = CommitTracker(state_end)  # state offsets whose outcomes are not all published
         self._effects_left: dict[int, int] = {}  # how many, by state offset
         self._checkpoint = 0
@@ -146,8 +73,13 @@ class Assignment:
 
     @property
     def sends_held(self) -> int:
-        """Sends that wait for their next attempt, or for their own time."""
-        return len(self._timers)
+        """Sends that wait for their next attempt."""
+        return len(self._retries)
+
+    @property
+    def people_timed(self) -> int:
+        """People of whom something waits for the profile, or for its own time."""
+        return len(self._wheel)
 
     def accept(self, records: Sequence[Record]) -> None:
         """Take records in offset order: each goes to its person's lane, and each lane on as far as it can."""
@@ -177,23 +109,53 @@ class Assignment:
         lane = self._lanes[key] = Lane(key, state.decode(value))
         person = lane.person
         if is_published:
+            lane.is_dirty = bool(person.outgoing)
             person.out.clear()
-        elif person.out:
+            person.outgoing.clear()
+        elif person.out or person.outgoing:
             lane.publishing.update(person.out)
-            self._publish(lane, list(person.out), at, is_new=False)
+            lane.is_sending = bool(person.outgoing)
+            self._publish(lane, list(person.out), list(person.outgoing), at, is_new=False)
         if plan.interrupted(person, self._now_ms()):
             lane.is_dirty = True
         for send in person.held:
-            heappush(self._timers, (send.until_ms, key))
+            if send.reason != SCHEDULED:
+                heappush(self._retries, (send.until_ms, key))
         self._go_on(lane)
 
+    def remind(self, key: bytes, timer_ms: int) -> None:
+        """Take up the timer of a restored person, whose record need not be read for it."""
+        self._wheel.add(key, timer_ms)
+
     def tick(self) -> None:
-        """Release the held sends whose time has come."""
+        """Release and give up what has come to its time: retries by the wall's, all else by the handled time."""
         now_ms = self._now_ms()
-        while self._timers and self._timers[0][0] <= now_ms and not self.is_draining:
-            lane = self._lane(heappop(self._timers)[1])
-            plan.release(lane.person, now_ms)
+        while self._retries and self._retries[0][0] <= now_ms and not self.is_draining:
+            lane = self._lane(heappop(self._retries)[1])
+            plan.release(lane.person, now_ms, 0)
             self._go_on(lane)
+        if not self.is_draining:
+            for key in self._wheel.due(self.handled_ms, RINGS_A_TICK):
+                self._ring(key, now_ms)
+
+    def _ring(self, key: bytes, now_ms: int) -> None:
+        """A person's time has come; or had, before their record changed."""
+        lane = self._lanes.get(key)
+        if lane is None:
+            value = self._services.store.get(self.partition, key)
+            if value is None or not 0 < state.timer_ms(value) <= self.handled_ms:
+                return
+            lane = self._lane(key)
+        is_given_up = plan.give_up(lane.person, self._services.mappings, self.handled_ms, now_ms)
+        plan.release(lane.person, now_ms, self.handled_ms)
+        if is_given_up or self._is_over_for(lane):
+            lane.is_dirty = True
+        self._go_on(lane)
+
+    def _is_over_for(self, lane: Lane) -> bool:
+        """Whether the record says no more than that somebody was erased, for longer than anything could come back."""
+        is_idle = not (lane.events or lane.forwarding)
+        return bool(lane.person.keep_ms) and is_idle and erasure.is_over(lane.person, self.handled_ms)
 
     def write_checkpoint(self) -> None:
         """Note in the changelog up to where every outcome is published, so that a restore need not repeat them."""
@@ -246,7 +208,7 @@ class Assignment:
         lane.is_dirty = True
         if held is not None:
             lane.is_refused = True
-            heappush(self._timers, (held.until_ms, lane.key))
+            heappush(self._retries, (held.until_ms, lane.key))
         self._go_on(lane)
         self._sender(posting.send).release()
         self._ended_request()
@@ -257,14 +219,16 @@ class Assignment:
     def _lane(self, key: bytes) -> Lane:
         """The person's lane, made if there is none.
 
-        What the stored record lists in `out` then is published: a lane stays until its outcomes are.
+        What the stored record lists in `out` and `outgoing` then is published: a lane stays until its outcomes are.
         """
         lane = self._lanes.get(key)
         if lane is None:
             value = self._services.store.get(self.partition, key)
             person = Person() if value is None else state.decode(value)
             person.out.clear()
+            person.outgoing.clear()
             lane = self._lanes[key] = Lane(key, person)
+            lane.timer_ms = 0 if value is None else state.timer_ms(value)
         return lane
 
     def _go_on(self, lane: Lane) -> None:
@@ -304,8 +268,6 @@ class Assignment:
         send = plan.begin(lane.person, self._now_ms())
         lane.is_dirty = True
         if send is None or not send.is_posting:
-            if send is not None:
-                heappush(self._timers, (send.until_ms, lane.key))
             sender.release()
             return False
         lane.posting = Posting(self, lane, send)
@@ -317,24 +279,22 @@ class Assignment:
         Unless an outcome, a refusal (the changelog still says posting), or the end of the tenure wants the write now.
         """
         is_urgent = lane.is_refused or len(lane.publishing) != len(lane.person.out)
+        is_urgent = is_urgent or bool(lane.person.outgoing)
         return lane.is_in_line and not is_urgent and not self.is_draining
 
     def _handle(self, lane: Lane, record: Record) -> None:
-        """Apply one event to its person; or make it a dead letter."""
+        """Have one record change its person or go on to another; or make it a dead letter."""
         try:
-            origin, event = event_of_hop(record.key, record.value, record.headers)
+            hop = read_hop(record.key, record.value, record.headers)
+            handled = handle(lane.person, lane.key.decode(), hop, self._services.mappings, self._now_ms())
         except BadRecord as bad:
             self._services.letters.put(record, bad, partial(self._resolved, record.offset))
             return
-        applied = plan.apply_event(lane.person, event, origin, self._services.mappings, self._now_ms())
-        if applied.rejected:
-            EVENTS_REJECTED.labels(applied.rejected).inc()
-        if applied.taken:
-            EVENTS_TAKEN.labels(applied.taken).inc()
-        for send in applied.held:
-            heappush(self._timers, (send.until_ms, lane.key))
-        for mapping in applied.matched:
-            events_matched(mapping).inc()
+        if handled.forward:
+            self._forward(lane, record.offset, hop, handled)
+            return
+        applied = handled.applied
+        self._count(applied, is_stranded=handled.is_stranded)
         if applied.is_changed:
             lane.is_dirty = True
             lane.offsets.append(record.offset)
@@ -344,23 +304,86 @@ class Assignment:
             is_last = not applied.is_changed and send_id is applied.repeated[-1]
             self._repeat(lane, send_id, record.offset if is_last else None)
 
+    @staticmethod
+    def _count(applied: plan.Applied, *, is_stranded: bool) -> None:
+        if applied.rejected:
+            EVENTS_REJECTED.labels(applied.rejected).inc()
+        if applied.taken:
+            EVENTS_TAKEN.labels(applied.taken).inc()
+        for mapping in applied.matched:
+            events_matched(mapping).inc()
+        if is_stranded:
+            EVENTS_STRANDED.inc()
+            log.warning("event.stranded", hint="aliases form a chain or a circle; it was decided where it came to")
+
+    def _forward(self, lane: Lane, offset: int, hop: Hop, handled: Handled) -> None:
+        """Send a record on to who it belongs to. That it passed is noted after its ack: until then it is read again."""
+        left = len(handled.forward)
+        lane.forwarding += 1
+        headers = headers_of(hop.kind, hop.origin, hop.hops + 1, is_repeat=handled.is_repeat)
+
+        def acked(_at: int) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                self._forwarded(lane, offset, hop)
+
+        for key in handled.forward:
+            RECORDS_FORWARDED.inc()
+            self._hop(key, hop.value, headers, acked)
+
+    def _forwarded(self, lane: Lane, offset: int, hop: Hop) -> None:
+        lane.forwarding -= 1
+        if self._is_over:
+            return
+        place = state.place_of(hop.origin, hop.hops)
+        if lane.person.may_have_seen(place, hop.origin.offset):
+            self.tracker.resolve(offset)
+        else:
+            lane.person.note_seen(place, hop.origin.offset)
+            lane.offsets.append(offset)
+            lane.is_dirty = True
+        self._go_on(lane)
+
+    def _hop(self, key: str, value: bytes, headers: list[tuple[str, bytes]], on_ack: Callable[[int], None]) -> None:
+        encoded = key.encode()
+        place = Partition(self._services.by_user_topic, partition_of(encoded, self._services.partitions))
+        self._services.event_sink.append(place, encoded, value, headers, on_ack)
+
     def _write(self, lane: Lane) -> None:
         """Write the person; what follows from the write happens at its ack."""
-        value = state.encode(lane.person)
+        value = None if self._is_over_for(lane) else state.encode(lane.person)
         self._services.store.put(self.partition, lane.key, value)
         fresh = [send_id for send_id in lane.person.out if send_id not in lane.publishing]
         lane.publishing.update(fresh)
+        outgoing = [] if lane.is_sending else list(lane.person.outgoing)
+        lane.is_sending = bool(lane.person.outgoing)
         offsets, lane.offsets = lane.offsets, []
         posting = lane.posting if lane.posting is not None and not lane.posting.is_written else None
         if posting is not None:
             posting.is_written = True
         lane.writes += 1
         lane.is_dirty = lane.is_refused = False
-        on_ack = partial(self._acked, lane, offsets, fresh, posting)
+        self._set_timer(lane)
+        on_ack = partial(self._acked, lane, offsets, fresh, outgoing, posting)
         self._services.state_sink.append(self._state, lane.key, value, None, on_ack)
 
-    def _acked(self, lane: Lane, offsets: list[int], fresh: list[bytes], posting: Posting | None, at: int) -> None:
-        """A state record is safe: complete its source offsets, publish its outcomes, let its posting leave."""
+    def _set_timer(self, lane: Lane) -> None:
+        timer_ms = lane.person.timer_ms()
+        if timer_ms and timer_ms != lane.timer_ms:
+            self._wheel.add(lane.key, timer_ms)
+        lane.timer_ms = timer_ms
+
+    def _acked(
+        self,
+        lane: Lane,
+        offsets: list[int],
+        fresh: list[bytes],
+        outgoing: list[Outgoing],
+        posting: Posting | None,
+        at: int,
+    ) -> None:
+        """A state record is safe: complete its source offsets, produce what it lists, let its posting leave."""
         lane.writes -= 1
         for offset in offsets:
             self.tracker.resolve(offset)
@@ -368,8 +391,8 @@ class Assignment:
             return
         at = max(at, self._effects.position)  # -1: the broker did not say where, but it is not before the last one
         self._effects.advance(at + 1)
-        if fresh:
-            self._publish(lane, fresh, at, is_new=True)
+        if fresh or outgoing:
+            self._publish(lane, fresh, outgoing, at, is_new=True)
         if posting is not None and self.is_draining:
             self._take_back(posting)
         elif posting is not None:
@@ -379,13 +402,13 @@ class Assignment:
         if lane.is_finished():
             self._lanes.pop(lane.key, None)
 
-    def _publish(self, lane: Lane, fresh: list[bytes], at: int, *, is_new: bool) -> None:
-        """Produce the delivery events of outcomes first listed by the state record at offset `at`.
+    def _publish(self, lane: Lane, fresh: list[bytes], outgoing: list[Outgoing], at: int, *, is_new: bool) -> None:
+        """Produce what was first listed by the state record at offset `at`: outcomes, and records for other keys.
 
-        Those that are not new were counted as decided by the process that wrote them.
+        Outcomes that are not new were counted as decided by the process that wrote them.
         """
         self._effects.track(at)
-        self._effects_left[at] = len(fresh)
+        self._effects_left[at] = len(fresh) + len(outgoing)
         for send_id in fresh:
             decision = lane.person.decision(send_id)
             assert decision is not None  # a decision listed in `out` is never evicted
@@ -394,17 +417,38 @@ class Assignment:
             else:
                 RECORDS_REPEATED.inc()
             self._produce(lane, decision, partial(self._published, lane, send_id, at))
+        for each in outgoing:
+            on_ack = partial(self._sent, lane, each, at)
+            if each.kind == EVENT_KIND:
+                self._services.event_sink.append(self._deliveries, lane.key, each.value, None, on_ack)
+            else:
+                origin = Origin(lane.key.decode(), self._state.topic, self.partition, at, each.event_ms, self._now_ms())
+                self._hop(each.key, each.value, headers_of(each.kind, origin, 1), on_ack)
 
     def _published(self, lane: Lane, send_id: bytes, at: int, _offset: int) -> None:
         if self._is_over:
             return
         lane.person.out.remove(send_id)
         lane.publishing.discard(send_id)
+        self._done(at)
+        self._go_on(lane)
+
+    def _sent(self, lane: Lane, outgoing: Outgoing, at: int, _offset: int) -> None:
+        """One record for another key is safe; with the last of them the person is written without them."""
+        if self._is_over:
+            return
+        self._done(at)
+        lane.person.outgoing.remove(outgoing)
+        if not lane.person.outgoing:
+            lane.is_sending = False
+            lane.is_dirty = True
+        self._go_on(lane)
+
+    def _done(self, at: int) -> None:
         self._effects_left[at] -= 1
         if not self._effects_left[at]:
             del self._effects_left[at]
             self._effects.resolve(at)
-        self._go_on(lane)
 
     def _repeat(self, lane: Lane, send_id: bytes, offset: int | None) -> None:
         """Publish a stored outcome again, under the same messageId; then complete the offset."""
@@ -415,8 +459,8 @@ class Assignment:
         self._produce(lane, decision, None if offset is None else partial(self._resolved, offset))
 
     def _produce(self, lane: Lane, decision: Decision, on_ack: Callable[[int], None] | None) -> None:
-        event = delivery_event(lane.key.decode(), decision)
-        self._services.event_sink.append(self._deliveries, lane.key, event, None, on_ack)
+        key = decision.person or lane.key.decode()
+        self._services.event_sink.append(self._deliveries, key.encode(), delivery_event(key, decision), None, on_ack)
 
     def _take_back(self, posting: Posting) -> None:
         """Write a posting whose request never left as due again, for the next owner."""

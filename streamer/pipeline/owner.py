@@ -8,14 +8,16 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from streamer.pipeline.assignment import Assignment, Services
+from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.committer import Passing
+from streamer.pipeline.lane import Services
 from streamer.pipeline.restore import Restore
 from streamer.ports import Changelog, Partition, RecordSource
 from streamer.telemetry import (
     PARTITIONS_OPEN,
     PARTITIONS_PAUSED,
     PEOPLE,
+    PEOPLE_WAITING,
     RECORDS_PENDING,
     RECORDS_READ,
     RECORDS_WAITING,
@@ -143,6 +145,7 @@ class Owner:
         PEOPLE.set(sum(store.count(place.partition) for place in self._assignments))
         RECORDS_WAITING.set(sum(each.records_waiting for each in self._assignments.values()))
         SENDS_HELD.set(sum(each.sends_held for each in self._assignments.values()))
+        PEOPLE_WAITING.set(sum(each.people_timed for each in self._assignments.values()))
         RECORDS_PENDING.labels("state").set(self._services.state_sink.records_pending)
         RECORDS_PENDING.labels("deliveries").set(self._services.event_sink.records_pending)
         for sender in self._services.senders.values():

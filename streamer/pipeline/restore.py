@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from streamer.core.identity import RESERVED
-from streamer.core.state import CHECKPOINT_KEY, decode_checkpoint, owes, waits
+from streamer.core.state import CHECKPOINT_KEY, decode_checkpoint, owes, timer_ms, waits
 from streamer.pipeline.assignment import Assignment
 from streamer.ports import Changelog, Partition, Record, StateStore
 from streamer.telemetry import PARTITIONS_RESTORING, RESTORED
@@ -25,6 +25,7 @@ class Restore:
         self._partition = partition
         self._waiting: dict[bytes, int] = {}  # key to state offset: sends are due or held
         self._owing: dict[bytes, int] = {}  # key to state offset: outcomes to publish
+        self._timers: dict[bytes, int] = {}  # key to when it is to be looked at
         self._checkpoint = 0
         self.end = 0
 
@@ -43,6 +44,8 @@ class Restore:
         owing = {key: at for key, at in self._owing.items() if at >= self._checkpoint}
         for at in sorted(owing.values()):
             assignment.owe(at)
+        for key, due_ms in self._timers.items():
+            assignment.remind(key, due_ms)
         todo = owing | self._waiting
         for number, (key, at) in enumerate(sorted(todo.items(), key=lambda item: item[1])):
             if number % RESUME_TURN == 0:
@@ -52,6 +55,7 @@ class Restore:
             assignment.recover(key, at, is_published=at < self._checkpoint)
         self._owing.clear()
         self._waiting.clear()
+        self._timers.clear()
         return len(todo)
 
     def _apply(self, records: Sequence[Record]) -> None:
@@ -65,11 +69,13 @@ class Restore:
             put(partition, key, value)
             self._note(self._waiting, key, record.offset, value is not None and waits(value))
             self._note(self._owing, key, record.offset, value is not None and owes(value))
+            due_ms = timer_ms(value) if value is not None else 0
+            self._note(self._timers, key, due_ms, due_ms > 0)
         RESTORED.inc(len(records))
 
     @staticmethod
-    def _note(todo: dict[bytes, int], key: bytes, at: int, is_left: bool) -> None:
+    def _note(todo: dict[bytes, int], key: bytes, what: int, is_left: bool) -> None:
         if is_left:
-            todo[key] = at
+            todo[key] = what
         else:
             todo.pop(key, None)

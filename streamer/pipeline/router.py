@@ -12,8 +12,9 @@ from typing import Final
 
 from streamer.core import records
 from streamer.core.commit_tracker import CommitTracker
-from streamer.core.hop import event_headers
 from streamer.core.identity import partition_of
+from streamer.core.links import LatelyLinked
+from streamer.core.routing import Place, Routed, routed
 from streamer.core.rules import RuleSet
 from streamer.errors import BadRecord
 from streamer.pipeline.committer import Passing
@@ -52,6 +53,7 @@ class Router:
         self._letters = letters
         self._clock = clock
         self._trackers: dict[Partition, CommitTracker] = {}
+        self._lately = LatelyLinked()
         self._passing = Passing(source)
         self._is_paused = False
         self._opening: asyncio.Task[None] | None = None
@@ -75,6 +77,7 @@ class Router:
     async def on_assigned(self, partitions: frozenset[Partition]) -> None:
         """Open the partitions of a new tenure."""
         self._trackers = {}
+        self._lately.clear()
         self._is_paused = False
         self._opening = self._tasks.create_task(self._open(partitions), name="router.open")
 
@@ -143,15 +146,22 @@ class Router:
 
     def _route(self, tracker: CommitTracker, batch: Sequence[Record]) -> None:
         """The hot path: an irrelevant event costs its slim decode and one look-up."""
-        slim, wants = records.slim, self._plan.mappings.wants
+        slim, rules, lately = records.slim, self._plan.mappings, self._lately
+        wants, may_say = rules.wants, rules.people.needs
         dead = forwarded = 0
         for record in batch:
             try:
                 event = slim(record.value)
-                if not wants(event.type, event.event):
+                value = record.value
+                assert value is not None  # slim refused it otherwise
+                if not (wants(event.type, event.event) or (event.user_id and event.anonymous_id) or may_say(value)):
                     continue
-                self._forward(tracker, record, event)
-                forwarded += 1
+                place = Place(record.topic, record.partition, record.offset, record.timestamp)
+                hops = routed(event, value, place, rules, lately)
+                if hops:
+                    forwarded += 1
+                    tracker.track(record.offset)
+                    self._forward(tracker, record.offset, hops)
             except BadRecord as bad:
                 dead += 1
                 tracker.track(record.offset)
@@ -162,15 +172,19 @@ class Router:
         RECORDS_ROUTED.labels("dead_letter").inc(dead)
         RECORDS_ROUTED.labels("irrelevant").inc(len(batch) - forwarded - dead)
 
-    def _forward(self, tracker: CommitTracker, record: Record, event: records.Slim) -> None:
-        value = record.value
-        assert value is not None  # slim refused it otherwise
-        records.full(value)
-        origin = records.origin(event, record.topic, record.partition, record.offset, record.timestamp)
-        key = origin.key.encode()
-        tracker.track(record.offset)
-        hop = self._hops[partition_of(key, self._plan.partitions)]
-        self._sink.append(hop, key, value, event_headers(origin), partial(self._resolved, tracker, record.offset))
+    def _forward(self, tracker: CommitTracker, offset: int, hops: Sequence[Routed]) -> None:
+        """Send on what an input record became; it is complete once all of it is acked."""
+        left = len(hops)
+
+        def acked(_at: int) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                tracker.resolve(offset)
+
+        for hop in hops:
+            place = self._hops[partition_of(hop.key, self._plan.partitions)]
+            self._sink.append(place, hop.key, hop.value, hop.headers, acked)
 
     @staticmethod
     def _resolved(tracker: CommitTracker, offset: int, _acked_at: int) -> None:

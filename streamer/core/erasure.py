@@ -1,0 +1,120 @@
+"""Forgetting somebody on demand: a `delete` event, or `streamer profiles forget`.
+
+What is left is that it happened, and when: so that a replay of older events brings nobody back. That stays for as long
+as a replayed event could still send something, then the record becomes a tombstone.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from streamer.core import delivery, links
+from streamer.core.hop import FORGET
+from streamer.core.plan import Turn, end_of
+from streamer.core.rules import RuleSet
+from streamer.core.state import EVENT_KIND, Outgoing, Person
+from streamer.errors import BadRecord
+
+REASON: Final = "forgotten"
+
+
+class Forget(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A command to erase somebody. `by`: the key whose erasure caused this; `suppress`: never message them again."""
+
+    by: str = ""
+    suppress: bool = False
+
+
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final = msgspec.json.Decoder(Forget)
+
+
+def encode_forget(forget: Forget) -> bytes:
+    """The value of a record that erases its key."""
+    return _encoder.encode(forget)
+
+
+def forget_of(value: bytes) -> Forget:
+    """The command in a record's value. Raises: BadRecord."""
+    try:
+        return _decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRecord("bad_request", f"not a command to forget: {error}"[:200]) from None
+
+
+def forget_of_event(event: dict[str, object]) -> Forget:
+    """What a `delete` event asks for: `properties.suppress: true` asks for a suppression too."""
+    properties = event.get("properties")
+    return Forget(suppress=isinstance(properties, dict) and properties.get("suppress") is True)
+
+
+def erase(person: Person, key: str, forget: Forget, event_ms: int, rules: RuleSet, now_ms: int) -> bool:
+    """Erase what a record holds of the time up to `event_ms`; whether anything changed.
+
+    What waits ends as suppressed. The keys that were merged into it, and the user that an aliased one is linked to, are
+    listed to be erased too. No send may be due.
+    """
+    if forget.by:
+        return _unlink(person, forget.by, event_ms, rules, now_ms)
+    if event_ms <= person.erased_ms and person.is_suppressed >= forget.suppress:
+        return False
+    below = [(other, Forget(by=key)) for other in person.merged]
+    above = [(other, Forget(suppress=forget.suppress)) for other in links.targets(person.links) if key[0] == "u"]
+    for other, command in (*below, *above):
+        person.outgoing.append(Outgoing(other, FORGET, encode_forget(command), event_ms))
+    ended = _clear(person, event_ms, rules, now_ms)
+    person.is_suppressed = person.is_suppressed or forget.suppress
+    event = delivery.forgotten_event(key, event_ms, now_ms, ended, is_suppressed=person.is_suppressed)
+    person.outgoing.append(Outgoing(key, EVENT_KIND, event, event_ms))
+    return True
+
+
+def _unlink(person: Person, by: str, event_ms: int, rules: RuleSet, now_ms: int) -> bool:
+    """Erase what a key has to do with somebody who is erased; where it is another's too, their times stay theirs."""
+    kept = links.erased(person.links, by)
+    if kept == person.links:
+        return False
+    if links.targets(kept):
+        person.links = kept
+    else:
+        _clear(person, event_ms, rules, now_ms)
+    return True
+
+
+def _clear(person: Person, event_ms: int, rules: RuleSet, now_ms: int) -> int:
+    """Leave of a record what is newer, what is not published, and that it was erased; how many sends it ended."""
+    turn = Turn(person, now_ms)
+    held = [send for send in person.held if send.origin.event_ms <= event_ms]
+    parked = [each for each in person.parked if each.origin.event_ms <= event_ms]
+    person.held = [send for send in person.held if send.origin.event_ms > event_ms]
+    person.parked = [each for each in person.parked if each.origin.event_ms > event_ms]
+    person.traits = [update for update in person.traits if update.event_ms > event_ms]
+    person.consent = {name: each for name, each in person.consent.items() if each[1] > event_ms}
+    person.links, person.merged = [], {}
+    person.erased_ms = max(person.erased_ms, event_ms)
+    person.keep_ms = now_ms + int(rules.longest_age_s * 1000)
+    kept = set(person.out)
+    kept |= {send_id for send_id in person.decided if _event_ms(person, send_id) > event_ms}
+    person.decided = {send_id: value for send_id, value in person.decided.items() if send_id in kept}
+    for send in held:
+        turn.end(end_of(send, now_ms, delivery.SUPPRESSED, REASON))
+    turn.suppress(parked, REASON)
+    turn.close()
+    return len(held) + len(parked)
+
+
+def _event_ms(person: Person, send_id: bytes) -> int:
+    decision = person.decision(send_id)
+    return decision.origin.event_ms if decision is not None else 0
+
+
+def is_over(person: Person, handled_ms: int) -> bool:
+    """Whether nothing is left of an erased person but that they were, and even that is not needed any more."""
+    if not person.keep_ms or person.keep_ms > handled_ms or person.is_suppressed:
+        return False
+    if person.traits or person.links or person.due or person.held or person.parked or person.consent:
+        return False
+    newest_ms = max((_event_ms(person, send_id) for send_id in person.decided), default=0)
+    is_owing = person.out or person.outgoing
+    return not is_owing and max(newest_ms, *person.forgotten.values(), 0) <= person.erased_ms

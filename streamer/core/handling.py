@@ -1,0 +1,113 @@
+"""What one record of `by-user` does to the person it came to: an event, a link, a move, a command; or it goes on.
+
+The one entry for whoever owns people: `handle` changes the `Person` it is given and nothing else, and says what is to
+be forwarded. Read after `hop` and `links`; what an event does is in `plan`.
+"""
+
+from typing import Any, Final
+
+from msgspec import Struct
+
+from streamer.core import erasure, merging, plan
+from streamer.core.hop import EVENT, HOPS_MAX, Hop, event_of
+from streamer.core.identity import is_identity_key
+from streamer.core.links import ERASED, linked, target_at, targets
+from streamer.core.plan import Applied, Passage
+from streamer.core.rules import RuleSet
+from streamer.core.state import Person, place_of
+from streamer.errors import BadRecord
+
+_NOTHING: Final = Applied(is_changed=False)
+
+
+class Handled(Struct, frozen=True):
+    """What a record did here (`applied`), or the keys it is to be forwarded to; `is_repeat`: only to repeat outcomes.
+
+    `is_stranded`: it hopped HOPS_MAX times, and was decided where its person no longer is.
+    """
+
+    applied: Applied = _NOTHING
+    forward: tuple[str, ...] = ()
+    is_repeat: bool = False
+    is_stranded: bool = False
+
+
+def handle(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> Handled:
+    """Have one record change the person of `key`. Raises: BadRecord, for a value that is not what its kind says.
+
+    No send of the person may be due: the owner has the record wait until then.
+    """
+    match hop.kind:
+        case "link":
+            return Handled(Applied(_link(person, key, hop, now_ms)))
+        case "forget":
+            command = erasure.forget_of(hop.value)
+            return Handled(Applied(erasure.erase(person, key, command, hop.origin.event_ms, rules, now_ms)))
+        case "event":
+            event = event_of(hop)
+            if event["type"] == "delete":
+                return _delete(person, key, hop, event, rules, now_ms)
+            return _onward(person, hop) or _event(person, hop, event, rules, now_ms)
+        case _:
+            return _onward(person, hop) or Handled(_merge(person, hop, rules, now_ms), is_stranded=_is_stranded(person))
+
+
+def _event(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet, now_ms: int) -> Handled:
+    passage = Passage(hop.hops, hop.is_repeat)
+    applied = plan.apply_event(person, event, hop.origin, rules, now_ms, passage)
+    return Handled(applied, is_stranded=bool(applied.matched) and _is_stranded(person))
+
+
+def _merge(person: Person, hop: Hop, rules: RuleSet, now_ms: int) -> Applied:
+    is_changed, left_out = merging.take_in(person, merging.moved_of(hop.value), rules, now_ms)
+    return Applied(is_changed, rejected=left_out)
+
+
+def _link(person: Person, key: str, hop: Hop, now_ms: int) -> bool:
+    """Note who this key's events belong to; the first link has its record move. Whether anything changed.
+
+    A link to somebody who was merged into this key closes a circle: they are one person already, and this is the key.
+    """
+    event_ms = hop.origin.event_ms
+    if not is_identity_key(hop.value):
+        raise BadRecord("bad_request", "a link to what is no person's key")
+    target = hop.value.decode()
+    if target == key or target in person.merged or plan.is_erased(person, event_ms):
+        return False
+    known = person.links
+    person.links = linked(known, event_ms, target)
+    if person.links is known:
+        return False
+    if not known:
+        merging.move_out(person, key, target, event_ms, now_ms)
+    elif target not in targets(known):
+        merging.announce(person, key, target, event_ms, now_ms)
+    return True
+
+
+def _delete(person: Person, key: str, hop: Hop, event: dict[str, Any], rules: RuleSet, now_ms: int) -> Handled:
+    """Erase the person; a mapping that matches the event itself finds them erased."""
+    erased = erasure.erase(person, key, erasure.forget_of_event(event), hop.origin.event_ms, rules, now_ms)
+    applied = plan.apply_event(person, event, hop.origin, rules, now_ms, Passage(hop.hops, hop.is_repeat))
+    return Handled(Applied(erased or applied.is_changed, applied.matched, applied.repeated, taken=applied.taken))
+
+
+def _onward(person: Person, hop: Hop) -> Handled | None:
+    """Where a record goes that came to a pointer; None where it is to be handled here.
+
+    One that passed before, while the key was another's too, may have gone by what was known then: it goes to all of
+    them, to repeat what it caused and to cause nothing.
+    """
+    if not person.links or hop.hops >= HOPS_MAX:
+        return None
+    target = target_at(person.links, hop.origin.event_ms)
+    if target == ERASED:
+        return None
+    everyone = targets(person.links)
+    if hop.kind == EVENT and len(everyone) > 1 and person.was_seen(place_of(hop.origin, hop.hops), hop.origin.offset):
+        return Handled(forward=everyone, is_repeat=True)
+    return Handled(forward=(target,), is_repeat=hop.is_repeat)
+
+
+def _is_stranded(person: Person) -> bool:
+    return bool(person.links)

@@ -1,0 +1,171 @@
+"""One key's record moves to another's: what leaves, and what the other makes of it.
+
+A move is one record of `by-user`, listed in the leaving record until it is acked, so it may arrive more than once: its
+number tells. What was decided stays decided, what waits keeps its deadline, the stricter consent wins.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from streamer.core import delivery
+from streamer.core.delivery import Decision
+from streamer.core.hop import MERGE
+from streamer.core.plan import Turn, end_of, is_erased
+from streamer.core.profile import Update, unite
+from streamer.core.rules import RuleSet
+from streamer.core.state import (
+    HELD_BYTES_MAX,
+    MERGED_BYTES_MAX,
+    MERGED_MAX,
+    SEEN_MAX,
+    Consent,
+    Outgoing,
+    Parked,
+    Person,
+    Send,
+    moved_place,
+    send_bytes,
+)
+from streamer.errors import BadRecord
+
+_TOO_MANY: Final = f"over {HELD_BYTES_MAX >> 10} KB of this person's wait"
+
+
+class Moved(Struct, array_like=True):
+    """What one record held when it moved. `source` is its key, `number` rises with each of its moves."""
+
+    source: str
+    number: int
+    traits: list[Update]
+    consent: dict[str, Consent]
+    seen: dict[str, int]
+    decided: list[tuple[bytes, Decision]]
+    forgotten: dict[str, int]
+    held: list[Send]
+    parked: list[Parked]
+    merged: dict[str, int]
+    is_suppressed: bool
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Moved)
+
+
+def move_out(person: Person, key: str, target: str, event_ms: int, now_ms: int) -> None:
+    """List everything a record holds as one move to `target`, and keep nothing but its links and what it owes.
+
+    A record that holds nothing moves too: the other has to know who belongs to it. No send may be due. `seen` is
+    copied: the pointer still has to know what passed it.
+    """
+    assert not person.due, "a record moves when nothing of it is open"
+    person.moved = max(person.moved + 1, now_ms)
+    decided = [(send_id, person.decision(send_id)) for send_id in person.decided]
+    moved = Moved(
+        source=key,
+        number=person.moved,
+        traits=person.traits,
+        consent=person.consent,
+        seen={moved_place(place, key): offset for place, offset in person.seen.items()},
+        decided=[(send_id, _of(decision, key)) for send_id, decision in decided if decision is not None],
+        forgotten=person.forgotten,
+        held=person.held,
+        parked=person.parked,
+        merged=person.merged,
+        is_suppressed=person.is_suppressed,
+    )
+    person.outgoing.append(Outgoing(target, MERGE, _encoder.encode(moved), event_ms))
+    unpublished = set(person.out)
+    person.decided = {send_id: value for send_id, value in person.decided.items() if send_id in unpublished}
+    person.traits, person.held, person.parked = [], [], []
+    person.consent, person.forgotten, person.merged = {}, {}, {}
+    person.keep_ms = 0
+
+
+def announce(person: Person, key: str, target: str, event_ms: int, now_ms: int) -> None:
+    """List a move without anything in it: a pointer's next user has to know who belongs to them."""
+    person.moved = max(person.moved + 1, now_ms)
+    nothing = Moved(key, person.moved, [], {}, {}, [], {}, [], [], {}, is_suppressed=False)
+    person.outgoing.append(Outgoing(target, MERGE, _encoder.encode(nothing), event_ms))
+
+
+def moved_of(value: bytes) -> Moved:
+    """The move in a record's value. Raises: BadRecord, for what no owner wrote."""
+    try:
+        return _decoder.decode(value)
+    except msgspec.DecodeError as error:
+        raise BadRecord("bad_request", f"a move that does not decode: {error}"[:200]) from None
+
+
+def take_in(person: Person, moved: Moved, rules: RuleSet, now_ms: int) -> tuple[bool, str]:
+    """Unite a move with the record it came to, and decide again what waited; whether anything changed, and why traits
+    were left out ("": none was). A move that was taken in before changes nothing.
+    """
+    known = person.merged.get(moved.source, 0)
+    if known >= moved.number:
+        return False, ""
+    turn = Turn(person, now_ms)
+    is_proven = known > 0 or moved.number > person.merged_to
+    united = unite(person.traits, [each for each in moved.traits if not is_erased(person, each.event_ms)])
+    person.traits = united.updates
+    _unite_decisions(person, moved)
+    for send in moved.held:
+        _take_held(person, turn, send, is_proven)
+    for parked in moved.parked:
+        _take_parked(person, turn, parked, is_proven)
+    person.is_suppressed = person.is_suppressed or moved.is_suppressed
+    _note_merged(person, moved)
+    turn.decide_parked(rules)
+    turn.close()
+    person.evict()
+    return True, united.left_out
+
+
+def _unite_decisions(person: Person, moved: Moved) -> None:
+    """Both records' ids in order of age, and both tables of what can no longer be told."""
+    mine = [(send_id, person.decision(send_id)) for send_id in person.decided]
+    both = {send_id: each for send_id, each in (*moved.decided, *mine) if each is not None}
+    ordered = sorted(both.items(), key=lambda item: item[1].decided_ms)
+    person.decided = {send_id: delivery.encode_decision(each) for send_id, each in ordered}
+    for place, offset in moved.seen.items():
+        if place in person.seen or len(person.seen) < SEEN_MAX:
+            person.seen[place] = max(person.seen.get(place, 0), offset)
+    for mapping, event_ms in moved.forgotten.items():
+        person.forget(mapping, event_ms)
+
+
+def _take_held(person: Person, turn: Turn, send: Send, is_proven: bool) -> None:
+    if person.is_waiting(send.id) or send.id in person.decided:
+        return
+    if is_erased(person, send.origin.event_ms):
+        turn.end(end_of(send, turn.now_ms, delivery.SUPPRESSED, "forgotten"))
+    elif not is_proven:
+        turn.end(end_of(send, turn.now_ms, delivery.SUPPRESSED, "cannot_prove_new"))
+    elif person.held_bytes() + send_bytes(send) > HELD_BYTES_MAX:
+        turn.end(replace(end_of(send, turn.now_ms, delivery.SUPPRESSED, "too_many_at_once"), detail=_TOO_MANY))
+    else:
+        person.held.append(send)
+
+
+def _take_parked(person: Person, turn: Turn, parked: Parked, is_proven: bool) -> None:
+    if person.is_waiting(parked.id) or parked.id in person.decided:
+        return
+    if is_proven:
+        turn.park(parked)  # erased ones are told so when they are decided again
+    else:
+        turn.suppress([parked], "cannot_prove_new")
+
+
+def _note_merged(person: Person, moved: Moved) -> None:
+    """Remember this move and those it took in, oldest first, within bounds."""
+    for source, number in (*moved.merged.items(), (moved.source, moved.number)):
+        person.merged[source] = max(person.merged.pop(source, 0), number)
+    while len(person.merged) > MERGED_MAX or sum(map(len, person.merged)) > MERGED_BYTES_MAX:
+        person.merged_to = max(person.merged_to, person.merged.pop(next(iter(person.merged))))
+
+
+def _of(decision: Decision, key: str) -> Decision:
+    """A decision that says under which key it was made, so that repeating its event elsewhere repeats it whole."""
+    return decision if decision.person else replace(decision, person=key)

@@ -1,0 +1,118 @@
+"""A person with work in memory: their records that wait in order, and the one attempt that is under way.
+
+Read before `assignment`, whose tenure they belong to.
+"""
+
+import random
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from streamer.core.delivery import Answer, Message
+from streamer.core.rules import RuleSet
+from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Person, Send
+from streamer.pipeline.dead_letters import DeadLetters
+from streamer.pipeline.sender import Sender
+from streamer.ports import Clock, Record, RecordSink, StateStore
+
+
+@dataclass(frozen=True)
+class Services:
+    """What every assignment of an owner shares."""
+
+    mappings: RuleSet
+    store: StateStore
+    state_sink: RecordSink
+    event_sink: RecordSink
+    letters: DeadLetters
+    senders: Mapping[str, Sender]
+    clock: Clock
+    jitter: random.Random
+    state_topic: str
+    deliveries_topic: str
+    by_user_topic: str
+    partitions: int
+
+
+class Lane:
+    """One person with work, and their events that wait for it in order."""
+
+    __slots__ = (
+        "events",
+        "forwarding",
+        "is_dirty",
+        "is_in_line",
+        "is_refused",
+        "is_sending",
+        "key",
+        "offsets",
+        "person",
+        "posting",
+        "publishing",
+        "timer_ms",
+        "writes",
+    )
+
+    def __init__(self, key: bytes, person: Person) -> None:
+        self.key = key
+        self.person = person
+        self.events: deque[Record] = deque()
+        self.offsets: list[int] = []  # source offsets that the next write completes
+        self.publishing: set[bytes] = set()  # send ids of `out` that are on their way, or will be at a write's ack
+        self.posting: Posting | None = None
+        self.timer_ms = 0  # when it is to be looked at by the handled time, as the wheel knows; 0: never
+        self.forwarding = 0  # records on their way to another key
+        self.is_sending = False  # `outgoing` is on its way, or will be at a write's ack
+        self.writes = 0  # not yet acked
+        self.is_dirty = False
+        self.is_in_line = False
+        self.is_refused = False  # a refusal is not written yet
+
+    def is_blocked(self) -> bool:
+        """The next record must wait: a send is due or open, the record moves on, or too much is held or unacked."""
+        person = self.person
+        if person.due or person.outgoing or len(person.out) >= OUT_MAX:
+            return True
+        return bool(person.held) and (person.retries() >= HELD_MAX or person.held_bytes() >= HELD_BYTES_MAX)
+
+    def is_finished(self) -> bool:
+        """Nothing is left to do that needs this lane in memory."""
+        busy = self.events or self.person.due or self.writes or self.publishing or self.is_dirty
+        return not (busy or self.forwarding or self.person.outgoing)
+
+
+class Posting:
+    """One attempt from its intent to its answer; the `Job` of a sender."""
+
+    __slots__ = ("_assignment", "is_queued", "is_written", "lane", "send")
+
+    def __init__(self, assignment: "Tenure", lane: Lane, send: Send) -> None:
+        self._assignment = assignment
+        self.lane = lane
+        self.send = send
+        self.is_written = False
+        self.is_queued = False  # given to the sender, and not started
+
+    @property
+    def message(self) -> Message:
+        """What to post."""
+        return self.send.message
+
+    def start(self) -> bool:
+        """Asked right before the request leaves. False: the tenure ends, and the posting has been taken back."""
+        return self._assignment.may_start(self)
+
+    def settle(self, answer: Answer) -> None:
+        """Told the answer, once."""
+        self._assignment.settle(self, answer)
+
+
+class Tenure(Protocol):
+    """What a posting belongs to."""
+
+    def may_start(self, posting: Posting) -> bool:
+        """Whether an acked posting may leave now."""
+
+    def settle(self, posting: Posting, answer: Answer) -> None:
+        """Store the answer of a request, and go on with the person."""
