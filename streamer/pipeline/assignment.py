@@ -459,8 +459,12 @@ class Assignment:
         self._produce(lane, decision, None if offset is None else partial(self._resolved, offset))
 
     def _produce(self, lane: Lane, decision: Decision, on_ack: Callable[[int], None] | None) -> None:
-        key = decision.person or lane.key.decode()
-        self._services.event_sink.append(self._deliveries, key.encode(), delivery_event(key, decision), None, on_ack)
+        if decision.person:  # made under another key, whose record moved here since
+            key, encoded = decision.person, decision.person.encode()
+            place = Partition(self._deliveries.topic, partition_of(encoded, self._services.partitions))
+        else:
+            key, encoded, place = lane.key.decode(), lane.key, self._deliveries
+        self._services.event_sink.append(place, encoded, delivery_event(key, decision), None, on_ack)
 
     def _take_back(self, posting: Posting) -> None:
         """Write a posting whose request never left as due again, for the next owner."""
