@@ -18,7 +18,6 @@ from streamer.config_checks import (
     instant_ms,
     listen_fault,
     name_fault,
-    region_fault,
     sid_check,
     start_fault,
     topic_fault,
@@ -40,6 +39,7 @@ from streamer.config_section import Section, fields
 from streamer.config_yaml import Document, Faults, Mark, nearest, shown
 from streamer.core.channels import CHANNELS, Sender
 from streamer.core.event_filters import INTEGRATION_DEFAULT, EventFilters, compile_event_filters
+from streamer.core.phone_region import region_fault
 from streamer.core.rules import Rule, RuleDefaults, RuleSet, compile_rule
 from streamer.errors import ConfigError, MappingError
 
@@ -168,10 +168,9 @@ def _mapping(document: Document, mapping_id: str, content: Any, config: Config |
     """One mapping, or None and its faults."""
     defaults = config.defaults if config else Defaults()
     senders = config.senders if config else {}
+    taken = RuleDefaults(defaults.region, defaults.sender, defaults.max_age_s, defaults.strict_numbers)
     try:
-        return compile_rule(
-            mapping_id, content, senders, RuleDefaults(defaults.region, defaults.sender, defaults.max_age_s)
-        )
+        return compile_rule(mapping_id, content, senders, taken)
     except MappingError as error:
         for path, text in error.faults:
             is_unknowable = config is None and path == "send.from"
@@ -355,6 +354,7 @@ def _defaults(section: Section, senders: Collection[str]) -> Defaults:
         region=section.text("region", "US", region_fault),
         sender=sender,
         max_age_s=section.duration_s("max_age", 86_400.0, AGE_MIN_S, AGE_MAX_S),
+        strict_numbers=section.flag("strict_numbers", False),
     )
     section.close()
     return config

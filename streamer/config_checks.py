@@ -8,8 +8,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from phonenumbers import SUPPORTED_REGIONS
-
 TOPIC_CHARS_MAX: Final = 249  # Kafka's own limit
 PORT_MAX: Final = 65_535
 
@@ -67,14 +65,6 @@ def instant_ms(text: str) -> int:
     if instant.tzinfo is None:
         raise ValueError("a time needs its zone")
     return (instant - _EPOCH) // timedelta(milliseconds=1)
-
-
-def region_fault(text: str) -> str:
-    """A country whose numbers may be written without their prefix."""
-    if text in SUPPORTED_REGIONS:
-        return ""
-    meant = f'did you mean "{text.upper()}"?' if text.upper() in SUPPORTED_REGIONS else "see ISO 3166-1 alpha-2"
-    return f"must be a country's two capital letters, such as US; {meant}"
 
 
 def sid_check(prefix: str) -> Callable[[str], str]:

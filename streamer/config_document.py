@@ -162,11 +162,19 @@ class Defaults(Struct, forbid_unknown_fields=True, kw_only=True):
 
     region: Annotated[
         str,
-        says("The country of numbers that are written without one, by its two capital letters.", "US", "GB"),
+        says(
+            "The country of numbers that are written without one, if neither the person nor the event has one, by its "
+            "two capital letters.",
+            "US",
+            "GB",
+        ),
         shaped("[A-Z]{2}", found=_VARIABLE),
     ] = "US"
     sender: Annotated[str, says("The declared sender to use; not needed if there is only one.", "shop")] = ""
     max_age: Annotated[Duration, says("An event older than this sends nothing.")] = "24h"
+    strict_numbers: Annotated[
+        bool, says("Whether to send only to numbers in a range known to be in use; false sends to possible ones too.")
+    ] = False
 
 
 class Sample(Struct, forbid_unknown_fields=True, kw_only=True):

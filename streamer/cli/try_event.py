@@ -17,7 +17,7 @@ from streamer.config import load
 from streamer.config_checks import instant_ms
 from streamer.config_model import AccountConfig, Config
 from streamer.core.delivery import Accepted, Answer, Message, Refused
-from streamer.core.phone import BadPhone, normalise
+from streamer.core.phone import read
 from streamer.core.story import profile_fault
 from streamer.core.trial import HOLD, NO_MATCH, SEND, SUPPRESS, Gate, Trial, attempt, event_time_ms
 from streamer.errors import BadRecord
@@ -97,10 +97,10 @@ def try_event(
 def _number(send_to: str | None, region: str) -> str | None:
     if send_to is None:
         return None
-    number = normalise(send_to, region)
-    if isinstance(number, BadPhone):
-        raise click.BadParameter(f"not a number that can be sent to: {number.reason}", param_hint="--send-to")
-    return number
+    phone = read(send_to, region)
+    if not phone.e164:
+        raise click.BadParameter(f"not a number that can be sent to: {phone.verdict}", param_hint="--send-to")
+    return phone.e164
 
 
 def _read(path: Path, what: str) -> bytes:
@@ -199,8 +199,18 @@ def _text(trial: Trial, config: Config) -> str:
 def _gate_line(gate: Gate, reason: str) -> str:
     is_seen = gate.seen is not None or not (gate.passed or gate.detail or gate.name == "when")
     seen = f"   saw {_shown(gate.seen)}" if is_seen else ""
+    if gate.name == "number":
+        seen = _number_line(gate.seen)
     fault = f"   {reason}: {gate.detail}" if gate.detail else ""
     return f"  {'✓' if gate.passed else '✗'} {gate.name}{fault}{seen}"
+
+
+def _number_line(phone: dict[str, str]) -> str:
+    """The number to send to, the verdict on it, the country it was read in and who said so, and what was written."""
+    parts = [phone["e164"], phone["verdict"] if phone["e164"] else ""]
+    if phone["region"] and phone["e164"]:  # else the fault says so
+        parts.append(f"read in {phone['region']} ({phone['region_from']})")
+    return "".join(f"   {part}" for part in (*parts, f"saw {_shown(phone['raw'])}") if part)
 
 
 def _shown(value: Any) -> str:

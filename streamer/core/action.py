@@ -6,7 +6,7 @@ Source: the fields of Segment's Send message action; limits of Twilio's Messages
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
@@ -18,12 +18,14 @@ from streamer.core.delivery import Message, masked
 from streamer.core.js_text import UNDEFINED, printed
 from streamer.core.mapping import MissingPolicy, Value, compile_value
 from streamer.core.mapping_tree import NOT_CONSTANT, is_directive
-from streamer.core.phone import BadPhone, normalise
+from streamer.core.phone import EMPTY
+from streamer.core.phone_region import PATHS, Numbers
 from streamer.core.segments import parts
 from streamer.core.template import Missing
 from streamer.errors import MappingError
 
 TO_DEFAULT: Final = "{{profile.traits.phone}}"
+_PROFILE: Final = "profile."
 _PART_END: Final = re.compile(r"[./\[]")
 _ONE_PART: Final = (MMS, WHATSAPP, RCS)  # channels that know no parts
 
@@ -50,7 +52,8 @@ Found = dict[str, Any]
 
 class Unsendable(Struct, frozen=True):
     """No message can be made: `reason` as in a delivery event, `detail` without any value, the faulty `field`, and the
-    masked number where it is known.
+    masked number where it is known. `lacks` is the path of the profile whose absence made it so, "" if none did: a
+    trait that is there and malformed isn't lacking.
     """
 
     reason: str
@@ -87,7 +90,7 @@ class Action(Struct, frozen=True):
     constants: Found
     fields: tuple[tuple[str, Value], ...]
     senders: Mapping[str, Sender]
-    region: str
+    numbers: Numbers
     variables: tuple[str, ...] | None
 
     @property
@@ -102,8 +105,11 @@ class Action(Struct, frozen=True):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Every path of the event and the profile that a message can depend on."""
-        return tuple(dict.fromkeys(path for _, value in self.fields for path in value.paths))
+        """Every path of the event and the profile that a message can depend on, in the order of FIELDS. Costs: 2 µs."""
+        found = dict.fromkeys(path for _, value in self.fields for path in value.paths)
+        if "to" not in self.constants:
+            found |= dict.fromkeys(PATHS)
+        return tuple(found)
 
     def resolve(self, scope: Mapping[str, Any]) -> Iterator[FieldResult]:
         """Each field that the event decides, in the order of FIELDS; `scope` is the event and its `profile`."""
@@ -124,7 +130,7 @@ class Action(Struct, frozen=True):
         """The message of checked fields, unless some of them can't go together."""
         together = _fault_together(found, self.senders)
         if together is not None:
-            return Unsendable(*together, to=masked(found["to"]))
+            return Unsendable(*together, to=masked(found["to"]), lacks=self._lacks_content(together[0], found))
         sender = self.senders[found["from"]]
         channel, body = found["channel"], found.get("body", "")
         message = Message(
@@ -155,23 +161,34 @@ class Action(Struct, frozen=True):
             return FieldResult(name, None, None, Unsendable("bad_value", f"{path}: {text.splitlines()[0]}", name))
         if isinstance(seen, Missing):
             reason = "no_phone" if name == "to" else "missing_value"
-            lacks = seen.path if seen.path.startswith("profile.") else ""
-            return FieldResult(name, seen, None, Unsendable(reason, seen.path, name, lacks=lacks))
+            return FieldResult(name, seen, None, Unsendable(reason, seen.path, name, lacks=_lacks((seen.path,))))
         if seen is UNDEFINED or seen is None:
             return FieldResult(name, None, None, _absent(name, value))
         if name == "content_variables" and (blank := self._blank_variable(seen)):
-            return FieldResult(name, seen, None, Unsendable("missing_value", f"send.{name}.{blank}", name))
+            fault = Unsendable("missing_value", f"send.{name}.{blank}", name, lacks=_lacks(value.paths))
+            return FieldResult(name, seen, None, fault)
         if name == "to":
-            number = normalise(seen, self.region)
-            if isinstance(number, BadPhone):
-                return FieldResult(name, seen, None, Unsendable("bad_number", number.reason, name))
-            return FieldResult(name, seen, number, None)
+            return self._number(seen, value, scope)
         try:
             return FieldResult(name, seen, FIELDS[name](seen), None)
         except check.TooLong as exc:
             return FieldResult(name, seen, None, Unsendable("body_too_long", str(exc), name))
         except ValueError as exc:
             return FieldResult(name, seen, None, Unsendable("bad_value", f"send.{name}: {exc}", name))
+
+    def _number(self, seen: object, value: Value, scope: Mapping[str, Any]) -> FieldResult:
+        phone, region = self.numbers.read(seen, scope)
+        if phone.verdict == EMPTY:
+            return FieldResult("to", seen, None, _absent("to", value))
+        detail = self.numbers.fault(phone, region)
+        fault = Unsendable("bad_number", detail, "to") if detail else None
+        return FieldResult("to", seen, None if fault else phone.e164, fault)
+
+    def _lacks_content(self, reason: str, found: Found) -> str:
+        """The path of the profile for want of which a message has nothing to say."""
+        if reason != "missing_value":
+            return ""
+        return _lacks(path for name, value in self.fields if not found.get(name) for path in value.paths)
 
     def _blank_variable(self, seen: object) -> str:
         """The first variable that would leave a gap in the template's text, or "": it prints as text does elsewhere."""
@@ -182,7 +199,7 @@ class Action(Struct, frozen=True):
 
 
 def compile_action(
-    document: Mapping[str, Any], senders: Mapping[str, Sender], region: str, missing: MissingPolicy
+    document: Mapping[str, Any], senders: Mapping[str, Sender], numbers: Numbers, missing: MissingPolicy
 ) -> Action:
     """Compile the `send:` of a mapping, whose `from` is given. Raises: MappingError with every fault, by its path."""
     document = {"channel": SMS, "to": TO_DEFAULT, **document}
@@ -202,7 +219,7 @@ def compile_action(
             elif name == "body" and not isinstance(value.constant, str):
                 faults.append((path, "must be text; put it in quotes"))
             else:
-                constants[name] = checked(value.constant) if name != "to" else check.to(value.constant, region)
+                constants[name] = checked(value.constant) if name != "to" else check.to(value.constant, numbers)
                 if constants[name] == ():
                     faults.append((path, "is empty; give it an address or remove the key"))
         except MappingError as exc:
@@ -217,7 +234,7 @@ def compile_action(
         raise MappingError(faults)
     variables = document.get("content_variables")
     names = tuple(variables) if isinstance(variables, dict) and not is_directive(variables) else ()
-    return Action(constants, tuple(fields), senders, region, names if missing == "suppress" else None)
+    return Action(constants, tuple(fields), senders, numbers, names if missing == "suppress" else None)
 
 
 def is_blank(value: object) -> bool:
@@ -229,8 +246,15 @@ def _absent(name: str, value: Value) -> Unsendable | None:
     """What it means that a field yields nothing: to most of them, that it isn't given."""
     path = value.paths[0] if value.paths else f"send.{name}"
     if name == "to":
-        return Unsendable("no_phone", path, name)
-    return Unsendable("missing_value", path, name) if name in ("channel", "from", "body", "content_sid") else None
+        return Unsendable("no_phone", path, name, lacks=_lacks(value.paths))
+    if name not in ("channel", "from", "body", "content_sid"):
+        return None
+    return Unsendable("missing_value", path, name, lacks=_lacks(value.paths))
+
+
+def _lacks(paths: Iterable[str]) -> str:
+    """The first of `paths` that leads into the profile."""
+    return next((path for path in paths if path.startswith(_PROFILE)), "")
 
 
 def _fault_together(found: Found, senders: Mapping[str, Sender]) -> tuple[str, str, str] | None:

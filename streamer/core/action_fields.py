@@ -17,7 +17,8 @@ import msgspec
 from streamer.core.channels import CHANNELS
 from streamer.core.duration import parse_duration_s
 from streamer.core.js_text import printed
-from streamer.core.phone import BadPhone, normalise
+from streamer.core.phone import read
+from streamer.core.phone_region import BY_DEFAULT, Numbers, Region
 
 BODY_CHARS_MAX: Final = 1600  # Twilio refuses more with 21617
 MEDIA_MAX: Final = 10
@@ -41,6 +42,8 @@ INTENTS: Final = (
     "events",
 )
 
+NUMBERS: Final = Numbers(Region("US", BY_DEFAULT))  # where nothing is configured
+
 _CONTENT: Final = re.compile(r"HX[0-9a-fA-F]{32}")
 _HOST: Final = re.compile(r"(?:[^\s_.%/]+\.)+[^\s_.%/]+|[0-9a-f:]*:[0-9a-f:.]*")  # a name with a dot, or IPv6
 _TAG: Final = re.compile(r"[A-Za-z0-9 _-]+")
@@ -52,12 +55,12 @@ class TooLong(ValueError):
     """A body over BODY_CHARS_MAX."""
 
 
-def to(value: object, region: str = "US") -> str:
-    """A number as E.164."""
-    number = normalise(value, region)
-    if isinstance(number, BadPhone):
-        raise ValueError(f"not a number that can be sent to: {number.reason}")
-    return number
+def to(value: object, numbers: Numbers = NUMBERS) -> str:
+    """A number as E.164, the same for every person: it is read in the mapping's own region."""
+    phone = read(value, numbers.region.code)
+    if fault := numbers.fault(phone, numbers.region):
+        raise ValueError(f"not a number that can be sent to: {fault}")
+    return phone.e164
 
 
 def channel(value: object) -> str:

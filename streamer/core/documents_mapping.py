@@ -44,7 +44,11 @@ class Send(Struct, forbid_unknown_fields=True):
         says("The declared sender, by its name under `senders`; `defaults.sender` if left out.", "shop"),
     ] = field(name="from", default=UNSET)
     to: Annotated[
-        Text, says("The number it goes to; a national one is read in `defaults.region`.", "{{properties.phone}}")
+        Text,
+        says(
+            "The number it goes to; a national one is read in the country of the person, the event or `region`.",
+            "{{properties.phone}}",
+        ),
     ] = "{{profile.traits.phone}}"
     body: Annotated[
         Text | UnsetType,
@@ -119,6 +123,19 @@ class Mapping(Struct, forbid_unknown_fields=True, kw_only=True):
         says("If a hole of a template has no value: suppress the message, or let the hole be empty."),
         chosen(("suppress", "empty")),
     ] = "suppress"
+    region: Annotated[
+        Annotated[str, shaped("[A-Z]{2}")] | None,
+        says(
+            "The country of numbers that are written without one, if neither the person nor the event has one; "
+            "`defaults.region` if left out.",
+            "US",
+            "GB",
+        ),
+    ] = None
+    strict_numbers: Annotated[
+        bool | None,
+        says("Whether to send only to numbers in a range known to be in use; `defaults.strict_numbers` if left out."),
+    ] = None
     send: Annotated[Send, says("The message."), needs_any("body", "media_urls", "content_sid")]
 
 

@@ -13,7 +13,7 @@ from streamer.core.action_fields import nearest
 from streamer.core.channels import MMS, Sender
 from streamer.core.lint_findings import Finding, Setting, Subject, fixed, leaves
 from streamer.core.lint_samples import Samples
-from streamer.core.phone import normalise
+from streamer.core.phone_region import BY_DEFAULT
 from streamer.errors import MappingError
 
 ALPHANUMERIC: Final = "alphanumeric sender"
@@ -41,9 +41,9 @@ def sender_findings(subject: Subject, setting: Setting, samples: Samples | None)
         if faults and (len(names) == 1 or len(faults) == len(subject.channels)):
             yield subject.finding("send.from", "sender_channel", faults[0])
         elif len(names) == 1:
-            yield from _mms(subject, sender, setting)
+            yield from _mms(subject, sender)
             yield from _no_reply(subject, sender)
-            yield from _recipients(subject, sender, setting, samples)
+            yield from _recipients(subject, sender, samples)
 
 
 def shared_sender_findings(subjects: Sequence[Subject], setting: Setting, samples: Samples | None) -> Iterator[Finding]:
@@ -51,7 +51,7 @@ def shared_sender_findings(subjects: Sequence[Subject], setting: Setting, sample
     live = [each for each in subjects if each.is_live]
     used = {name for each in live for name in _names(each)} | {setting.default_sender}
     alone = [(each, name) for each in live if len(names := _names(each)) == 1 for name in names]
-    to_default_region = {name for each, name in alone if _numbers(each, setting, samples) is None}
+    to_default_region = {name for each, name in alone if _is_default(each) and _numbers(each, samples) is None}
     for name, sender in setting.senders.items():
         is_alphanumeric = bool(sender.number) and sender.kind == ALPHANUMERIC
         if is_alphanumeric and name in to_default_region and setting.region in NO_ALPHANUMERIC:
@@ -64,6 +64,11 @@ def shared_sender_findings(subjects: Sequence[Subject], setting: Setting, sample
         if live and name not in used and not any(_is_open(each) for each in live):
             text = f"no mapping sends from {name!r}; remove it, or name it in a mapping's `from`"
             yield setting.finding(f"senders.{name}", "unused_sender", text)
+
+
+def _is_default(subject: Subject) -> bool:
+    """Whether a mapping reads numbers in the configuration's region, having none of its own."""
+    return subject.rule.action.numbers.region.source == BY_DEFAULT
 
 
 def _names(subject: Subject) -> frozenset[str]:
@@ -84,13 +89,13 @@ def _has_holes(text: str) -> bool:
     return "{{" in text or "{%" in text
 
 
-def _mms(subject: Subject, sender: Sender, setting: Setting) -> Iterator[Finding]:
+def _mms(subject: Subject, sender: Sender) -> Iterator[Finding]:
     if MMS not in subject.channels or not sender.number:
         return
     if sender.kind == "number":
         is_able = _country(sender.number)[0] in (0, *MMS_COUNTRY_CODES)
     else:
-        is_able = sender.kind != SHORT_CODE or setting.region in MMS_REGIONS
+        is_able = sender.kind != SHORT_CODE or subject.rule.action.numbers.region.code in MMS_REGIONS
     if not is_able:
         text = f"sender {sender.name!r} can't send MMS: only numbers of the US, Canada and Australia do"
         yield subject.finding("send.from", "sender_country", text)
@@ -107,24 +112,25 @@ def _no_reply(subject: Subject, sender: Sender) -> Iterator[Finding]:
         yield subject.finding("send.body", "sender_no_reply", text)
 
 
-def _recipients(subject: Subject, sender: Sender, setting: Setting, samples: Samples | None) -> Iterator[Finding]:
+def _recipients(subject: Subject, sender: Sender, samples: Samples | None) -> Iterator[Finding]:
     """Known recipients in countries that an alphanumeric sender or a short code does not reach."""
     if not sender.number or sender.kind not in (ALPHANUMERIC, SHORT_CODE):
         return
-    numbers = _numbers(subject, setting, samples) or ()
-    home = phonenumbers.country_code_for_region(setting.region)
+    numbers = _numbers(subject, samples) or ()
+    region = subject.rule.action.numbers.region
+    home = phonenumbers.country_code_for_region(region.code)
     if sender.kind == ALPHANUMERIC:
         count = sum(_country(number)[1] in NO_ALPHANUMERIC for number in numbers)
         text = f"an {ALPHANUMERIC} reaches nobody in the US and Canada"
     else:
         count = sum(_country(number)[0] != home for number in numbers)
-        text = f"a {SHORT_CODE} reaches nobody abroad, if its country is defaults.region, {setting.region}"
+        text = f"a {SHORT_CODE} reaches nobody abroad, if its country is {region.source}, {region.code}"
     if count:
         where = "`to` is there" if "to" in subject.rule.action.constants else f"such numbers in the samples: {count}"
         yield subject.finding("send.from", "sender_country", f"sender {sender.name!r}: {text}; {where}")
 
 
-def _numbers(subject: Subject, setting: Setting, samples: Samples | None) -> list[str] | None:
+def _numbers(subject: Subject, samples: Samples | None) -> list[str] | None:
     """The numbers that a mapping is known to send to; None: none is known, so the default region has to do."""
     action = subject.rule.action
     constant = action.constants.get("to")
@@ -134,10 +140,10 @@ def _numbers(subject: Subject, setting: Setting, samples: Samples | None) -> lis
     to = dict(action.fields)["to"]
     for sample in samples.matching(subject.rule.when) if samples else ():
         try:
-            number = normalise(to.resolve(sample.scope), setting.region)
+            number = action.numbers.read(to.resolve(sample.scope), sample.scope)[0].e164
         except MappingError:
             continue
-        if isinstance(number, str):
+        if number:
             numbers[number] = None
     return list(numbers) or None
 

@@ -22,6 +22,7 @@ from streamer.core.filters import Filter, compile_filter
 from streamer.core.mapping import MissingPolicy
 from streamer.core.parking import EVERYTHING, Reads, reads_of
 from streamer.core.people import People
+from streamer.core.phone_region import BY_DEFAULT, BY_MAPPING, Numbers, Region, region_fault
 from streamer.core.records import TYPES
 from streamer.errors import FilterError, MappingError
 
@@ -33,7 +34,7 @@ CONSENT_EVENT: Final = "Segment Consent Preference Updated"
 _OF_PEOPLE: Final = frozenset({"identify", "alias", "delete"})
 
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_KEYS: Final = ("enabled", "when", "max_age", "identify_wait", "missing", "send")
+_KEYS: Final = ("enabled", "when", "max_age", "identify_wait", "missing", "region", "strict_numbers", "send")
 
 
 class RuleDefaults(Struct, frozen=True):
@@ -43,6 +44,7 @@ class RuleDefaults(Struct, frozen=True):
     sender: str
     max_age_s: float
     wait_s: float = 600.0
+    strict_numbers: bool = False
 
 
 class Rule(Struct, frozen=True):
@@ -190,7 +192,8 @@ class _Compiler:
         max_age_s = self._max_age_s(document.get("max_age"))
         wait_s = self._wait_s(document.get("identify_wait"))
         missing = self._missing(document.get("missing", "suppress"))
-        action = self._action(document.get("send"), missing)
+        numbers = self._numbers(document.get("region"), document.get("strict_numbers"))
+        action = self._action(document.get("send"), numbers, missing)
         # A None has left its fault; the type checker needs to be told.
         if self.faults or when is None or action is None:
             raise MappingError(self.faults)
@@ -198,7 +201,7 @@ class _Compiler:
         senders = list(self.senders.values()) if action.sender == "" else self.senders[action.sender]
         return Rule(
             id=mapping_id,
-            version=_hash([document, senders, self.defaults.region, max_age_s, wait_s]),
+            version=_hash([document, senders, numbers, max_age_s, wait_s]),
             enabled=enabled,
             when=when,
             action=action,
@@ -267,7 +270,17 @@ class _Compiler:
             return "suppress"
         return "suppress" if value == "suppress" else "empty"
 
-    def _action(self, send: object, missing: MissingPolicy) -> Action | None:
+    def _numbers(self, region: object, is_strict: object) -> Numbers:
+        if region is not None and (fault := region_fault(region)):
+            self._fault("region", fault)
+        if not isinstance(is_strict, bool | None):
+            self._fault("strict_numbers", "must be true or false")
+        return Numbers(
+            region=Region(self.defaults.region, BY_DEFAULT) if region is None else Region(str(region), BY_MAPPING),
+            is_strict=self.defaults.strict_numbers if is_strict is None else is_strict is True,
+        )
+
+    def _action(self, send: object, numbers: Numbers, missing: MissingPolicy) -> Action | None:
         if not isinstance(send, dict):
             self._fault("send", "an object with `body` is required")
             return None
@@ -280,7 +293,7 @@ class _Compiler:
             self._fault("send.from", no_sender("", self.senders))
             del document["from"]
         try:
-            return compile_action(document, self.senders, self.defaults.region, missing)
+            return compile_action(document, self.senders, numbers, missing)
         except MappingError as exc:
             self.faults += exc.faults
             return None

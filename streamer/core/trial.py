@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from streamer.core import plan
 from streamer.core.action import FIELDS, Action, FieldResult, Unsendable
@@ -117,15 +118,21 @@ def _field_gates(action: Action, seen: dict[str, Any]) -> Iterator[Gate]:
         results.append(FieldResult(together.field, found.get(together.field), None, together))
         fault = together
     for result in sorted(results, key=lambda each: _ORDER[each.name]):
-        yield from _result_gates(result)
+        yield _result_gate(result)
+        if result.name == "to" and result.seen is not None and not isinstance(result.seen, Missing):
+            yield _number_gate(action, result, seen)
         if result.fault is not None and fault is not together:
             return
 
 
-def _result_gates(result: FieldResult) -> Iterator[Gate]:
-    name, raw, value, fault = result
-    is_there = raw is not None and not isinstance(raw, Missing)
+def _result_gate(result: FieldResult) -> Gate:
+    name, raw, _, fault = result
     detail = "" if fault is None else fault.detail.removeprefix(f"send.{name}: ")
-    yield Gate(f"send.{name}", fault is None, raw if is_there else None, detail)
-    if name == "to" and is_there:
-        yield Gate("number", fault is None, value, detail)
+    return Gate(f"send.{name}", fault is None, None if isinstance(raw, Missing) else raw, detail)
+
+
+def _number_gate(action: Action, result: FieldResult, scope: dict[str, Any]) -> Gate:
+    """The number with all that was found of it, and who said in which country it is to be read."""
+    phone, region = action.numbers.read(result.seen, scope)
+    seen = {**asdict(phone), "region_from": region.source if phone.region else ""}
+    return Gate("number", result.fault is None, seen, result.fault.detail if result.fault else "")

@@ -20,7 +20,7 @@ COMMON: Final = (
     Difference(
         "toPhoneNumber",
         "takes only E.164 numbers and short codes, and refuses the event otherwise",
-        "reads a number as people write it, in defaults.region; sends to no short code",
+        "reads a number as people write it, in the country of person, event or defaults.region; sends to no short code",
         '"(415) 555-0100": Segment refuses, streamer sends to it as a number of the US',
     ),
     Difference(

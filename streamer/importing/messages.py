@@ -11,7 +11,7 @@ from unicodedata import combining, normalize
 
 from msgspec import Struct
 
-from streamer.core.phone import BadPhone, normalise
+from streamer.core.phone import read
 from streamer.importing import texts
 from streamer.importing.differences import Difference, Problem
 from streamer.importing.directives import constant, is_blank, name_of
@@ -166,7 +166,7 @@ def _to(fields: Fields) -> Any:
         return TO_PROFILE
     if text is None or (not name_of(value) and "{{" in text):
         return value
-    if isinstance(normalise(text, REGION), BadPhone):
+    if not read(text, REGION).e164:
         fields.problem("toPhoneNumber", "is no phone number that streamer sends to; the profile's phone is filled in")
         return TO_PROFILE
     return text

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from streamer.core.channels import Sender
 from streamer.core.filters import compile_filter
-from streamer.core.phone import BadPhone, normalise
+from streamer.core.phone import POSSIBLE, RAW_CHARS_MAX, VALID, _read, read
+from streamer.core.phone_region import region_of
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.core.segments import is_gsm7, parts
 from streamer.core.template import Missing, compile_template
@@ -189,14 +190,42 @@ written_numbers = examples | st.text("0123456789 -()+", max_size=20) | st.from_r
 
 
 @given(written_numbers, regions, regions)
-def test_a_normalised_number_stays_itself_in_every_region(raw, region, other):
+def test_a_number_stays_itself_in_every_region(raw, region, other):
     """State is keyed by the number: two writings of one phone must not become two people."""
-    e164 = normalise(raw, region)
-    if isinstance(e164, str):
-        assert re.fullmatch(r"\+[1-9][0-9]{1,14}", e164)
-        assert e164 == normalise(e164, other)
+    phone = read(raw, region)
+    assert bool(phone.e164) == (phone.verdict in (VALID, POSSIBLE))
+    if phone.e164:
+        assert re.fullmatch(r"\+[1-9][0-9]{1,14}", phone.e164)
+        again = read(phone.e164, other)
+        assert (phone.e164, phone.verdict, "") == (again.e164, again.verdict, again.region)
 
 
-@given(st.text() | st.integers() | st.none() | st.booleans() | st.floats() | st.lists(st.integers()), regions)
-def test_anything_is_a_number_or_a_bad_phone(raw, region):
-    assert isinstance(normalise(raw, region), str | BadPhone)
+@given(written_numbers, regions, st.lists(st.tuples(written_numbers, regions), max_size=3))
+def test_a_verdict_depends_on_the_number_and_the_region_alone(raw, region, others):
+    """A cache in front, and whatever was read before, make no difference."""
+    first = read(raw, region)
+    for each in others:
+        read(*each)
+    assert first == read(raw, region) == _read.__wrapped__(raw, "" if raw[:1] == "+" else region)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(json_values, regions | st.sampled_from(["", "XX"]))
+def test_anything_has_a_verdict(raw, region):
+    phone = read(raw, region)
+    assert len(phone.raw) <= RAW_CHARS_MAX
+    assert phone.region in ("", region)
+    assert re.fullmatch("[a-z_]+", phone.verdict)
+
+
+@given(json_values, json_values, json_values)
+def test_whatever_a_profile_and_an_event_hold_a_region_is_found_or_none(country, address, locale):
+    scope = {"profile": {"traits": {"country": country, "address": address}}, "context": {"locale": locale}}
+    found = region_of(scope)
+    assert found is None or found.code in phonenumbers.SUPPORTED_REGIONS

@@ -59,6 +59,7 @@ def test_the_smallest_configuration_takes_every_default(tmp_path):
     assert (config.topics.events, config.topics.start, config.topics.partitions) == (("events.track",), "latest", 8)
     assert (config.http.host, config.http.port, config.http.public_url) == ("127.0.0.1", 8080, "")
     assert (config.defaults.region, config.defaults.sender, config.defaults.max_age_s) == ("US", "", 86_400.0)
+    assert not config.defaults.strict_numbers
     assert (config.accounts, config.senders, config.mappings.mappings) == ({}, {}, ())
     assert config.path == tmp_path / "streamer.yaml"
 
@@ -90,7 +91,7 @@ senders:
   shop: {{messaging_service: MG{SID}, account: us, group: g, channels: [sms], parts_per_s: 2.5}}
 http: {{listen: "[::1]:0", public_url: "https://sms.example.com/"}}
 store: {{engine: memory, path: data}}
-defaults: {{region: GB, sender: shop, max_age: 2h}}
+defaults: {{region: GB, sender: shop, max_age: 2h, strict_numbers: true}}
 """,
     )
     assert config.kafka.bootstrap_servers == "a:9092,[::1]:9093"
@@ -113,6 +114,7 @@ defaults: {{region: GB, sender: shop, max_age: 2h}}
     assert (config.http.host, config.http.port, config.http.public_url) == ("::1", 0, "https://sms.example.com")
     assert config.store.path == str(tmp_path / "data")
     assert (config.defaults.region, config.defaults.sender, config.defaults.max_age_s) == ("GB", "shop", 7200.0)
+    assert config.defaults.strict_numbers
 
 
 def test_a_mapping_is_named_by_its_file_unless_it_says_its_id(tmp_path):

@@ -60,7 +60,7 @@ FULL = {
     },
     "http": {"listen": "[::1]:0", "public_url": "https://sms.example.com/"},
     "store": {"engine": "memory", "path": "data"},
-    "defaults": {"region": "GB", "sender": "shop", "max_age": "2h"},
+    "defaults": {"region": "GB", "sender": "shop", "max_age": "2h", "strict_numbers": True},
     "integration": "Texts",
     "filters": [
         {"when": "type = 'track'", "drop": True},

@@ -83,7 +83,35 @@ def test_what_would_be_sent_is_shown_with_its_exact_request(run):
         ],
     }
     seen = {gate["name"]: gate["seen"] for gate in decision["gates"]}
-    assert (seen["send.to"], seen["number"]) == ("(555) 123-0001", "+15551230001")
+    assert "(555) 123-0001" == seen["send.to"]
+    assert seen["number"] == {
+        "raw": "(555) 123-0001",
+        "e164": "+15551230001",
+        "region": "US",
+        "region_from": "defaults.region",
+        "verdict": "possible",
+    }
+
+
+@pytest.mark.parametrize(
+    ("traits", "line"),
+    [
+        (
+            {"phone": "07911 123456", "country": "gb"},
+            '✓ number   +447911123456   valid   read in GB (profile.traits.country)   saw "07911 123456"',
+        ),
+        ({"phone": "+447911123456"}, '✓ number   +447911123456   valid   saw "+447911123456"'),
+        (
+            {"phone": "12", "address": {"country": "DE"}},
+            '✗ number   bad_number: too_short, read in DE (profile.traits.address.country)   saw "12"',
+        ),
+        ({"phone": "+15551230001"}, '✗ number   bad_number: not_valid   +15551230001   possible   saw "+15551230001"'),
+    ],
+)
+def test_the_number_is_shown_with_its_verdict_its_region_and_who_said_so(run, traits, line):
+    mapping = 'when: event = "Order Shipped"\nstrict_numbers: true\nsend: {to: "{{profile.traits.phone}}", body: Hi}'
+    result = run(EVENT, profile=traits, mappings=[("a", mapping)])
+    assert f"  {line}" in result.stdout.splitlines()
 
 
 def test_a_condition_that_fails_shows_the_value_it_saw(run):
@@ -164,7 +192,7 @@ def test_gates_stand_in_the_order_in_which_a_message_is_made(run, mapping):
     """Whom, then what: whether a field is constant makes no difference."""
     decision = decisions(run(EVENT, "--json", mappings=[("a", mapping)]))["a"]
     assert [*GATES, "send.from", "send.body"] == [gate["name"] for gate in decision["gates"]]
-    assert "+1555123000" == {gate["name"]: gate["seen"] for gate in decision["gates"]}["number"][:-1]
+    assert "+1555123000" == {gate["name"]: gate["seen"] for gate in decision["gates"]}["number"]["e164"][:-1]
 
 
 @pytest.mark.parametrize(

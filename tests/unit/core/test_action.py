@@ -193,3 +193,78 @@ def test_a_content_variable_with_nothing_to_print_suppresses_as_a_hole_does(valu
     assert isinstance(refused, Unsendable)
     assert (refused.reason, refused.field) == ("missing_value", "content_variables")
     assert isinstance(draft("empty", **send, properties={"null": None, "blank": " "}), Draft)
+
+
+def refusal(traits, missing="suppress", region="US", **send):
+    document = {"when": 'type = "track"', "missing": missing, "region": region, "send": {"from": "shop", **send}}
+    rule = compile_rule("m", document, SENDERS, RuleDefaults("US", "shop", 60.0))
+    refused = rule.action.draft({"type": "track", "properties": {"x": "1"}, "profile": {"traits": traits}})
+    assert isinstance(refused, Unsendable)
+    return refused.reason, refused.lacks
+
+
+NAME = "profile.traits.first_name"
+IF_NAME = {"@if": {"exists": {"@path": "$.profile.traits.vip"}, "then": "x", "else": {"@path": f"$.{NAME}"}}}
+
+
+@pytest.mark.parametrize(
+    ("send", "reason", "lacks"),
+    [
+        ({"body": "Hi {{properties.x}} {{profile.traits.first_name}}"}, "missing_value", NAME),
+        ({"body": "Hi {{profile.traits.first_name | upcase}}"}, "missing_value", NAME),
+        ({"body": {"@path": f"$.{NAME}"}}, "missing_value", NAME),
+        ({"body": IF_NAME}, "missing_value", "profile.traits.vip"),
+        ({"body": "Hi", "from": {"@path": "$.profile.traits.brand"}}, "missing_value", "profile.traits.brand"),
+        ({"content_sid": f"HX{SID}", "content_variables": {"1": f"{{{{{NAME}}}}}"}}, "missing_value", NAME),
+        ({"content_sid": f"HX{SID}", "content_variables": {"1": {"@path": f"$.{NAME}"}}}, "missing_value", NAME),
+        ({"channel": "mms", "media_urls": ["{{profile.traits.picture}}"]}, "missing_value", "profile.traits.picture"),
+        (
+            {"channel": "mms", "media_urls": {"@path": "$.profile.traits.picture"}},
+            "missing_value",
+            "profile.traits.picture",
+        ),
+        ({"body": "Hi {{properties.gone}}"}, "missing_value", ""),
+        ({"body": {"@path": "$.properties.gone"}}, "missing_value", ""),
+        ({"channel": "mms", "media_urls": {"@path": "$.properties.gone"}}, "missing_value", ""),
+        ({"content_sid": f"HX{SID}", "content_variables": {"1": {"@path": "properties.gone"}}}, "missing_value", ""),
+        ({"body": "Hi", "tags": {"a": {"@path": "$.profile.traits.tag"}}}, "bad_value", ""),
+    ],
+)
+def test_a_message_that_the_profile_leaves_impossible_says_what_it_lacks(send, reason, lacks):
+    """It waits for just that; what the event lacks no identify can give."""
+    assert (reason, lacks) == refusal({"phone": PHONE, "tag": {"a": 1}}, **send)
+
+
+@pytest.mark.parametrize("phone", [None, "", "  ", "\u200b"])
+@pytest.mark.parametrize("to", ["{{profile.traits.phone}}", {"@path": "$.profile.traits.phone"}])
+@pytest.mark.parametrize("missing", ["suppress", "empty"])
+def test_no_phone_or_a_blank_one_is_lacking(phone, to, missing):
+    traits = {} if phone is None else {"phone": phone}
+    assert ("no_phone", "profile.traits.phone") == refusal(traits, missing, to=to, body="Hi")
+
+
+@pytest.mark.parametrize("phone", ["12", "n/a", "call me", 1.5, "+1 900 234 5678"])
+def test_a_malformed_phone_is_not_lacking(phone):
+    """To wait for it would be to wait for somebody to mend it."""
+    assert ("bad_number", "") == refusal({"phone": phone}, to={"@path": "$.profile.traits.phone"}, body="Hi")
+
+
+def test_a_phone_that_the_event_was_to_give_is_not_the_profiles_to_lack():
+    assert ("no_phone", "") == refusal({}, to="{{properties.phone}}", body="Hi")
+
+
+def test_a_number_is_read_in_the_country_of_its_person():
+    traits = {"phone": "07911 123456", "country": "gb"}
+    scope = {"type": "track", "context": {"locale": "de-DE"}, "profile": {"traits": traits}}
+    assert "+447911123456" == action(body="Hi").draft(scope).message.to
+    refused = action(body="Hi").draft(scope | {"profile": {"traits": {"phone": "07911"}}})
+    assert ("bad_number", "ambiguous" in refused.detail) == (refused.reason, False)
+    assert refused.detail.endswith(", read in DE (context.locale)")
+
+
+def test_the_paths_of_an_action_are_all_that_it_can_read():
+    """Of an event that waits only these are kept."""
+    made = action(to="{{properties.to}}", body={"@if": {"exists": {"@path": "$.context.app"}, "then": "Hi {{event}}"}})
+    country = ("context.locale", "profile.traits.country", "profile.traits.address")
+    assert ("properties.to", "context.app", "event", *country) == made.paths
+    assert ("event",) == action(to=PHONE, body="Hi {{event}}").paths

@@ -34,11 +34,11 @@ def place(path):
     return PLACES.get(path, (9, 9))
 
 
-def subject(mapping_id="m", when=WHEN, *, is_live=True, written=(), region="US", **send):
+def subject(mapping_id="m", when=WHEN, *, is_live=True, written=(), region="US", own_region=None, **send):
     """A mapping; `written` are fields that stand in its document otherwise than they were compiled."""
     send = {"body": "Hi", **{name.rstrip("_"): value for name, value in send.items()}}
     send = {name: value for name, value in send.items() if value is not None}
-    document = {"when": when, "send": send}
+    document = {"when": when, "region": own_region, "send": send}
     rule = compile_rule(mapping_id, document, SENDERS, RuleDefaults(region, "shop", 86_400.0))
     content = {**document, "send": send | dict(written)}
     return Subject(rule, content, f"mappings/{mapping_id}.yaml", place, is_live)
@@ -348,6 +348,20 @@ def test_an_alphanumeric_sender_where_the_default_region_is_the_us_is_told_once(
     (finding,) = findings(*mappings, senders=["brand", "shop"])
     assert ("sender_country", "streamer.yaml", "") == (finding.code, finding.file, finding.mapping)
     assert [] == codes(*mappings, senders=["brand", "shop"], region="GB")
+
+
+def test_a_mapping_with_a_region_of_its_own_has_no_use_for_the_default_one():
+    assert [] == codes(subject(from_="brand", own_region="GB"), senders=["brand", "shop"])
+    code = subject(from_="code", to="+447700900123", own_region="GB")
+    assert [] == codes(code)
+    picture = {"channel": "mms", "body": None, "media_urls": "https://a.example/x.png"}
+    assert ["sender_country"] == codes(subject(from_="code", own_region="GB", **picture))
+
+
+def test_a_sampled_number_is_read_in_the_country_of_its_person():
+    mapping = subject(from_="code")
+    ((code, text),) = found(mapping, samples=[track(), identify(phone="07911 123456", country="GB")])
+    assert ("sender_country", True) == (code, text.endswith("such numbers in the samples: 1"))
 
 
 def test_recipients_in_the_samples_decide_where_there_are_any():

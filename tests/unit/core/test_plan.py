@@ -81,7 +81,7 @@ def test_a_messaging_service_posts_without_a_number_of_its_own():
         (None, "Hi", NOW_MS, "no_phone", "profile.traits.phone"),
         ("", "Hi", NOW_MS, "no_phone", "profile.traits.phone"),
         ("call me", "Hi", NOW_MS, "bad_number", "not_a_number"),
-        ("12", "Hi", NOW_MS, "bad_number", "too_short"),
+        ("12", "Hi", NOW_MS, "bad_number", "too_short, read in US (defaults.region)"),
         ("+15551230001", "{{properties.note}}", NOW_MS, "missing_value", "properties.note"),
         ("+15551230001", "{{properties.long}}", NOW_MS, "body_too_long", "1601 characters; at most 1600 can be sent"),
         ("+15551230001", "Hi", NOW_MS - 60_001, "too_old", ""),

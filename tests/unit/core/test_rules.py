@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from streamer.core.channels import Sender
 from streamer.core.duration import parse_duration_s
+from streamer.core.phone_region import Numbers, Region
 from streamer.core.rules import MAPPINGS_MAX, RuleDefaults, RuleSet, compile_rule
 from streamer.errors import MappingError
 
@@ -33,7 +34,7 @@ def test_what_is_not_said_has_a_default():
     to, _body = mapping.action.fields
     assert ("to", ("profile.traits.phone",)) == (to[0], to[1].paths)
     assert mapping.action.sender == "shop"
-    assert mapping.action.region == "US"
+    assert mapping.action.numbers == Numbers(Region("US", "defaults.region"), is_strict=False)
     assert mapping.max_age_s == 86_400.0
 
 
@@ -141,10 +142,46 @@ def test_the_version_follows_everything_that_changes_what_is_sent():
         compiled(max_age="1h").version,
         compiled(senders={"shop": Sender("shop", "main", number="+15550001111")}).version,
         compiled(defaults=RuleDefaults("GB", "shop", 86_400.0)).version,
+        compiled(defaults=RuleDefaults("US", "shop", 86_400.0, strict_numbers=True)).version,
+        compiled(region="GB").version,
+        compiled(region="DE").version,
+        compiled(strict_numbers=True).version,
     ]
     assert len(versions) == len(set(versions))
     assert versions[0] == compiled().version
     assert all(len(version) == 8 and int(version, 16) >= 0 for version in versions)
+
+
+def test_a_mapping_reads_numbers_in_its_own_region_and_as_strictly_as_it_says():
+    mapping = compiled(region="GB", strict_numbers=True)
+    assert Numbers(Region("GB", "region"), is_strict=True) == mapping.action.numbers
+    strict = RuleDefaults("US", "shop", 60.0, strict_numbers=True)
+    assert compiled(defaults=strict).action.numbers.is_strict
+    assert not compiled(defaults=strict, strict_numbers=False).action.numbers.is_strict
+
+
+def test_a_constant_number_is_checked_in_the_mappings_region_and_strictness():
+    assert "+447911123456" == compiled(region="GB", send={"to": "07911 123456", "body": "x"}).action.constants["to"]
+    ((path, text),) = faults({"when": WHEN, "send": {"to": "07911 123456", "body": "x"}})
+    assert ("send.to", True) == (path, text.endswith("too_long, read in US (defaults.region)"))
+    strict = {"when": WHEN, "strict_numbers": True, "send": {"to": "+15551230001", "body": "x"}}
+    ((path, text),) = faults(strict)
+    assert ("send.to", True) == (path, text.endswith(": not_valid"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("region", "uk", 'did you mean "GB"?'),
+        ("region", "de", 'did you mean "DE"?'),
+        ("region", "XX", "see ISO 3166-1"),
+        ("region", 44, "two capital letters"),
+        ("strict_numbers", "yes", "true or false"),
+    ],
+)
+def test_how_numbers_are_read_is_checked_when_it_is_written(key, value, says):
+    ((path, text),) = faults({"when": WHEN, key: value, "send": {"body": "x"}})
+    assert (key, True) == (path, says in text)
 
 
 def test_the_version_does_not_depend_on_the_order_of_keys():

@@ -67,6 +67,8 @@ MAPPING = {
     "enabled": True,
     "when": 'type = "track" and event = "Order Shipped"',
     "max_age": "24h",
+    "region": "GB",
+    "strict_numbers": True,
     "send": {"channel": "sms", "from": "shop", "to": "{{properties.phone}}", "body": "Hi {{profile.traits.name}}"},
 }
 OTHERS = [None, "", " ", "x", "shop", "sms", "10m", "0s", "+15550100001", "{{properties.x}}", 'type = "track"']
@@ -86,6 +88,9 @@ FAULTY_MAPPINGS = {
     "a duration of nothing": ("max_age", "0h"),
     "no duration": ("max_age", "soon"),
     "not true or false": ("enabled", "maybe"),
+    "a region in small letters": ("region", "gb"),
+    "a region that is a country's name": ("region", "Germany"),
+    "strictness of another kind": ("strict_numbers", "maybe"),
 }
 
 
