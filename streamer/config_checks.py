@@ -10,6 +10,8 @@ from typing import Final
 
 from phonenumbers import SUPPORTED_REGIONS
 
+from streamer.core.consent import key_of
+
 TOPIC_CHARS_MAX: Final = 249  # Kafka's own limit
 PORT_MAX: Final = 65_535
 
@@ -67,6 +69,15 @@ def instant_ms(text: str) -> int:
     if instant.tzinfo is None:
         raise ValueError("a time needs its zone")
     return (instant - _EPOCH) // timedelta(milliseconds=1)
+
+
+def consent_fault(text: str) -> str:
+    """A consent's category, and its channel behind a slash."""
+    try:
+        key_of(text)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def region_fault(text: str) -> str:

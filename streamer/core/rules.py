@@ -16,6 +16,7 @@ from msgspec import Struct
 from streamer.core.action import FIELDS, Action, compile_action
 from streamer.core.action_fields import nearest, no_sender
 from streamer.core.channels import Sender
+from streamer.core.consent import ANY, CONSENT_EVENT, ConsentRules, category_fault
 from streamer.core.duration import parse_duration_s
 from streamer.core.event_filters import EventFilters
 from streamer.core.filters import Filter, compile_filter
@@ -25,12 +26,11 @@ from streamer.errors import FilterError, MappingError
 
 VERSION_BYTES: Final = 4
 MAPPINGS_MAX: Final = 1_000  # enabled: an event that all of them match has so many outcomes in its person's record
-CONSENT_EVENT: Final = "Segment Consent Preference Updated"
 
 _OF_PEOPLE: Final = frozenset({"identify", "alias", "delete"})
 
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_KEYS: Final = ("enabled", "when", "max_age", "missing", "send")
+_KEYS: Final = ("enabled", "when", "category", "max_age", "missing", "send")
 
 
 class RuleDefaults(Struct, frozen=True):
@@ -42,7 +42,7 @@ class RuleDefaults(Struct, frozen=True):
 
 
 class Rule(Struct, frozen=True):
-    """A compiled mapping. `version` changes whenever what it would send changes."""
+    """A compiled mapping. `version` changes whenever what it would send changes; `category` is that of consent."""
 
     id: str
     version: str
@@ -50,6 +50,7 @@ class Rule(Struct, frozen=True):
     when: Filter
     action: Action
     max_age_s: float
+    category: str = ""
 
 
 class _Row(Struct, frozen=True):
@@ -60,7 +61,10 @@ class _Row(Struct, frozen=True):
 
 
 class RuleSet(Struct, frozen=True):
-    """The enabled mappings, sorted by id; build it with `of`. `version` is a hash of all their versions."""
+    """The enabled mappings, sorted by id, and what stands before them all; build it with `of`.
+
+    `version` is a hash of all their versions.
+    """
 
     mappings: tuple[Rule, ...]
     filters: EventFilters
@@ -70,14 +74,17 @@ class RuleSet(Struct, frozen=True):
     needed: dict[
         str, frozenset[str | None]
     ]  # by type the names that owners need; a type that isn't there is needed whole
+    consent: ConsentRules
 
     @classmethod
-    def of(cls, mappings: Iterable[Rule], filters: EventFilters | None = None) -> "RuleSet":
-        """The set of the enabled ones of `mappings`, behind `filters`.
+    def of(
+        cls, mappings: Iterable[Rule], filters: EventFilters | None = None, consent: ConsentRules | None = None
+    ) -> "RuleSet":
+        """The set of the enabled ones of `mappings`, behind `filters` and `consent`.
 
         Raises: MappingError, when two have one id, or when they are more than MAPPINGS_MAX.
         """
-        filters = filters or EventFilters()
+        filters, consent = filters or EventFilters(), consent or ConsentRules()
         enabled = sorted((m for m in mappings if m.enabled), key=lambda m: m.id)
         twice = sorted({a.id for a, b in pairwise(enabled) if a.id == b.id})
         if twice:
@@ -89,10 +96,11 @@ class RuleSet(Struct, frozen=True):
         return cls(
             mappings=tuple(enabled),
             filters=filters,
-            version=_hash([[(m.id, m.version) for m in enabled], filters.version]),
+            version=_hash([[(m.id, m.version) for m in enabled], filters.version, consent]),
             rows={each: _row([m for m in enabled if m.when.types is None or each in m.when.types]) for each in types},
             others=_row([m for m in enabled if m.when.types is None]),
             needed=_needed(enabled),
+            consent=consent,
         )
 
     def candidates(self, event_type: str, event_name: str | None) -> tuple[Rule, ...]:
@@ -166,6 +174,7 @@ class _Compiler:
         self._check_keys("", document, _KEYS, ("id",))
         enabled = self._enabled(document.get("enabled", True))
         when = self._when(document.get("when"))
+        category = self._category(document["category"]) if "category" in document else ""
         max_age_s = self._max_age_s(document.get("max_age"))
         missing = self._missing(document.get("missing", "suppress"))
         action = self._action(document.get("send"), missing)
@@ -180,6 +189,7 @@ class _Compiler:
             when=when,
             action=action,
             max_age_s=max_age_s,
+            category=category,
         )
 
     def _fault(self, path: str, text: str) -> None:
@@ -208,6 +218,15 @@ class _Compiler:
         except FilterError as exc:
             self._fault("when", str(exc))
             return None
+
+    def _category(self, value: object) -> str:
+        if not isinstance(value, str):
+            self._fault("category", "must be text, as in category: marketing; leave it out if there is none")
+            return ""
+        fault = "means every category; leave it out if there is none" if value == ANY else category_fault(value)
+        if fault:
+            self._fault("category", fault)
+        return value
 
     def _max_age_s(self, value: object) -> float:
         if value is None:
