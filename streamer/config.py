@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from streamer.config_checks import (
     brokers_fault,
+    consent_fault,
     from_fault,
     instant_ms,
     listen_fault,
@@ -38,7 +39,9 @@ from streamer.config_model import (
 from streamer.config_section import Section, fields
 from streamer.config_yaml import Document, Faults, Mark, nearest, shown
 from streamer.core.channels import CHANNELS, Sender
+from streamer.core.consent import CONSENTS_MAX, MODES, OPT_OUT, ConsentRules, key_of
 from streamer.core.event_filters import INTEGRATION_DEFAULT, EventFilters, compile_event_filters
+from streamer.core.people import People
 from streamer.core.phone_region import region_fault
 from streamer.core.rules import Rule, RuleDefaults, RuleSet, compile_rule
 from streamer.errors import ConfigError, MappingError
@@ -107,7 +110,8 @@ def load_with_places(path: Path, *, secrets: bool) -> Loaded:
     files, unread = _mapping_files(file.parent / MAPPINGS_FOLDER, faults)
     sources = tuple(_mappings(files, faults, config))
     try:
-        mappings = RuleSet.of((each.rule for each in sources), config.mappings.filters if config else None)
+        before = config.mappings if config else RuleSet.of(())
+        mappings = RuleSet.of((each.rule for each in sources), before.filters, before.people)
     except MappingError as error:
         for _, text in error.faults:
             faults.add(MAPPINGS_FOLDER, Mark(1, 1), "", text)
@@ -132,7 +136,7 @@ def read_config(document: Document, file: Path) -> Config:
         http=_http(section.section("http")),
         store=_store(section.section("store"), file.parent),
         defaults=_defaults(section.section("defaults"), senders),
-        mappings=RuleSet.of((), _event_filters(section)),
+        mappings=RuleSet.of((), _event_filters(section), _people(section)),
         path=file,
     )
     section.close()
@@ -370,6 +374,25 @@ def _event_filters(section: Section) -> EventFilters:
         for path, text in error.faults:
             section.fault("filters", f"{path}: {text}" if path else text)
     return EventFilters(integration)
+
+
+def _people(section: Section) -> People:
+    """How people are told apart, and what is learnt of them."""
+    return People(consent=_consent(section.section("consent")))
+
+
+def _consent(section: Section) -> ConsentRules:
+    """Whom to ask, and the traits that answer."""
+    traits = section.section("traits")
+    keys = {name: traits.text(name, check=consent_fault) for name in traits}
+    if len(keys) > CONSENTS_MAX:
+        section.fault("traits", f"{len(keys)} traits; at most {CONSENTS_MAX}")
+    consent = ConsentRules(
+        mode=section.choice("mode", OPT_OUT, MODES),
+        traits={name: key_of(key) for name, key in keys.items() if key},
+    )
+    section.close()
+    return consent
 
 
 def _file(section: Section, key: str, folder: Path) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from streamer.core.consent import key_of
+
 TOPIC_CHARS_MAX: Final = 249  # Kafka's own limit
 PORT_MAX: Final = 65_535
 
@@ -65,6 +67,15 @@ def instant_ms(text: str) -> int:
     if instant.tzinfo is None:
         raise ValueError("a time needs its zone")
     return (instant - _EPOCH) // timedelta(milliseconds=1)
+
+
+def consent_fault(text: str) -> str:
+    """A consent's category, and its channel behind a slash."""
+    try:
+        key_of(text)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def sid_check(prefix: str) -> Callable[[str], str]:

@@ -19,6 +19,7 @@ from streamer.config import (
 )
 from streamer.config_checks import BROKER, FROM, LISTEN, NAME, SID_DIGITS, TOPIC, TOPIC_CHARS_MAX, URL
 from streamer.core.channels import CHANNELS
+from streamer.core.consent import CHANNELS_ASKED, MODES
 from streamer.core.documents import DURATION, Document, chosen, needs_one, says, shaped
 
 _VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # a text that has one is checked when its value is known
@@ -38,6 +39,7 @@ Duration = Annotated[str, shaped(DURATION, _EMPTY, found=_VARIABLE)]
 Required = Annotated[str, Meta(min_length=1)]
 KeysByPath = Annotated[dict[str, list[str]], Meta(min_length=1)]
 Channels = Annotated[list[Annotated[str, chosen(CHANNELS, _VARIABLE)]], Meta(min_length=1)]
+ConsentKey = Annotated[str, shaped("[^/]+", rf"[\s\S]+/({'|'.join(CHANNELS_ASKED)})", found=_VARIABLE)]
 Drop = Annotated[bool, Meta(extra_json_schema={"const": True})]
 
 
@@ -177,6 +179,23 @@ class Defaults(Struct, forbid_unknown_fields=True, kw_only=True):
     ] = False
 
 
+class Consent(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Whom to ask before a message is sent, and the traits that answer."""
+
+    mode: Annotated[
+        str,
+        says("Whether silence allows a message (opt_out) or, where its mapping has a category, forbids it (opt_in)."),
+        chosen(MODES, _VARIABLE),
+    ] = "opt_out"
+    traits: Annotated[
+        dict[str, ConsentKey] | UnsetType | None,
+        says(
+            "The traits that state a consent, each with its category, and channel after a slash.",
+            {"sms_opt_in": "marketing/sms", "newsletter": "marketing"},
+        ),
+    ] = UNSET
+
+
 class Sample(Struct, forbid_unknown_fields=True, kw_only=True):
     """A share of the events, always the same ones."""
 
@@ -224,6 +243,7 @@ class Configuration(Struct, forbid_unknown_fields=True, kw_only=True):
     http: Annotated[Http | UnsetType | None, says("The service's own HTTP server.")] = UNSET
     store: Annotated[Store | UnsetType | None, says("Where a process keeps the state of its people.")] = UNSET
     defaults: Annotated[Defaults | UnsetType | None, says("What a mapping takes where it says nothing.")] = UNSET
+    consent: Annotated[Consent | UnsetType | None, says("What people agreed to, and whether they have to.")] = UNSET
     integration: Annotated[
         Required, says("The name by which an event's `integrations` object allows or forbids us.")
     ] = "Twilio"

@@ -129,4 +129,5 @@ def _setting(loaded: Loaded, parts_max: int) -> Setting:
         file=shown_path(config.path),
         place=places_of(loaded.document),
         parts_max=parts_max,
+        consent=config.mappings.people.consent,
     )

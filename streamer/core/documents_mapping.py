@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from streamer.core.action_fields import INTENTS, MEDIA_MAX, RISK_CHECKS, TAGS_MAX, VALIDITY_MAX_S
 from streamer.core.channels import CHANNELS
+from streamer.core.consent import ANY, CATEGORY_BYTES_MAX
 from streamer.core.documents import DURATION, INSTANT, Document, chosen, needs_any, says, shaped
 from streamer.core.documents_directives import Directive, Text
 
@@ -25,6 +26,7 @@ def _table(description: str, example: dict[str, str], **limits: Any) -> Meta:
 
 
 Id = Annotated[str, shaped("[a-z0-9][a-z0-9._-]{0,63}")]
+Category = Annotated[str, Meta(min_length=1, max_length=CATEGORY_BYTES_MAX, pattern=f"^(?!{ANY}$)")]
 Channel = Annotated[str, chosen(CHANNELS, _TEMPLATE)]
 RiskCheck = Annotated[str, chosen(RISK_CHECKS, _TEMPLATE)]
 Intent = Annotated[str, chosen(INTENTS, _TEMPLATE)]
@@ -114,6 +116,10 @@ class Mapping(Struct, forbid_unknown_fields=True, kw_only=True):
         Meta(min_length=1),
         says("The filter that an event must match.", 'type = "track" and event = "Order Shipped"'),
     ]
+    category: Annotated[
+        Category | UnsetType,
+        says("The category of consent that the message falls under; leave it out for what needs none.", "marketing"),
+    ] = UNSET
     max_age: Annotated[
         Annotated[str, shaped(DURATION)] | None,
         says("An event older than this sends nothing; `defaults.max_age` if left out.", "24h"),

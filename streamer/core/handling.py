@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from streamer.core import erasure, merging, plan
+from streamer.core import consent, erasure, merging, plan
 from streamer.core.hop import EVENT, HOPS_MAX, Hop, event_of
 from streamer.core.identity import is_identity_key
 from streamer.core.links import ERASED, linked, target_at, targets
@@ -48,6 +48,8 @@ def handle(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> H
             if event["type"] == "delete":
                 return _delete(person, key, hop, event, rules, now_ms)
             return _onward(person, hop) or _event(person, hop, event, rules, now_ms)
+        case "consent":
+            return _onward(person, hop) or Handled(_agree(person, hop))
         case _:
             return _onward(person, hop) or Handled(_merge(person, hop, rules, now_ms), is_stranded=_is_stranded(person))
 
@@ -61,6 +63,15 @@ def _event(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet, now_
 def _merge(person: Person, hop: Hop, rules: RuleSet, now_ms: int) -> Applied:
     is_changed, left_out = merging.take_in(person, merging.moved_of(hop.value), rules, now_ms)
     return Applied(is_changed, rejected=left_out)
+
+
+def _agree(person: Person, hop: Hop) -> Applied:
+    """Take a statement of consent that somebody gave us as a command."""
+    if plan.is_erased(person, hop.origin.event_ms):
+        return _NOTHING
+    said = consent.statements_of_command(consent.command_of(hop.value))
+    is_changed, refused = consent.apply(person.consent, said.statements, hop.origin.event_ms)
+    return Applied(is_changed, rejected=refused or next(iter(said.refused), ""))
 
 
 def _link(person: Person, key: str, hop: Hop, now_ms: int) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from streamer.core.channels import CHANNELS, SMS, Sender
+from streamer.core.consent import ConsentRules
 from streamer.core.event_filters import EventFilters
 from streamer.core.rules import Rule
 
@@ -28,6 +29,8 @@ CODES: Final = {
     "sender_country": "the sender can't reach the country it is used for",
     "sender_no_reply": "the text asks for an answer that its sender can't receive",
     "unused_sender": "no mapping sends from the sender",
+    "idle_opt_in": "consent.mode is opt_in, and no mapping has a category to ask for",
+    "category_spelling": "a mapping's category is spelt otherwise in consent.traits, and so has no consents",
     "invalid_example": "an example in Markdown would be refused",
 }
 
@@ -89,6 +92,7 @@ class Setting(Struct, frozen=True):
     file: str
     place: Callable[[str], Place]
     parts_max: int
+    consent: ConsentRules = ConsentRules()
 
     def finding(self, path: str, code: str, text: str) -> Finding:
         """A finding about the configuration, at its key `path`."""

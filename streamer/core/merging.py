@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streamer.core import delivery
+from streamer.core import consent, delivery
+from streamer.core.consent import Consent
 from streamer.core.delivery import Decision
 from streamer.core.hop import MERGE
 from streamer.core.plan import Turn, end_of, is_erased
@@ -21,7 +22,6 @@ from streamer.core.state import (
     MERGED_BYTES_MAX,
     MERGED_MAX,
     SEEN_MAX,
-    Consent,
     Outgoing,
     Parked,
     Person,
@@ -115,12 +115,14 @@ def take_in(person: Person, moved: Moved, rules: RuleSet, now_ms: int) -> tuple[
         _take_held(person, turn, send, is_proven)
     for parked in moved.parked:
         _take_parked(person, turn, parked, is_proven)
+    agreed = {name: each for name, each in moved.consent.items() if not is_erased(person, each[1])}
+    _, refused = consent.merge(person.consent, agreed)
     person.is_suppressed = person.is_suppressed or moved.is_suppressed
     _note_merged(person, moved)
     turn.decide_parked(rules)
     turn.close()
     person.evict()
-    return True, united.left_out
+    return True, united.left_out or refused
 
 
 def _unite_decisions(person: Person, moved: Moved) -> None:

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from streamer.core.consent import ConsentRules
 from streamer.core.identity import Identities
 
 
@@ -10,6 +11,7 @@ class People(Struct, frozen=True):
 
     identities: Identities = Identities()
     updates_from_context: bool = False
+    consent: ConsentRules = ConsentRules()
 
     def needs(self, value: bytes) -> bool:
         """Whether an event's bytes may say something of its person that no mapping asks for; 0.1 µs.

@@ -16,6 +16,7 @@ from msgspec import Struct
 from streamer.core.action import FIELDS, Action, compile_action
 from streamer.core.action_fields import nearest, no_sender
 from streamer.core.channels import Sender
+from streamer.core.consent import ANY, CONSENT_EVENT, category_fault
 from streamer.core.duration import parse_duration_s
 from streamer.core.event_filters import EventFilters
 from streamer.core.filters import Filter, compile_filter
@@ -29,12 +30,13 @@ from streamer.errors import FilterError, MappingError
 VERSION_BYTES: Final = 4
 WAIT_MAX_S: Final = 14 * 86_400
 MAPPINGS_MAX: Final = 1_000  # enabled: an event that all of them match has so many outcomes in its person's record
-CONSENT_EVENT: Final = "Segment Consent Preference Updated"
 
 _OF_PEOPLE: Final = frozenset({"identify", "alias", "delete"})
 
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_KEYS: Final = ("enabled", "when", "max_age", "identify_wait", "missing", "region", "strict_numbers", "send")
+_KEYS: Final = (
+    "enabled", "when", "category", "max_age", "identify_wait", "missing", "region", "strict_numbers", "send",
+)  # fmt: skip
 
 
 class RuleDefaults(Struct, frozen=True):
@@ -51,6 +53,7 @@ class Rule(Struct, frozen=True):
     """A compiled mapping. `version` changes whenever what it would send changes.
 
     `wait_s` is how long an event waits for what it lacks of the profile; `reads` is what is kept of it meanwhile.
+    `category` is that of consent.
     """
 
     id: str
@@ -62,6 +65,7 @@ class Rule(Struct, frozen=True):
     wait_s: float
     reads: Reads
     reads_hash: int
+    category: str = ""
 
 
 class _Row(Struct, frozen=True):
@@ -189,6 +193,7 @@ class _Compiler:
         self._check_keys("", document, _KEYS, ("id",))
         enabled = self._enabled(document.get("enabled", True))
         when = self._when(document.get("when"))
+        category = self._category(document["category"]) if "category" in document else ""
         max_age_s = self._max_age_s(document.get("max_age"))
         wait_s = self._wait_s(document.get("identify_wait"))
         missing = self._missing(document.get("missing", "suppress"))
@@ -209,6 +214,7 @@ class _Compiler:
             wait_s=wait_s,
             reads=reads,
             reads_hash=int(_hash(reads), 16),
+            category=category,
         )
 
     def _fault(self, path: str, text: str) -> None:
@@ -237,6 +243,15 @@ class _Compiler:
         except FilterError as exc:
             self._fault("when", str(exc))
             return None
+
+    def _category(self, value: object) -> str:
+        if not isinstance(value, str):
+            self._fault("category", "must be text, as in category: marketing; leave it out if there is none")
+            return ""
+        fault = "means every category; leave it out if there is none" if value == ANY else category_fault(value)
+        if fault:
+            self._fault("category", fault)
+        return value
 
     def _max_age_s(self, value: object) -> float:
         if value is None:

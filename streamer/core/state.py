@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct, field
 
+from streamer.core.consent import Consent
 from streamer.core.delivery import Decision, Message, Origin, encode_decision
 from streamer.core.identity import RESERVED
 from streamer.core.profile import Update
@@ -97,7 +98,6 @@ class Outgoing(Struct, frozen=True, array_like=True):
 
 EVENT_KIND: Final = "delivery"  # of an Outgoing for the deliveries topic
 Link = tuple[int, str]  # event time in ms, and the identity key that is the person from then on ("": erased)
-Consent = tuple[str, int]  # state, event time in ms that set it
 
 
 class Person(Struct, omit_defaults=True):

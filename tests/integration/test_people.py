@@ -11,7 +11,6 @@ from streamer.core.profile import values
 from streamer.core.state import Person
 from tests.service import (
     MAPPINGS,
-    ORDER_SHIPPED,
     PARTITIONS,
     SHORT_SESSION,
     Send,

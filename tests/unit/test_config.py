@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from streamer.config import load, load_with_places
 from streamer.config_model import Config, SenderConfig
+from streamer.core.consent import CONSENTS_MAX, ConsentRules
 from streamer.core.rules import MAPPINGS_MAX
 from streamer.errors import ConfigError, Fault
 
@@ -61,6 +62,7 @@ def test_the_smallest_configuration_takes_every_default(tmp_path):
     assert (config.defaults.region, config.defaults.sender, config.defaults.max_age_s) == ("US", "", 86_400.0)
     assert not config.defaults.strict_numbers
     assert (config.accounts, config.senders, config.mappings.mappings) == ({}, {}, ())
+    assert config.mappings.people.consent == ConsentRules("opt_out", {})
     assert config.path == tmp_path / "streamer.yaml"
 
 
@@ -92,6 +94,7 @@ senders:
 http: {{listen: "[::1]:0", public_url: "https://sms.example.com/"}}
 store: {{engine: memory, path: data}}
 defaults: {{region: GB, sender: shop, max_age: 2h, strict_numbers: true}}
+consent: {{mode: opt_in, traits: {{sms_opt_in: marketing/sms, newsletter: news}}}}
 """,
     )
     assert config.kafka.bootstrap_servers == "a:9092,[::1]:9093"
@@ -115,6 +118,9 @@ defaults: {{region: GB, sender: shop, max_age: 2h, strict_numbers: true}}
     assert config.store.path == str(tmp_path / "data")
     assert (config.defaults.region, config.defaults.sender, config.defaults.max_age_s) == ("GB", "shop", 7200.0)
     assert config.defaults.strict_numbers
+    assert config.mappings.people.consent == ConsentRules(
+        "opt_in", {"sms_opt_in": "marketing/sms", "newsletter": "news/any"}
+    )
 
 
 def test_a_mapping_is_named_by_its_file_unless_it_says_its_id(tmp_path):
@@ -230,6 +236,13 @@ FAULTS = {
     "an unknown region": (VALID + "defaults: {region: XX}\n", "7:12: defaults.region: must be a country's two capital letters, such as US; see ISO 3166-1 alpha-2"),
     "a port out of range": (VALID + "http: {listen: 127.0.0.1:65536}\n", '7:8: http.listen: must be "host:port", as in 127.0.0.1:8080'),
     "an unknown engine": (VALID + "store: {engine: redis}\n", "7:9: store.engine: must be memory"),
+    "an unknown mode of consent": (VALID + "consent: {mode: double}\n", "7:11: consent.mode: must be opt_out or opt_in"),
+    "an unknown key of consent": (VALID + "consent: {trait: {}}\n", '7:11: consent.trait: unknown key; did you mean "traits"?'),
+    "a trait that is no text": (VALID + "consent: {traits: {a: true}}\n", "7:20: consent.traits.a: expected text, found true or false; put it in quotes"),
+    "a trait of an unknown channel": (VALID + "consent: {traits: {a: news/fax}}\n", "7:20: consent.traits.a: 'fax' is none of the channels any, sms, whatsapp; as in marketing/sms"),
+    "a trait of a channel that goes with another": (VALID + "consent: {traits: {a: news/mms}}\n", "7:20: consent.traits.a: mms goes with sms: write news/sms"),
+    "a trait of no category": (VALID + "consent: {traits: {a: /sms}}\n", "7:20: consent.traits.a: the category is empty"),
+    "traits of more consents than are kept": (VALID + f"consent: {{traits: {{{', '.join(f't{n}: c{n}' for n in range(CONSENTS_MAX + 1))}}}}}\n", "7:11: consent.traits: 65 traits; at most 64"),
     "a broken variable": ("kafka: {bootstrap_servers: '${A B}'}\n" + TOPICS, "1:9: kafka.bootstrap_servers: ${…} must hold the name of an environment variable: letters, digits and _"),
 }  # fmt: skip
 
@@ -250,6 +263,8 @@ MAPPING_FAULTS = {
         ["1:1: when: line 1, column 16: expected `and`, `or` or the end; in lower case: `and`",
          '      type = "track" AND event = "Order Shipped"', "                     ^"],
     ),
+    "a category of another kind": (MAPPING + "category: 5\n", ["5:1: category: must be text, as in category: marketing; leave it out if there is none"]),
+    "every category": (MAPPING + "category: any\n", ["5:1: category: means every category; leave it out if there is none"]),
     "an empty file": ("", ['1:1: when: a filter is required, as in type = "track" and event = "Order Shipped"', "1:1: send: an object with `body` is required"]),
     "a list": ("[]\n", ["1:1: a mapping is an object with `when` and `send`"]),
     "a number as a key": (MAPPING + "  5: x\n", ["5:3: send: a key must be text, found a whole number; put it in quotes"]),

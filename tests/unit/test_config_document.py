@@ -61,6 +61,7 @@ FULL = {
     "http": {"listen": "[::1]:0", "public_url": "https://sms.example.com/"},
     "store": {"engine": "memory", "path": "data"},
     "defaults": {"region": "GB", "sender": "shop", "max_age": "2h", "strict_numbers": True},
+    "consent": {"mode": "opt_in", "traits": {"sms_opt_in": "marketing/sms", "newsletter": "marketing"}},
     "integration": "Texts",
     "filters": [
         {"when": "type = 'track'", "drop": True},
@@ -140,7 +141,7 @@ def test_every_section_has_the_keys_that_the_loader_asks_for(tmp_path, path):
 def test_no_section_is_left_out_of_the_comparison():
     """The walk over the schema finds what it is there for; and FULL has each key but the other half of a pair."""
     expected = {(), ("kafka",), ("topics",), ("accounts", "main"), ("senders", "shop"), ("http",), ("store",)}
-    assert expected | {("defaults",)} == set(SECTIONS)
+    assert expected | {("defaults",), ("consent",)} == set(SECTIONS)
     for path, keys in SECTIONS.items():
         assert keys - {"messaging_service"} == set(at(FULL, path))
 
@@ -214,6 +215,9 @@ FAULTY = {
     "a region in small letters": (("defaults", "region"), "us"),
     "no port": (("http", "listen"), "127.0.0.1"),
     "an unknown engine": (("store", "engine"), "redis"),
+    "an unknown mode": (("consent", "mode"), "double"),
+    "a trait of an unknown channel": (("consent", "traits", "sms_opt_in"), "marketing/fax"),
+    "a trait that is no text": (("consent", "traits", "sms_opt_in"), True),
     "a broken variable": (("kafka", "group"), "${A B}"),
 }
 

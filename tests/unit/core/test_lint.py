@@ -3,6 +3,7 @@
 import pytest
 
 from streamer.core.channels import Sender
+from streamer.core.consent import ConsentRules
 from streamer.core.event_filters import EventFilters, compile_event_filters
 from streamer.core.lint import lint
 from streamer.core.lint_characters import LOOK_ALIKES, listed, replaced, without
@@ -22,7 +23,14 @@ SENDERS = {
         Sender("service", "main", service_sid="MG" + "0" * 32),
     ]
 }
-PLACES = {"when": (1, 1), "send": (2, 1), "send.body": (3, 3), "send.from": (4, 3)}
+PLACES = {
+    "when": (1, 1),
+    "category": (1, 9),
+    "consent.mode": (8, 8),
+    "send": (2, 1),
+    "send.body": (3, 3),
+    "send.from": (4, 3),
+}
 WHEN = 'type = "track" and event = "Order Shipped"'
 APOSTROPHE, DASH, PARTY = "\u2019", "\u2013", "\U0001f389"
 
@@ -34,19 +42,20 @@ def place(path):
     return PLACES.get(path, (9, 9))
 
 
-def subject(mapping_id="m", when=WHEN, *, is_live=True, written=(), region="US", own_region=None, **send):
-    """A mapping; `written` are fields that stand in its document otherwise than they were compiled."""
+def subject(mapping_id="m", when=WHEN, *, is_live=True, written=(), region="US", keys=(), **send):
+    """A mapping; `keys` are those beside `send`, `written` what stands otherwise than it was compiled."""
     send = {"body": "Hi", **{name.rstrip("_"): value for name, value in send.items()}}
     send = {name: value for name, value in send.items() if value is not None}
-    document = {"when": when, "region": own_region, "send": send}
+    document = {"when": when, "send": send, **dict(keys)}
     rule = compile_rule(mapping_id, document, SENDERS, RuleDefaults(region, "shop", 86_400.0))
     content = {**document, "send": send | dict(written)}
     return Subject(rule, content, f"mappings/{mapping_id}.yaml", place, is_live)
 
 
-def setting(*, senders=("shop",), region="US", filters=None, parts_max=2):
+def setting(*, senders=("shop",), region="US", filters=None, parts_max=2, consent=None):
     known = {name: SENDERS[name] for name in senders}
-    return Setting(region, "shop", known, filters or EventFilters(), "streamer.yaml", place, parts_max)
+    asked = consent or ConsentRules()
+    return Setting(region, "shop", known, filters or EventFilters(), "streamer.yaml", place, parts_max, asked)
 
 
 def findings(*subjects, samples=None, senders=None, **keys):
@@ -351,11 +360,11 @@ def test_an_alphanumeric_sender_where_the_default_region_is_the_us_is_told_once(
 
 
 def test_a_mapping_with_a_region_of_its_own_has_no_use_for_the_default_one():
-    assert [] == codes(subject(from_="brand", own_region="GB"), senders=["brand", "shop"])
-    code = subject(from_="code", to="+447700900123", own_region="GB")
+    assert [] == codes(subject(from_="brand", keys={"region": "GB"}), senders=["brand", "shop"])
+    code = subject(from_="code", to="+447700900123", keys={"region": "GB"})
     assert [] == codes(code)
     picture = {"channel": "mms", "body": None, "media_urls": "https://a.example/x.png"}
-    assert ["sender_country"] == codes(subject(from_="code", own_region="GB", **picture))
+    assert ["sender_country"] == codes(subject(from_="code", keys={"region": "GB"}, **picture))
 
 
 def test_a_sampled_number_is_read_in_the_country_of_its_person():
@@ -534,3 +543,38 @@ def test_a_users_traits_go_before_the_visitors():
     assert [] == codes(mapping, samples=[both, visitor, event])
     del event["userId"]
     assert ["too_many_parts"] == codes(mapping, samples=[both, visitor, event])
+
+
+def of(category, mapping_id="m", **keys):
+    return subject(mapping_id, keys={"category": category, **keys})
+
+
+def test_opt_in_that_asks_of_no_mapping_is_told_at_its_place():
+    """Whoever switches it on believes that nobody is texted unasked."""
+    opt_in = ConsentRules("opt_in")
+    (finding,) = findings(subject(), consent=opt_in)
+    assert ("streamer.yaml", 8, 8, "idle_opt_in", "") == (
+        finding.file,
+        finding.line,
+        finding.column,
+        finding.code,
+        finding.mapping,
+    )
+    assert ["idle_opt_in"] == codes(subject(), of("marketing", "n", enabled=False), consent=opt_in)
+    assert [] == codes(subject(), of("marketing", "n", when='type = "page"'), consent=opt_in)
+    assert [] == codes(subject())
+    assert [] == codes(consent=opt_in)
+
+
+def test_a_category_that_traits_spell_otherwise_is_told_with_their_spelling():
+    """Its consents are kept under another name, so opt_in silences it and opt_out never does."""
+    rules = ConsentRules(traits={"a": "sms-marketing/sms", "b": "any/sms", "c": "C0002/any"})
+    (finding,) = findings(of("SMS Marketing"), consent=rules)
+    assert ("mappings/m.yaml", 1, 9, "category_spelling") == (finding.file, finding.line, finding.column, finding.code)
+    assert "'SMS Marketing' as 'sms-marketing'" in finding.text
+
+
+@pytest.mark.parametrize("category", ["sms-marketing", "news", "C0004", "Any", "!"])
+def test_a_category_that_other_feeds_may_fill_is_right(category):
+    rules = ConsentRules(traits={"a": "sms-marketing/sms", "b": "any/sms", "c": "C0002/any", "d": "?/any"})
+    assert [] == codes(of(category), consent=rules)

@@ -4,7 +4,9 @@ import pytest
 from msgspec.structs import replace
 
 from streamer.core.channels import Sender
+from streamer.core.consent import CATEGORY_BYTES_MAX, ConsentRules
 from streamer.core.duration import parse_duration_s
+from streamer.core.people import People
 from streamer.core.phone_region import Numbers, Region
 from streamer.core.rules import MAPPINGS_MAX, RuleDefaults, RuleSet, compile_rule
 from streamer.errors import MappingError
@@ -36,14 +38,18 @@ def test_what_is_not_said_has_a_default():
     assert mapping.action.sender == "shop"
     assert mapping.action.numbers == Numbers(Region("US", "defaults.region"), is_strict=False)
     assert mapping.max_age_s == 86_400.0
+    assert mapping.category == ""
 
 
 def test_what_is_said_holds():
     send = {"channel": "sms", "to": "{{properties.phone}}", "from": "other", "body": "Hi"}
     other = Sender("other", "main", number="+15550001111", channels=("sms",))
-    mapping = compiled(enabled=False, max_age="10m", send=send, senders=SENDERS | {"other": other})
+    mapping = compiled(
+        enabled=False, max_age="10m", category="Marketing 1/b", send=send, senders=SENDERS | {"other": other}
+    )
     assert not mapping.enabled
     assert mapping.max_age_s == 600.0
+    assert mapping.category == "Marketing 1/b"
     assert [("to", ("properties.phone",))] == [(name, value.paths) for name, value in mapping.action.fields]
     assert mapping.action.constants == {"channel": "sms", "from": "other", "body": "Hi"}
 
@@ -113,6 +119,15 @@ def test_an_id(mapping_id):
         ({"when": WHEN, "send": {"body": "x", "to": "5551"}}, "send.to", "too_short"),
         ({"when": WHEN, "send": {"body": "x", "from": "service"}}, "send.from", "does not do sms"),
         ({"when": WHEN, "send": {"body": "x", "from": None}}, "send.from", "has no value"),
+        ({"when": WHEN, "send": {"body": "x"}, "category": None}, "category", "must be text"),
+        ({"when": WHEN, "send": {"body": "x"}, "category": ["marketing"]}, "category", "must be text"),
+        ({"when": WHEN, "send": {"body": "x"}, "category": ""}, "category", "is empty"),
+        ({"when": WHEN, "send": {"body": "x"}, "category": "any"}, "category", "means every category"),
+        (
+            {"when": WHEN, "send": {"body": "x"}, "category": "x" * (CATEGORY_BYTES_MAX + 1)},
+            "category",
+            "65 bytes; at most 64",
+        ),
         ({"when": WHEN, "send": {"body": "x"}, "max_age": "0s"}, "max_age", "longer than nothing"),
         ({"when": WHEN, "send": {"body": "x"}, "max_age": True}, "max_age", "not a duration"),
     ],
@@ -140,6 +155,7 @@ def test_the_version_follows_everything_that_changes_what_is_sent():
         compiled(send={"body": "Hello"}).version,
         compiled(when='type = "track"').version,
         compiled(max_age="1h").version,
+        compiled(category="marketing").version,
         compiled(senders={"shop": Sender("shop", "main", number="+15550001111")}).version,
         compiled(defaults=RuleDefaults("GB", "shop", 86_400.0)).version,
         compiled(defaults=RuleDefaults("US", "shop", 86_400.0, strict_numbers=True)).version,
@@ -202,6 +218,23 @@ def test_the_version_of_a_set_is_that_of_its_content():
     assert RuleSet.of([one]).version != RuleSet.of([one, two]).version
     assert RuleSet.of([one]).version != RuleSet.of([compiled("a", max_age="1h")]).version
     assert len(RuleSet.of([]).version) == 8
+
+
+def test_the_version_of_a_set_follows_whom_it_asks():
+    """What one set sends another would not, though their mappings are the same."""
+    one = compiled()
+    sets = [
+        RuleSet.of([one], people=people)
+        for people in (
+            None,
+            People(consent=ConsentRules("opt_in")),
+            People(consent=ConsentRules(traits={"a": "b/any"})),
+            People(consent=ConsentRules("opt_out")),
+        )
+    ]
+    assert sets[0].version == sets[3].version
+    assert len({each.version for each in sets}) == 3
+    assert [each.people.consent.mode for each in sets] == ["opt_out", "opt_in", "opt_out", "opt_out"]
 
 
 def test_two_mappings_of_one_id_are_refused():

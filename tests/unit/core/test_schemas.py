@@ -65,6 +65,7 @@ senders: {shop: {from: "+15550006789"}}
 MAPPING = {
     "id": "order-shipped",
     "enabled": True,
+    "category": "marketing",
     "when": 'type = "track" and event = "Order Shipped"',
     "max_age": "24h",
     "region": "GB",
@@ -79,6 +80,9 @@ FAULTY_MAPPINGS = {
     "an id of other signs": ("id", "Order Shipped"),
     "no filter": ("when", ...),
     "a filter that is a list": ("when", ["x"]),
+    "a category that is a number": ("category", 5),
+    "every category": ("category", "any"),
+    "a category too long": ("category", "x" * 65),
     "no message": ("send", ...),
     "a message that is text": ("send", "Hi"),
     "a message of nothing": ("send", {}),
