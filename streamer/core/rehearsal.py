@@ -1,7 +1,8 @@
 """A run of the engine without Kafka, Twilio or a clock: events in, what would be sent and when, and why not.
 
 It calls what the router and the owner call, in their order, on time that the caller moves; every request is accepted at
-once. `streamer test` runs whole stories on it (`story`), `streamer try` one event (`trial`).
+once. Nothing lags here: the time up to which all is handled is the present. `streamer test` runs whole stories on it
+(`story`), `streamer try` one event (`trial`).
 """
 
 from collections.abc import Mapping
@@ -108,7 +109,7 @@ class Rehearsal:
             due_ms, key = heappop(self._timers)
             self.now_ms = max(self.now_ms, due_ms)
             person = self.people[key]
-            if plan.release(person, self.now_ms):
+            if plan.release(person, self.now_ms, self.now_ms):
                 self._settle(key, person)
         return not self._timers or self._timers[0][0] > to_ms
 

@@ -21,7 +21,7 @@ from streamer.core.commit_tracker import CommitTracker
 from streamer.core.delivery import Answer, Decision, Message, delivery_event
 from streamer.core.hop import event_of_hop
 from streamer.core.rules import RuleSet
-from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Person, Send
+from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, SCHEDULED, Person, Send
 from streamer.errors import BadRecord
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.sender import Sender
@@ -130,7 +130,9 @@ class Assignment:
         self._services = services
         self._now_ms = services.clock.now_ms
         self._lanes: dict[bytes, Lane] = {}
-        self._timers: list[tuple[int, bytes]] = []  # (due ms, key) of every held send
+        self.handled_ms = 0  # everything that reached the inputs before it is handled here; set by the owner
+        self._timers: list[tuple[int, bytes]] = []  # (due ms, key) of every send that is held for its next attempt
+        self._scheduled: list[tuple[int, bytes]] = []  # and of those held for their own time: due by `handled_ms`
         self._effects = CommitTracker(state_end)  # state offsets whose outcomes are not all published
         self._effects_left: dict[int, int] = {}  # how many, by state offset
         self._checkpoint = 0
@@ -147,7 +149,7 @@ class Assignment:
     @property
     def sends_held(self) -> int:
         """Sends that wait for their next attempt, or for their own time."""
-        return len(self._timers)
+        return len(self._timers) + len(self._scheduled)
 
     def accept(self, records: Sequence[Record]) -> None:
         """Take records in offset order: each goes to its person's lane, and each lane on as far as it can."""
@@ -184,16 +186,20 @@ class Assignment:
         if plan.interrupted(person, self._now_ms()):
             lane.is_dirty = True
         for send in person.held:
-            heappush(self._timers, (send.until_ms, key))
+            self._hold(key, send)
         self._go_on(lane)
 
     def tick(self) -> None:
         """Release the held sends whose time has come."""
         now_ms = self._now_ms()
-        while self._timers and self._timers[0][0] <= now_ms and not self.is_draining:
-            lane = self._lane(heappop(self._timers)[1])
-            plan.release(lane.person, now_ms)
-            self._go_on(lane)
+        for timers, until_ms in ((self._timers, now_ms), (self._scheduled, self.handled_ms)):
+            while timers and timers[0][0] <= until_ms and not self.is_draining:
+                lane = self._lane(heappop(timers)[1])
+                plan.release(lane.person, now_ms, self.handled_ms)
+                self._go_on(lane)
+
+    def _hold(self, key: bytes, send: Send) -> None:
+        heappush(self._scheduled if send.reason == SCHEDULED else self._timers, (send.until_ms, key))
 
     def write_checkpoint(self) -> None:
         """Note in the changelog up to where every outcome is published, so that a restore need not repeat them."""
@@ -246,7 +252,7 @@ class Assignment:
         lane.is_dirty = True
         if held is not None:
             lane.is_refused = True
-            heappush(self._timers, (held.until_ms, lane.key))
+            self._hold(lane.key, held)
         self._go_on(lane)
         self._sender(posting.send).release()
         self._ended_request()
@@ -305,7 +311,7 @@ class Assignment:
         lane.is_dirty = True
         if send is None or not send.is_posting:
             if send is not None:
-                heappush(self._timers, (send.until_ms, lane.key))
+                self._hold(lane.key, send)
             sender.release()
             return False
         lane.posting = Posting(self, lane, send)
@@ -332,7 +338,7 @@ class Assignment:
         if applied.taken:
             EVENTS_TAKEN.labels(applied.taken).inc()
         for send in applied.held:
-            heappush(self._timers, (send.until_ms, lane.key))
+            self._hold(lane.key, send)
         for mapping in applied.matched:
             events_matched(mapping).inc()
         if applied.is_changed:

@@ -21,11 +21,13 @@ from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.pipeline.assignment import Services
 from streamer.pipeline.committer import Committer
 from streamer.pipeline.dead_letters import DeadLetters
+from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.owner import Owner, OwnerPlan
 from streamer.pipeline.router import Router, RouterPlan
 from streamer.pipeline.sender import Sender as SendSlots
 from streamer.ports import Partition
 from streamer.store.memory import MemoryStore
+from streamer.testing.fake_groups import FakeGroupOffsets
 from streamer.testing.fakes import FakeChangelog, FakeGateway, FakeSink, FakeSource, ManualClock, settle
 from streamer.testing.memory_log import MemoryLog
 
@@ -284,7 +286,8 @@ class Worker:
             state_topic="state",
             deliveries_topic="deliveries",
         )
-        self.owner = Owner(OwnerPlan("by-user", 12.0), self.owner_source, FakeChangelog(log), services)
+        inputs = InputsTime(FakeGroupOffsets(log), "router", list(INPUTS), clock)
+        self.owner = Owner(OwnerPlan("by-user", 12.0), self.owner_source, FakeChangelog(log), inputs, services)
         self.committers = (
             Committer("router", self.router, self.router_source, clock),
             Committer("owner", self.owner, self.owner_source, clock),

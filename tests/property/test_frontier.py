@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from streamer.core.frontier import MARKS_MAX, Frontier, decode_time, encode_time
 
 steps = st.lists(
-    st.tuples(st.sampled_from(["come", "come", "handle", "handle all", "look", "look", "fall back"]), st.integers(0, 9)),
+    st.tuples(
+        st.sampled_from(["come", "come", "handle", "handle all", "look", "look", "fall back"]), st.integers(0, 9)
+    ),
     max_size=150,
 )
 
