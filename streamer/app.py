@@ -19,10 +19,12 @@ from streamer.clock import SystemClock
 from streamer.config_model import Config, KafkaConfig
 from streamer.http.server import HttpServer, Status, listener
 from streamer.kafka.consumer import ChangelogReader, GroupSource
+from streamer.kafka.groups import GroupReader
 from streamer.kafka.producer import BatchSink
 from streamer.kafka.topics import COMPACTED, TopicSpec, deleted_after, ensure_offsets, ensure_topics
 from streamer.pipeline.committer import Committer
 from streamer.pipeline.dead_letters import DeadLetters
+from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.lane import Services
 from streamer.pipeline.owner import Owner, OwnerPlan
 from streamer.pipeline.router import Router, RouterPlan
@@ -106,6 +108,7 @@ class Process:
         self._clock = SystemClock()
         self._sinks: list[BatchSink] = []
         self._gateways: list[TwilioGateway] = []
+        self._groups = GroupReader(self._kafka)
         self._committers: list[Committer] = []
         self._router = self._build_router() if "router" in roles else None
         self._owner = self._build_owner() if "owner" in roles else None
@@ -116,6 +119,7 @@ class Process:
         async with AsyncExitStack() as stack:
             for gateway in self._gateways:
                 stack.push_async_callback(gateway.close)
+            stack.push_async_callback(self._groups.close)
             async with asyncio.TaskGroup() as tasks:
                 for number, sink in enumerate(self._sinks):
                     tasks.create_task(sink.run(), name=f"sink.{number}")
@@ -205,7 +209,8 @@ class Process:
         )
         stop_drain_s = max((account.timeout_s for account in accounts.values()), default=0.0) + STOP_MARGIN_S
         plan = OwnerPlan(topics.by_user, stop_drain_s)
-        owner = Owner(plan, source, ChangelogReader(self._kafka), services)
+        inputs = InputsTime(self._groups, f"{self._config.kafka.group}.router", topics.events, self._clock)
+        owner = Owner(plan, source, ChangelogReader(self._kafka), inputs, services)
         self._committers.append(Committer("owner", owner, source, self._clock))
         return owner
 

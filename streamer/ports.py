@@ -1,7 +1,7 @@
 """What the pipeline asks of the outside world: Protocols only, each with a shipped fake in `testing`.
 
-`RecordSource` reads, `RecordSink` writes, `Changelog` restores, `StateStore` remembers, `SmsGateway` sends, `Clock`
-tells the time.
+`RecordSource` reads, `RecordSink` writes, `GroupOffsets` sees what others have read, `Changelog` restores, `StateStore`
+remembers, `SmsGateway` sends, `Clock` tells the time.
 Adapters translate their client's errors into `errors` at the edge; none of them passes a port.
 """
 
@@ -50,6 +50,24 @@ class Record(Protocol):
         """Its headers, in order."""
 
 
+class End(NamedTuple):
+    """Where a partition ends: all that had come to it before `as_of_s` lies below `offset`.
+
+    `as_of_ms` is the wall's time of that moment; both are 0 while none can be named.
+    """
+
+    offset: int
+    as_of_s: float = 0.0
+    as_of_ms: int = 0
+
+
+class Committed(NamedTuple):
+    """What a group has committed of a partition: the next offset to read, and the text beside it."""
+
+    offset: int
+    note: str
+
+
 class AssignmentListener(Protocol):
     """Told by a `RecordSource` when a tenure of partitions begins and ends."""
 
@@ -75,7 +93,7 @@ class RecordSource(Protocol):
     def open(self, partition: Partition, offset: int) -> None:
         """Begin to fetch there. Nothing, if the tenure is over."""
 
-    def end_offset(self, partition: Partition) -> int | None:
+    def end(self, partition: Partition) -> End | None:
         """The broker's end offset as of the last fetch, up to where it can be read; or None before one."""
 
     def position(self, partition: Partition) -> int | None:
@@ -90,8 +108,11 @@ class RecordSource(Protocol):
     def resume(self, partitions: Iterable[Partition]) -> None:
         """Fetch these again."""
 
-    async def commit(self, offsets: Mapping[Partition, int]) -> bool:
-        """Commit the next offsets to read. False: the tenure is over, or the broker did not answer in time."""
+    async def commit(self, offsets: Mapping[Partition, int], notes: Mapping[Partition, str] | None = None) -> bool:
+        """Commit the next offsets to read, each with its note for `GroupOffsets`: at most 4 096 characters, else "".
+
+        False: the tenure is over, or the broker did not answer in time.
+        """
 
     async def stop(self) -> None:
         """Leave the group. The listener's `on_revoked` runs first."""
@@ -126,6 +147,19 @@ class RecordSink(Protocol):
 
     async def stop(self) -> None:
         """End `run` and close the connection; what is still pending is not written."""
+
+
+class GroupOffsets(Protocol):
+    """What any group has committed, whether or not it has members now."""
+
+    async def read(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Committed | None]:
+        """Of every partition of `topics` what `group` has committed, or None. Raises: BrokerUnusable.
+
+        Bounded in time; a caller may try again.
+        """
+
+    async def close(self) -> None:
+        """Close the connections."""
 
 
 class Changelog(Protocol):

@@ -1,8 +1,8 @@
 """Metrics and logs, declared once. Each metric's help is the question it answers; label sets are bounded.
 
-Labels: `role` router or owner; `mapping` and `account` come from the configuration; `reason` and `outcome` are
-constants of the code. Never a phone number, body, trait, key or topic partition. With several workers the values live
-in files (prometheus_client's multiprocess mode), so gauges say how they are summed.
+Labels: `role` router or owner, `part` inputs or owner; `mapping` and `account` come from the configuration; `reason`
+and `outcome` are constants of the code. Never a phone number, body, trait, key or topic partition. With several workers
+the values live in files (prometheus_client's multiprocess mode), so gauges say how they are summed.
 """
 
 import logging
@@ -74,6 +74,13 @@ RECORDS_PENDING: Final = Gauge(
 )
 RECORDS_LAG: Final = Gauge(
     "streamer_lag_records", "How far is each stage behind its topics' ends?", ("role",), multiprocess_mode=_SUM
+)
+HANDLED_BEHIND: Final = Gauge(
+    "streamer_handled_behind_seconds",
+    "How far behind is the time up to which everything is handled, which those go by that wait for a time: by all"
+    " routers (inputs), and by the owners here (owner)?",
+    ("part",),
+    multiprocess_mode="livemax",
 )
 PARTITIONS_OPEN: Final = Gauge(
     "streamer_open_partitions", "How many partitions are being read?", ("role",), multiprocess_mode=_SUM

@@ -491,16 +491,19 @@ def settle(person: Person, answer: Answer, now_ms: int, jitter: float) -> Send |
 def release(person: Person, now_ms: int, handled_ms: int) -> bool:
     """Move held sends whose time has come to the due ones, in event order; True if any moved.
 
-    A retry waits for the wall's time, a send for its `send_at` until everything before it is handled.
+    A next attempt is due at its time; a scheduled send once all that came before its time is handled too.
     """
-    ready = [send for send in person.held if send.until_ms <= (handled_ms if send.reason == SCHEDULED else now_ms)]
+    ready: list[Send] = []
+    waiting: list[Send] = []
+    for send in person.held:
+        is_ready = send.until_ms <= (handled_ms if send.reason == SCHEDULED else now_ms)
+        (ready if is_ready else waiting).append(send)
     if not ready:
         return False
-    ids = {send.id for send in ready}
-    person.held = [send for send in person.held if send.id not in ids]
+    person.held = waiting
     first = person.due[:1] if person.due and person.due[0].is_posting else []
-    waiting = [*person.due[len(first) :], *(replace(send, until_ms=0, reason="") for send in ready)]
-    person.due = first + sorted(waiting, key=lambda send: (send.origin.event_ms, send.origin.offset))
+    rest = [*person.due[len(first) :], *(replace(send, until_ms=0, reason="") for send in ready)]
+    person.due = first + sorted(rest, key=lambda send: (send.origin.event_ms, send.origin.offset))
     return True
 
 

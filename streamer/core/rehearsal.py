@@ -1,7 +1,8 @@
 """A run of the engine without Kafka, Twilio or a clock: events in, what would be sent and when, and why not.
 
 It calls what the router and the owner call, in their order, on time that the caller moves; every request is accepted at
-once. `streamer test` runs whole stories on it (`story`), `streamer try` one event (`trial`).
+once. Nothing lags here: the time up to which all is handled is the present. `streamer test` runs whole stories on it
+(`story`), `streamer try` one event (`trial`).
 """
 
 from collections import deque

@@ -7,25 +7,43 @@ bounded; `stop` does not call the revoked callback, so this does.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
-from aiokafka.structs import TopicPartition
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streamer.errors import BrokerUnusable
 from streamer.kafka.told import told
-from streamer.ports import AssignmentListener, Partition, Record
+from streamer.ports import AssignmentListener, End, Partition, Record
 
 POLL_TIMEOUT_MS: Final = 200
 UNOPENED_PAUSE_S: Final = 0.05
 STOP_S: Final = 5.0  # to leave the group; with the broker away it never ends
 COMMIT_TIMEOUT_S: Final = 5.0
+WATCH_EVERY_S: Final = 0.1  # how exactly an answered fetch is dated; a look costs 1 µs a partition
 REBALANCE_TIMEOUT_MS: Final = 45_000  # drain (3 s), flush and commit must end within it; aiokafka's default is 10 s
 RESTORE_RECORDS_MAX: Final = 5_000  # a turn of the loop; 5 000 records of 300 B take about 15 ms to decode
 RESTORE_FETCH_BYTES: Final = 4 * 1024 * 1024
+
+
+class _Moment(NamedTuple):
+    s: float = 0.0
+    ms: int = 0
+
+
+class _Answer(NamedTuple):
+    """The last answered fetch that was seen of a partition: aiokafka's time of it, and one before it was asked for.
+
+    `next_asked` is a moment before the fetch after it was asked for.
+    """
+
+    told_ms: int
+    asked: _Moment
+    next_asked: _Moment
 
 
 class GroupSource:
@@ -40,6 +58,8 @@ class GroupSource:
         self._topics = tuple(topics)
         self._rebalance: _Rebalance | None = None
         self._is_stopped = False
+        self._watched = _Moment()
+        self._answers: dict[TopicPartition, _Answer] = {}
         self._consumer = AIOKafkaConsumer(
             **connection,
             group_id=group,
@@ -79,6 +99,7 @@ class GroupSource:
             ) from error
         except KafkaError as error:
             raise BrokerUnusable(f"cannot read: {told(error)}") from error
+        self._watch()
         return batches
 
     async def committed(self, partition: Partition) -> int:
@@ -100,17 +121,44 @@ class GroupSource:
             self._consumer.seek(place, offset)
             self._consumer.resume(place)
 
-    def end_offset(self, partition: Partition) -> int | None:
+    def end(self, partition: Partition) -> End | None:
         """The broker's end offset as of the last fetch, up to where it can be read; or None before one.
 
-        That is where the first open transaction begins, if there is one.
+        That is where the first open transaction begins, if there is one. The moment is at most about a second old on an
+        idle partition: one before its last fetch was asked for, however long the answer took.
         """
         if partition not in self._consumer.assignment():
             return None
         place = TopicPartition(*partition)
         stable: int | None = self._consumer.last_stable_offset(place)
         end: int | None = self._consumer.highwater(place)
-        return end if stable is None or stable < 0 else stable
+        if end is None:
+            return None
+        answer, as_of = self._answers.get(place), _Moment()
+        if answer is not None:
+            is_seen = answer.told_ms == self._consumer.last_poll_timestamp(place)
+            as_of = answer.asked if is_seen else answer.next_asked
+        return End(end if stable is None or stable < 0 else stable, as_of.s, as_of.ms)
+
+    def _watch(self) -> None:
+        """Notice which fetches have been answered since the last look.
+
+        aiokafka doesn't say when it asked for what it got; but a partition's next fetch leaves only after the answer of
+        the one before, so a look that had not seen that answer yet was earlier. A leader that changes with a fetch
+        under way is the exception; its answer is an error then, which moves no end.
+        """
+        now = _Moment(time.monotonic(), time.time_ns() // 1_000_000)
+        if now.s - self._watched.s < WATCH_EVERY_S:
+            return
+        before, self._watched = self._watched, now
+        answers: dict[TopicPartition, _Answer] = {}
+        for place in self._consumer.assignment():
+            answer, told_ms = self._answers.get(place), self._consumer.last_poll_timestamp(place)
+            if told_ms is not None and (answer is None or answer.told_ms != told_ms):
+                answer = _Answer(told_ms, answer.next_asked if answer else _Moment(), before)
+            if answer is not None:
+                answers[place] = answer
+        self._answers = answers
 
     def position(self, partition: Partition) -> int | None:
         """The next offset to fetch, or None where nothing is fetched; 0.5 µs.
@@ -131,12 +179,16 @@ class GroupSource:
         """Fetch these again."""
         self._consumer.resume(*self._held(partitions))
 
-    async def commit(self, offsets: Mapping[Partition, int]) -> bool:
+    async def commit(self, offsets: Mapping[Partition, int], notes: Mapping[Partition, str] | None = None) -> bool:
         """Commit the next offsets to read. False: the tenure is over, or the broker did not answer in time."""
         if self._is_stopped:  # the broker would take it from a group without members, whoever reads by now
             return False
         assigned = self._consumer.assignment()
-        held = {TopicPartition(*partition): offset for partition, offset in offsets.items() if partition in assigned}
+        held = {
+            TopicPartition(*partition): OffsetAndMetadata(offset, (notes or {}).get(partition, ""))
+            for partition, offset in offsets.items()
+            if partition in assigned
+        }
         if not held:
             return not offsets
         try:

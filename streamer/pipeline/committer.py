@@ -1,4 +1,4 @@
-"""Commits: once a second, what each stage has completed, if it moved."""
+"""Commits: once a second, what each stage has completed, if it or the note beside it moved."""
 
 from collections.abc import Iterable
 from typing import Final, Protocol
@@ -39,6 +39,9 @@ class Stage(Protocol):
     def positions(self) -> dict[Partition, int]:
         """The next offset to read after a restart, per partition of the present tenure."""
 
+    def notes(self) -> dict[Partition, str]:
+        """What to say beside them, of the partitions where there is something."""
+
 
 class Committer:
     """Commits one stage's positions and watches its lag. `moved_s`: when a commit last succeeded or had no need to."""
@@ -48,7 +51,7 @@ class Committer:
         self._stage = stage
         self._source = source
         self._clock = clock
-        self._committed: dict[Partition, int] = {}
+        self._committed: dict[Partition, tuple[int, str]] = {}
         self.moved_s = clock.now_s()
 
     async def run(self) -> None:
@@ -59,22 +62,27 @@ class Committer:
 
     async def commit(self) -> None:
         """Commit what moved since the last success."""
-        positions = self._stage.positions()
-        moved = {place: offset for place, offset in positions.items() if self._committed.get(place) != offset}
+        positions, notes = self._stage.positions(), self._stage.notes()
+        marks = {place: (offset, notes.get(place, "")) for place, offset in positions.items()}
+        changed = {place: mark for place, mark in marks.items() if self._committed.get(place) != mark}
+        has_moved = any(self._committed.get(place, (-1,))[0] != offset for place, (offset, _) in changed.items())
         lag = self._lag(positions)
         RECORDS_LAG.labels(self.role).set(lag)
-        if not moved:
-            if not lag:
-                self.moved_s = self._clock.now_s()
-            return
-        if await self._source.commit(moved):
-            COMMITS.labels(self.role, "done").inc()
-            self._committed = positions
+        if not (has_moved or lag):
             self.moved_s = self._clock.now_s()
+        if not changed:
+            return
+        offsets = {place: offset for place, (offset, _) in changed.items()}
+        if await self._source.commit(offsets, {place: note for place, (_, note) in changed.items() if note}):
+            COMMITS.labels(self.role, "done").inc()
+            self._committed = marks
+            if has_moved:
+                self.moved_s = self._clock.now_s()
         else:
             COMMITS.labels(self.role, "failed").inc()
-            self._committed = {}
+            if has_moved:
+                self._committed = {}
 
     def _lag(self, positions: dict[Partition, int]) -> int:
-        ends = {place: self._source.end_offset(place) for place in positions}
-        return sum(max(0, end - positions[place]) for place, end in ends.items() if end is not None)
+        ends = {place: self._source.end(place) for place in positions}
+        return sum(max(0, end.offset - positions[place]) for place, end in ends.items() if end is not None)

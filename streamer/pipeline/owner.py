@@ -10,10 +10,12 @@ from typing import Final
 
 from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.committer import Passing
+from streamer.pipeline.handled import HandledTimes, InputsTime
 from streamer.pipeline.lane import Services
 from streamer.pipeline.restore import Restore
 from streamer.ports import Changelog, Partition, RecordSource
 from streamer.telemetry import (
+    HANDLED_BEHIND,
     PARTITIONS_OPEN,
     PARTITIONS_PAUSED,
     PEOPLE,
@@ -50,13 +52,17 @@ class OwnerPlan:
 class Owner:
     """One member of the owner group. All methods run on one event loop; state changes without an await between."""
 
-    def __init__(self, plan: OwnerPlan, source: RecordSource, changelog: Changelog, services: Services) -> None:
+    def __init__(
+        self, plan: OwnerPlan, source: RecordSource, changelog: Changelog, inputs: InputsTime, services: Services
+    ) -> None:
         self._plan = plan
         self._source = source
         self._changelog = changelog
         self._services = services
         self._assignments: dict[Partition, Assignment] = {}
         self._passing = Passing(source)
+        self._inputs = inputs
+        self._handled = HandledTimes(source, lambda end: inputs.read_before(end.as_of_s), services.clock)
         self._paused: set[Partition] = set()
         self._restores = asyncio.Semaphore(RESTORES_MAX)
         self._opening: list[asyncio.Task[None]] = []
@@ -80,12 +86,13 @@ class Owner:
                     for account, sender in self._services.senders.items()
                 ]
                 timers = self._tasks.create_task(self._release_held(), name="owner.timers")
+                inputs = self._tasks.create_task(self._inputs.run(), name="owner.inputs_time")
                 pump = self._tasks.create_task(self._pump(), name="owner.pump")
                 await stop.wait()
                 pump.cancel()  # it may be waiting to join, or for a rebalance to end
                 self._drain_s = self._plan.stop_drain_s
                 await self._source.stop()
-                for task in (timers, *senders):
+                for task in (timers, inputs, *senders):
                     task.cancel()
         finally:
             await self._source.stop()
@@ -137,6 +144,10 @@ class Owner:
             assignment.write_checkpoint()
         return {place: each.tracker.low_water_mark() for place, each in self._assignments.items()}
 
+    def notes(self) -> dict[Partition, str]:
+        """Nothing: nobody asks how far an owner is."""
+        return {}
+
     def observe(self) -> None:
         """Set the gauges."""
         store = self._services.store
@@ -147,6 +158,8 @@ class Owner:
         SENDS_HELD.set(sum(each.sends_held for each in self._assignments.values()))
         PEOPLE_WAITING.set(sum(each.people_timed for each in self._assignments.values()))
         RECORDS_PENDING.labels("state").set(self._services.state_sink.records_pending)
+        HANDLED_BEHIND.labels("inputs").set(self._inputs.behind_s())
+        HANDLED_BEHIND.labels("owner").set(self._handled.behind_s())
         RECORDS_PENDING.labels("deliveries").set(self._services.event_sink.records_pending)
         for sender in self._services.senders.values():
             sender.observe()
@@ -188,7 +201,9 @@ class Owner:
             if assignment is not None:
                 RECORDS_READ.labels("owner").inc(len(records))
                 assignment.accept(records)
-        self._passing.look(((place, each.tracker) for place, each in self._assignments.items()), self.polled_s)
+        trackers = [(place, each.tracker) for place, each in self._assignments.items()]
+        self._passing.look(trackers, self.polled_s)
+        self._handled.look(trackers, self.polled_s)
         self._regulate()
 
     def _regulate(self) -> None:
@@ -210,4 +225,5 @@ class Owner:
         while True:
             await self._services.clock.sleep(TICK_S)
             for assignment in list(self._assignments.values()):
+                assignment.handled_ms = self._handled.reach(assignment.tracker)
                 assignment.tick()

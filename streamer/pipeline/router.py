@@ -12,6 +12,7 @@ from typing import Final
 
 from streamer.core import records
 from streamer.core.commit_tracker import CommitTracker
+from streamer.core.frontier import encode_time
 from streamer.core.identity import partition_of
 from streamer.core.links import LatelyLinked
 from streamer.core.routing import Place, Routed, routed
@@ -19,6 +20,7 @@ from streamer.core.rules import RuleSet
 from streamer.errors import BadRecord
 from streamer.pipeline.committer import Passing
 from streamer.pipeline.dead_letters import DeadLetters
+from streamer.pipeline.handled import HandledTimes
 from streamer.ports import Clock, Partition, Record, RecordSink, RecordSource
 from streamer.telemetry import PARTITIONS_OPEN, PARTITIONS_PAUSED, RECORDS_PENDING, RECORDS_READ, RECORDS_ROUTED, logger
 
@@ -55,6 +57,7 @@ class Router:
         self._trackers: dict[Partition, CommitTracker] = {}
         self._lately = LatelyLinked()
         self._passing = Passing(source)
+        self._read_up_to = HandledTimes(source, lambda end: end.as_of_ms, clock)
         self._is_paused = False
         self._opening: asyncio.Task[None] | None = None
         self._hops = [Partition(plan.by_user, number) for number in range(plan.partitions)]
@@ -92,13 +95,21 @@ class Router:
         except TimeoutError:
             log.warning("router.drain_timeout", pending=self._sink.records_pending)  # they will be read again
         marks = {place: tracker.low_water_mark() for place, tracker in trackers.items()}
-        is_committed = await self._source.commit(marks)
+        is_committed = await self._source.commit(marks, self._notes(trackers))
         if trackers:
             log.info("router.revoked", partitions=len(partitions), committed=is_committed)
 
     def positions(self) -> dict[Partition, int]:
         """What may be committed, per partition."""
         return {place: tracker.low_water_mark() for place, tracker in self._trackers.items()}
+
+    def notes(self) -> dict[Partition, str]:
+        """The time before which everything that came is in `by-user`, per partition where it is known."""
+        return self._notes(self._trackers)
+
+    def _notes(self, trackers: dict[Partition, CommitTracker]) -> dict[Partition, str]:
+        times = {place: self._read_up_to.reach(tracker) for place, tracker in trackers.items()}
+        return {place: encode_time(ms) for place, ms in times.items() if ms}
 
     def observe(self) -> None:
         """Set the gauges."""
@@ -132,6 +143,7 @@ class Router:
             if tracker is not None:
                 self._route(tracker, batch)
         self._passing.look(self._trackers.items(), self.polled_s)
+        self._read_up_to.look(self._trackers.items(), self.polled_s)
         self._regulate()
 
     def _regulate(self) -> None:

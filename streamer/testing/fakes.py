@@ -2,7 +2,8 @@
 
 Nothing here waits for real time: a fake goes on when the test tells it to, or at once in the loop's next turn.
 `crash` makes a fake deaf: whatever its process still calls has no effect, as if the process were gone.
-(The `memory` engine in `streamer.store` is a `StateStore` without Kafka or disk already: it needs no fake.)
+(The `memory` engine in `streamer.store` is a `StateStore` without Kafka or disk already: it needs no fake; the one of
+`GroupOffsets` is in `fake_groups`.)
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from streamer.core.delivery import Accepted, Answer, Message
 from streamer.errors import BrokerUnusable
-from streamer.ports import AssignmentListener, Partition, Record
+from streamer.ports import AssignmentListener, End, Partition, Record
 from streamer.testing.memory_log import MemoryLog, MemoryRecord
 
 ROUNDS_MAX: Final = 10_000  # a loop that isn't quiet after so many turns never will be
@@ -107,11 +108,12 @@ class FakeSource:
         self._generation = -1
         self._assigned: frozenset[Partition] = frozenset()
         self._positions: dict[Partition, int] = {}
-        self._ends: dict[Partition, int] = {}
+        self._ends: dict[Partition, End] = {}
         self._paused: set[Partition] = set()
         self._revoking = asyncio.Lock()
         self._failure: Exception | None = None
         self._wake = asyncio.Event()
+        self._is_nudged = False
         self._is_crashed = False
 
     async def start(self, listener: AssignmentListener) -> None:
@@ -125,9 +127,10 @@ class FakeSource:
     async def poll(self, records_max: int) -> Mapping[Partition, Sequence[Record]]:
         """The next records; waits in the fake until there may be some."""
         batches = self._fetch(min(records_max, self.batch_max))
-        if not batches:
+        if not (batches or self._is_nudged):
             await self._wake.wait()
             batches = self._fetch(min(records_max, self.batch_max))
+        self._is_nudged = False
         return batches
 
     async def committed(self, partition: Partition) -> int:
@@ -141,7 +144,7 @@ class FakeSource:
             self._positions[partition] = offset
             self._wake.set()
 
-    def end_offset(self, partition: Partition) -> int | None:
+    def end(self, partition: Partition) -> End | None:
         """The end offset as of the last fetch, or None before one."""
         return self._ends.get(partition)
 
@@ -158,14 +161,14 @@ class FakeSource:
         self._paused.difference_update(partitions)
         self._wake.set()
 
-    async def commit(self, offsets: Mapping[Partition, int]) -> bool:
+    async def commit(self, offsets: Mapping[Partition, int], notes: Mapping[Partition, str] | None = None) -> bool:
         """Commit what of `offsets` is assigned. False: not all of it is, or the broker did not answer."""
         for _ in range(self.commit_turns):
             await asyncio.sleep(0)
         if self._is_crashed or not self.is_committing:
             return False
         held = {partition: offset for partition, offset in offsets.items() if partition in self._assigned}
-        self._log.commit(self._name, held)
+        self._log.commit(self._name, held, notes or {})
         return len(held) == len(offsets)
 
     async def stop(self) -> None:
@@ -180,7 +183,8 @@ class FakeSource:
         await self._tasks.__aexit__(None, None, None)
 
     def nudge(self) -> None:
-        """Let a poll that waits return without records, as the real one does after a while."""
+        """Let the poll that waits, or else the next, return without records, as the real one does after a while."""
+        self._is_nudged = True
         self._wake.set()
 
     def crash(self) -> None:
@@ -259,10 +263,10 @@ class FakeSource:
                 continue
             if position < self._log.start_offset(partition):
                 raise BrokerUnusable(f"offset {position} of {partition} is not on the broker any more")
-            self._ends[partition] = self._log.end_offset(partition)
+            self._ends[partition] = self._log.end(partition)
             records = self._log.read(partition, position, left)
             if len(records) < left:
-                self._positions[partition] = self._ends[partition]  # beyond the last record may lie what nobody gets
+                self._positions[partition] = self._log.end_offset(partition)  # beyond may lie what nobody gets
             if records:
                 batches[partition] = records
                 left -= len(records)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from streamer.ports import Clock, Partition
+from streamer.ports import Clock, End, Partition
 
 
 class MemoryRecord(NamedTuple):
@@ -34,6 +34,7 @@ class MemoryGroup:
 
     def __init__(self, topics: Mapping[str, int]) -> None:
         self.committed: dict[Partition, int] = {}
+        self.notes: dict[Partition, str] = {}  # beside the commits
         self.generation = 0
         self._topics = topics
         self._members: dict[object, frozenset[str]] = {}
@@ -140,6 +141,10 @@ class MemoryLog:
         """One past the last record's offset."""
         return self._ends[partition]
 
+    def end(self, partition: Partition) -> End:
+        """The same with the moment, which is now."""
+        return End(self._ends[partition], self._clock.now_s(), self._clock.now_ms())
+
     def start_offset(self, partition: Partition) -> int:
         """The lowest offset that can be read."""
         return self._starts[partition]
@@ -158,9 +163,10 @@ class MemoryLog:
         """The consumer group of that name, made if there is none."""
         return self._groups.setdefault(name, MemoryGroup(self.topics))
 
-    def commit(self, group: str, offsets: Mapping[Partition, int]) -> None:
-        """Store a group's commits."""
+    def commit(self, group: str, offsets: Mapping[Partition, int], notes: Mapping[Partition, str]) -> None:
+        """Store a group's commits, each with its note."""
         for partition, offset in offsets.items():
             self.group(group).committed[partition] = offset
+            self.group(group).notes[partition] = notes.get(partition, "")
             for watcher in self.commit_watchers:
                 watcher(group, partition, offset)

@@ -1,16 +1,21 @@
-"""What every `RecordSource`, `RecordSink` and `Changelog` does, each on a broker that outlives it.
+"""What every `RecordSource`, `RecordSink`, `GroupOffsets` and `Changelog` does, each on a broker that outlives it.
 
 One `Broker` per test makes topics, and clients of them; the fakes' is a `MemoryLog`, the adapters' a real Kafka.
 """
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from contextlib import asynccontextmanager
 
-from streamer.ports import Changelog, Partition, RecordSink, RecordSource
+import pytest
+
+from streamer.errors import BrokerUnusable
+from streamer.ports import Changelog, Committed, GroupOffsets, Partition, RecordSink, RecordSource
 
 ANSWER_S = 30.0
+CLOCKS_MS = 100  # by how much two clocks read one after the other may part on a busy machine
 
 
 class Broker(ABC):
@@ -29,6 +34,17 @@ class Broker(ABC):
 
     @abstractmethod
     def changelog(self) -> Changelog: ...
+
+    @abstractmethod
+    def groups(self) -> GroupOffsets: ...
+
+    @abstractmethod
+    def named(self, name: str) -> str:
+        """What a group or topic of that name is really called."""
+
+    def moment(self) -> tuple[float, int]:
+        """Now, by the two clocks that date an end: monotonic in s, the wall's in ms."""
+        return time.monotonic(), time.time_ns() // 1_000_000
 
     @abstractmethod
     async def transact(self, partition: Partition, value: bytes, *, is_committed: bool) -> None:
@@ -275,10 +291,25 @@ class RecordSourceContract(ABC):
         place = Partition(topic, 0)
         await write(broker, place, b"one", b"two")
         async with member(broker, topic, is_opening=False) as reader:
-            assert reader.source.end_offset(place) is None
+            assert reader.source.end(place) is None
             await self._opened(reader, place)
             await reader.until(lambda: len(reader.read[place]) == 2)
-            assert reader.source.end_offset(place) == 2
+            assert reader.source.end(place).offset == 2
+
+    async def test_an_end_that_is_dated_later_lies_beyond_all_that_was_written_before(self):
+        """A time that is said too early gives up a track whose identify is in the log already."""
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        place = Partition(topic, 0)
+        async with member(broker, topic) as reader, writing(broker) as sink:
+            for count in range(1, 6):
+                sink.append(place, b"k", b"v")
+                await sink.flush()
+                now_s, now_ms = broker.moment()
+                end = await self._dated_after(reader, place, now_s)
+                assert count == end.offset
+                assert abs((end.as_of_ms - now_ms) - 1_000 * (end.as_of_s - now_s)) <= CLOCKS_MS
+            await self._dated_after(reader, place, broker.moment()[0])  # it goes on though nothing comes
 
     async def test_the_position_is_one_past_what_was_returned(self):
         broker = self.broker()
@@ -305,7 +336,7 @@ class RecordSourceContract(ABC):
         await broker.transact(place, b"aborted too", is_committed=False)
         async with member(broker, topic) as reader:
             await reader.until(lambda: reader.source.position(place) == 6)
-            assert reader.source.end_offset(place) == 6
+            assert reader.source.end(place).offset == 6
             assert await reader.source.commit({place: 6})
         assert [(record.offset, record.value) for record in reader.read[place]] == [(2, b"good")]
         async with member(broker, topic) as again:
@@ -323,7 +354,7 @@ class RecordSourceContract(ABC):
             reader.source.open(stranger, 0)
             reader.source.pause([stranger])
             reader.source.resume([stranger])
-            assert reader.source.end_offset(stranger) is None
+            assert reader.source.end(stranger) is None
             assert reader.source.position(stranger) is None
             assert await reader.source.commit({place: 1, stranger: 1}) is False
 
@@ -365,6 +396,22 @@ class RecordSourceContract(ABC):
                 await starting
                 await joining.source.stop()
         assert set(leaving.revoking) == {1}
+
+    @staticmethod
+    async def _dated_after(reader, place, moment_s):
+        """The first end that is dated later; each one seen until then is dated in order."""
+        dates = [0.0]
+
+        def is_later():
+            end = reader.source.end(place)
+            if end is not None:
+                assert (end.as_of_s > 0) == (end.as_of_ms > 0)
+                dates.append(end.as_of_s)
+            return dates[-1] > moment_s
+
+        await reader.until(is_later)
+        assert dates == sorted(dates)
+        return reader.source.end(place)
 
     async def _opened(self, reader, place):
         await reader.when(lambda: reader.assigned)
@@ -487,3 +534,63 @@ class ChangelogContract(ABC):
         first, _ = await self._read(broker, place)
         second, _ = await self._read(broker, place)
         assert [record.offset for record in first] == [record.offset for record in second] == [0]
+
+
+class GroupOffsetsContract(ABC):
+    @abstractmethod
+    def broker(self) -> Broker: ...
+
+    async def _committed(self, broker, group, *topics):
+        groups = broker.groups()
+        try:
+            return await groups.read(broker.named(group), topics)
+        finally:
+            await groups.close()
+
+    async def test_what_a_member_commits_is_read_with_its_note(self):
+        """And by the same client again, when it has changed."""
+        broker = self.broker()
+        topic = await broker.create("in", 2)
+        first, second = Partition(topic, 0), Partition(topic, 1)
+        for place in (first, second):
+            await write(broker, place, b"one", b"two")
+        groups = broker.groups()
+        async with member(broker, topic) as reader:
+            await reader.until(lambda: len(reader.read[first]) == len(reader.read[second]) == 2)
+            assert await reader.source.commit({first: 1, second: 2}, {first: "t1:1700000000000"})
+            found = await groups.read(broker.named("g"), [topic])
+            assert found == {first: Committed(1, "t1:1700000000000"), second: Committed(2, "")}
+            assert await reader.source.commit({second: 2}, {second: "é" * 1_000})
+            assert await reader.source.commit({first: 1})
+            found = await groups.read(broker.named("g"), [topic])
+            assert found == {first: Committed(1, ""), second: Committed(2, "é" * 1_000)}
+        await groups.close()
+
+    async def test_what_was_committed_is_read_when_its_member_is_gone(self):
+        """A router that is down has said how far it came."""
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        place = Partition(topic, 0)
+        await write(broker, place, b"one")
+        async with member(broker, topic) as reader:
+            await reader.until(lambda: reader.read[place])
+            assert await reader.source.commit({place: 1}, {place: "t1:5"})
+        assert await self._committed(broker, "g", topic) == {place: Committed(1, "t1:5")}
+
+    async def test_a_group_that_committed_nothing_has_every_partition_with_nothing(self):
+        """Left out, a partition that nobody reads yet would not count."""
+        broker = self.broker()
+        topic = await broker.create("in", 2)
+        nothing = {Partition(topic, 0): None, Partition(topic, 1): None}
+        assert await self._committed(broker, "stranger", topic) == nothing
+
+    async def test_a_topic_that_is_not_there_is_an_error(self):
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        with pytest.raises(BrokerUnusable):
+            await self._committed(broker, "g", topic, broker.named("absent"))
+
+    async def test_it_may_be_closed_twice_and_before_it_was_used(self):
+        groups = self.broker().groups()
+        await groups.close()
+        await groups.close()

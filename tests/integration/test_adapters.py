@@ -12,7 +12,9 @@ from aiokafka.structs import TopicPartition
 from streamer.clock import SystemClock
 from streamer.core import state
 from streamer.core.delivery import Accepted
+from streamer.errors import BrokerUnusable
 from streamer.kafka.consumer import ChangelogReader, GroupSource
+from streamer.kafka.groups import GroupReader
 from streamer.kafka.producer import BatchSink
 from streamer.kafka.topics import COMPACTED, ensure_offsets
 from streamer.ports import Partition
@@ -22,7 +24,15 @@ from streamer.testing.fake_twilio_api import Setup
 from streamer.testing.fake_twilio_faults import Faults
 from streamer.twilio.client import Credentials, TwilioGateway
 from tests.contracts.clock import ClockContract
-from tests.contracts.kafka import Broker, ChangelogContract, RecordSinkContract, RecordSourceContract, member, write
+from tests.contracts.kafka import (
+    Broker,
+    ChangelogContract,
+    GroupOffsetsContract,
+    RecordSinkContract,
+    RecordSourceContract,
+    member,
+    write,
+)
 from tests.contracts.sms_gateway import MESSAGE, TO, SmsGatewayContract
 from tests.contracts.state_store import StateStoreContract
 from tests.largest import Largest
@@ -64,6 +74,12 @@ class KafkaBroker(Broker):
 
     def changelog(self):
         return ChangelogReader(self.connection)
+
+    def groups(self):
+        return GroupReader(self.connection)
+
+    def named(self, name):
+        return self.prefix + name
 
     async def transact(self, partition, value, *, is_committed):
         async with self.transaction(partition, value) as producer:
@@ -116,7 +132,7 @@ class TestGroupSource(OnKafka, RecordSourceContract):
         await write(broker, place, b"one")
         async with broker.transaction(place, b"two") as producer, member(broker, topic) as reader:
             await reader.until(lambda: reader.read[place])
-            assert reader.source.end_offset(place) == reader.source.position(place) == 1
+            assert reader.source.end(place).offset == reader.source.position(place) == 1
             await producer.commit_transaction()
             await reader.until(lambda: len(reader.read[place]) == 2)
         assert reader.values(place) == [b"one", b"two"]
@@ -136,6 +152,22 @@ class TestBatchSink(OnKafka, RecordSinkContract):
 
 class TestChangelogReader(OnKafka, ChangelogContract):
     pass
+
+
+class TestGroupReader(OnKafka, GroupOffsetsContract):
+    async def test_a_broker_that_is_away_is_an_error_and_the_next_read_begins_anew(self):
+        broker = self.broker()
+        topic = await broker.create("in", 1)
+        with closing(socket.socket()) as taken:
+            taken.bind(("127.0.0.1", 0))  # held, so that nobody else gets it; and nobody listens
+            connection = {"bootstrap_servers": f"127.0.0.1:{taken.getsockname()[1]}"}
+            groups = GroupReader(connection)
+            for _ in range(2):
+                with pytest.raises(BrokerUnusable):
+                    await groups.read(broker.named("g"), [topic])
+            connection |= broker.connection
+            assert await groups.read(broker.named("g"), [topic]) == {Partition(topic, 0): None}
+            await groups.close()
 
 
 class TestTwilioGateway(SmsGatewayContract):

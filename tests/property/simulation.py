@@ -15,17 +15,19 @@ from streamer.core import state
 from streamer.core.channels import Sender
 from streamer.core.delivery import Accepted, Origin, Refused, Unknown, send_id
 from streamer.core.hop import event_origin
-from streamer.core.identity import RESERVED
+from streamer.core.identity import RESERVED, partition_of
 from streamer.core.profile import values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.pipeline.assignment import Services
 from streamer.pipeline.committer import Committer
 from streamer.pipeline.dead_letters import DeadLetters
+from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.owner import Owner, OwnerPlan
 from streamer.pipeline.router import Router, RouterPlan
 from streamer.pipeline.sender import Sender as SendSlots
 from streamer.ports import Partition
 from streamer.store.memory import MemoryStore
+from streamer.testing.fake_groups import FakeGroupOffsets
 from streamer.testing.fakes import FakeChangelog, FakeGateway, FakeSink, FakeSource, ManualClock, settle
 from streamer.testing.memory_log import MemoryLog
 
@@ -50,6 +52,7 @@ DOCUMENTS = {
     "three-b": ('event = "Three"', "shop", {"max_age": "15s"}),
     "three-c": ('event = "Three" and properties.total > 20', "shop", {"body": BODY_WITH_X}),
     "vip": ("properties.vip = true", "alerts", {}),
+    "later": ('event = "Later"', "shop", {"send_at": "{{properties.at}}"}),
 }
 JUNK = (
     b"\xff\xfe",
@@ -88,6 +91,7 @@ def matches(event):
         "three-b": name == "Three",
         "three-c": name == "Three" and total > 20,
         "vip": event["properties"].get("vip") is True,
+        "later": name == "Later",
     }
     return [name for name, is_match in rules.items() if is_match]
 
@@ -109,12 +113,15 @@ class World:
         self.random = random.Random(seed)
         self.clock = ManualClock()
         self.log = MemoryLog(INPUTS | OURS, self.clock)
-        self.gateway = FakeGateway(lambda message: None)
+        self.gateway = FakeGateway(self._posted)
         self.mappings = mappings()
         self.expected = {}  # send id → (mapping, n, person)
         self.place_of = {}  # n → (topic, partition, offset) of its first record
         self.homes = {}  # person whose events all have one partition → that partition
         self.needs = {}  # input coordinates → what must be in the log before they may be committed
+        self.came_ms = {}  # input coordinates → when
+        self.due_ms = {}  # (mapping, n) of a send that was held for its time → that time
+        self.came_of = {}  # by-user place → the input coordinates it came from
         self.hopped, self.buried, self.stated = set(), set(), set()
         self.claims = {}  # by-user place → send ids it matched
         self.traits = defaultdict(dict)  # person → name → (time, value)
@@ -132,6 +139,7 @@ class World:
         kafka_ms = self.clock.now_ms()
         offset = self.log.append(place, b"any key", json.dumps(event).encode())
         coordinates = (*place, offset)
+        self.came_ms[coordinates] = kafka_ms
         if event["type"] == "identify":
             event_ms = ms_of(event["timestamp"])
             self.needs[coordinates] = "hop"
@@ -157,7 +165,9 @@ class World:
     def _appended(self, record):
         if record.topic == "by-user":
             origin = event_origin(record.headers)
-            self.hopped.add((origin.topic, origin.partition, origin.offset))
+            came_of = (origin.topic, origin.partition, origin.offset)
+            self.came_of[record.partition, record.offset] = came_of
+            self.hopped.add(came_of)
             event = json.loads(record.value)
             claimed = matches(event) if event["type"] == "track" else []
             ids = [send_id(mapping, origin, event.get("messageId", "")) for mapping in claimed]
@@ -169,6 +179,9 @@ class World:
             person = state.decode(record.value)
             (self.waiting.add if state.waits(record.value) else self.waiting.discard)(record.key)
             self.stated |= person.decided.keys() | {send.id for send in (*person.due, *person.held)}
+            for send in person.held:
+                if send.reason == state.SCHEDULED:
+                    self.due_ms[tuple(send.message.body.split()[:2])] = send.until_ms
 
     def _committed(self, group, place, offset):
         """Everything below a committed offset must be safe: a crash would never see it again."""
@@ -183,6 +196,22 @@ class World:
                 is_safe = self.stated.issuperset(self.claims.get((place.partition, number), ()))
             if not is_safe:
                 self.faults.append(f"{group} committed {place} to {offset}, beyond the unresolved {number}")
+
+    def _posted(self, message):
+        """What was held for its time leaves only once all that had come by then is handled. Never answers."""
+        mapping, n = message.body.split()[:2]
+        due_ms = self.due_ms.get((mapping, n), 0)
+        came = {coordinates for coordinates, ms in self.came_ms.items() if ms < due_ms}
+        unread = {each for each in came if self.needs[each] == "hop"} - self.hopped
+        [home] = {
+            partition_of(person.encode(), PARTITIONS)
+            for *what, person in self.expected.values()
+            if what == [mapping, int(n)]
+        }
+        here = [place for place, origin in self.came_of.items() if place[0] == home and origin in came]
+        unhandled = [place for place in here if not self.stated.issuperset(self.claims[place])]
+        if unread or unhandled:
+            self.faults.append(f"{mapping} {n} left at {due_ms}, before {unread} was read, or {unhandled} handled")
 
     # ── what must be true in the end ───────────────────────────────────────
 
@@ -224,12 +253,12 @@ class World:
 
     def _order_faults(self):
         posted = Counter(message.body for message in self.gateway.posted)
-        person_of = {(mapping, str(n)): person for mapping, n, person in self.expected.values()}
+        people = {(mapping, str(n)): person for mapping, n, person in self.expected.values()}
         orders = defaultdict(list)
         for message in self.gateway.posted:
             mapping, n = message.body.split()[:2]
-            person = person_of[mapping, n]
-            if posted[message.body] == 1 and person in self.homes:
+            person = people[mapping, n]
+            if posted[message.body] == 1 and person in self.homes and (mapping, n) not in self.due_ms:
                 orders[person].append(self.place_of[int(n)][2])
         return [f"{person}: posted in the order {order}" for person, order in orders.items() if order != sorted(order)]
 
@@ -284,7 +313,8 @@ class Worker:
             state_topic="state",
             deliveries_topic="deliveries",
         )
-        self.owner = Owner(OwnerPlan("by-user", 12.0), self.owner_source, FakeChangelog(log), services)
+        inputs = InputsTime(FakeGroupOffsets(log), "router", list(INPUTS), clock)
+        self.owner = Owner(OwnerPlan("by-user", 12.0), self.owner_source, FakeChangelog(log), inputs, services)
         self.committers = (
             Committer("router", self.router, self.router_source, clock),
             Committer("owner", self.owner, self.owner_source, clock),
@@ -501,7 +531,10 @@ class Simulation:
         self.n += 1
         properties = {"n": self.n, "total": draw.choice((10, 30, 99.5)), "phone": draw.choice(("+15551239999", "x"))}
         properties |= draw.choice(({}, {}, {"vip": True}, {"x": "y"}))
-        event = {"type": "track", "event": draw.choice(("One", "Two", "Three", "Other")), "properties": properties}
+        name = draw.choice(("One", "Two", "Three", "Other", "Later"))
+        if name == "Later":
+            properties["at"] = iso(self.world.clock.now_ms() + draw.randint(1, 15_000))
+        event = {"type": "track", "event": name, "properties": properties}
         if draw.random() < 0.7:
             event["messageId"] = f"m{self.n}"
         return self._of(person) | event

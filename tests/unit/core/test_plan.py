@@ -417,7 +417,7 @@ def test_a_busy_gateway_holds_the_send_and_the_next_attempt_is_counted():
     assert person.held == [held]
     assert not person.due
     assert not person.decided
-    assert plan.release(person, NOW_MS + 2_000)
+    assert plan.release(person, NOW_MS + 2_000, 0)
     assert plan.begin(person, NOW_MS + 2_000).attempt == 2
 
 
@@ -430,7 +430,7 @@ def test_a_send_that_would_wait_past_its_age_fails_with_the_gateways_code():
 def test_nothing_is_released_before_its_time():
     person = due()
     busy(person)
-    assert not plan.release(person, NOW_MS + 1_999)
+    assert not plan.release(person, NOW_MS + 1_999, NOW_MS + 60_000)
     assert not person.due
 
 
@@ -439,7 +439,7 @@ def test_released_sends_take_their_place_in_event_order_behind_the_one_that_is_p
     busy(person, retry_after_s=5.0)
     busy(person, retry_after_s=1.0)
     plan.begin(person, NOW_MS)
-    assert plan.release(person, NOW_MS + 5_000)
+    assert plan.release(person, NOW_MS + 5_000, 0)
     assert [send.message.body for send in person.due] == ["Order 2", "Order 0", "Order 1", "Order 3"]
     assert [send.is_posting for send in person.due] == [True, False, False, False]
     assert all(send.until_ms == 0 and send.reason == "" for send in person.due)
@@ -450,7 +450,7 @@ def test_two_sends_of_one_instant_are_ordered_by_their_offset():
     for number in (2, 1):
         apply(person, track(number), offset=number, event_ms=NOW_MS)
     busy(person)
-    plan.release(person, NOW_MS + 2_000)
+    plan.release(person, NOW_MS + 2_000, 0)
     assert [send.origin.offset for send in person.due] == [1, 2]
 
 

@@ -51,8 +51,8 @@ def test_we_hold_what_is_nearer_or_from_a_number(minutes, sender):
     assert (person.due, person.held) == ([], list(did.held))
     [send] = did.held
     assert (send.until_ms, send.reason, send.message.send_at_ms) == (NOW_MS + minutes * MINUTE_MS, SCHEDULED, 0)
-    assert not plan.release(person, send.until_ms - 1)
-    assert plan.release(person, send.until_ms)
+    assert not plan.release(person, send.until_ms + MINUTE_MS, send.until_ms - 1)  # what came before may be unread
+    assert plan.release(person, send.until_ms, send.until_ms)
     posting = plan.begin(person, send.until_ms)
     assert posting is not None
     assert (posting.is_posting, posting.until_ms, posting.message.send_at_ms) == (True, 0, 0)
@@ -91,7 +91,7 @@ def test_a_retry_of_a_scheduled_send_keeps_its_time():
     held = plan.settle(person, Refused("gateway_busy", 20429, 429, is_retryable=True), NOW_MS, 0.5)
     assert held is not None
     assert held.message.send_at_ms == NOW_MS + 60 * MINUTE_MS
-    plan.release(person, held.until_ms)
+    plan.release(person, held.until_ms, held.until_ms)
     again = plan.begin(person, held.until_ms)
     assert again is not None
     assert (again.attempt, again.message.send_at_ms) == (2, NOW_MS + 60 * MINUTE_MS)
@@ -117,7 +117,7 @@ def test_a_scheduled_send_is_not_decided_twice():
 
 def test_an_outcome_of_a_released_send_is_one_decision():
     person, did = applied(60, "shop")
-    plan.release(person, did.held[0].until_ms)
+    plan.release(person, did.held[0].until_ms, did.held[0].until_ms)
     plan.begin(person, did.held[0].until_ms)
     plan.settle(person, Accepted("SM1", "queued"), did.held[0].until_ms + 50, 0.0)
     assert ([], [], 1) == (person.due, person.held, len(person.decided))

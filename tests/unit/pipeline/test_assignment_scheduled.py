@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 
-from streamer.core.delivery import Accepted
+from streamer.core.delivery import Accepted, Refused
 from streamer.core.state import HELD_MAX, SCHEDULED
 from streamer.pipeline.assignment import Assignment
 from streamer.ports import Partition
@@ -34,6 +34,7 @@ def shipped(n):
 
 async def pass_time(here, seconds):
     here.clock.advance(seconds)
+    here.assignment.handled_ms = here.clock.now_ms()
     here.assignment.tick()
     await go_on(here)
 
@@ -51,6 +52,39 @@ async def test_a_scheduled_send_leaves_at_its_time_and_completes_its_offset_at_o
         here.gateway.answer(here.gateway.open[0], ACCEPTED)
         await go_on(here)
     assert here.outcomes() == [("accepted", "accepted", "l1")]
+
+
+async def test_a_scheduled_send_waits_for_all_that_came_before_its_time():
+    """What would change or forbid it may still be unread."""
+    async with sending(rig()) as here:
+        here.arrive(later(here, 1))
+        await go_on(here)
+        due_ms = here.clock.now_ms() + int(LATER_S * 1000)
+        here.clock.advance(2 * LATER_S)
+        for handled_ms in (0, due_ms - 1):
+            here.assignment.handled_ms = handled_ms
+            here.assignment.tick()
+            await go_on(here)
+            assert (here.bodies(), here.assignment.sends_held) == ([], 1)
+        here.assignment.handled_ms = due_ms
+        here.assignment.tick()
+        await go_on(here)
+        assert here.bodies() == ["later 1"]
+
+
+async def test_the_next_attempt_of_a_scheduled_send_waits_for_the_wall_alone():
+    """It was released already, and a retry gives nothing up."""
+    async with sending(rig()) as here:
+        here.arrive(later(here, 1))
+        await go_on(here)
+        await pass_time(here, LATER_S)
+        here.gateway.answer(here.gateway.open[0], Refused("gateway_busy", 20429, 429, True, 7.0))
+        await go_on(here)
+        here.assignment.handled_ms = 0
+        here.clock.advance(7.0)
+        here.assignment.tick()
+        await go_on(here)
+        assert here.bodies() == ["later 1"] * 2
 
 
 async def test_what_waits_for_its_time_never_blocks_the_persons_other_events():

@@ -3,7 +3,7 @@
 import asyncio
 
 from streamer.pipeline.committer import COMMIT_EVERY_S, Committer
-from streamer.ports import Partition
+from streamer.ports import End, Partition
 from streamer.testing.fakes import ManualClock, settle
 
 PLACE = Partition("in", 0)
@@ -12,9 +12,13 @@ PLACE = Partition("in", 0)
 class Stage:
     def __init__(self, **positions):
         self.at = {PLACE: 0}
+        self.said = {}
 
     def positions(self):
         return dict(self.at)
+
+    def notes(self):
+        return dict(self.said)
 
 
 class Source:
@@ -22,15 +26,17 @@ class Source:
 
     def __init__(self):
         self.commits = []
+        self.notes = []
         self.is_answering = True
-        self.end = 0
+        self.log_end = 0
 
-    async def commit(self, offsets):
+    async def commit(self, offsets, notes):
         self.commits.append(dict(offsets))
+        self.notes.append(dict(notes))
         return self.is_answering
 
-    def end_offset(self, partition):
-        return self.end
+    def end(self, partition):
+        return End(self.log_end)
 
 
 def parts():
@@ -93,7 +99,7 @@ async def test_progress_is_a_position_that_moves_or_nothing_to_do():
     clock.advance(10.0)
     await committer.commit()
     assert committer.moved_s == 10.0  # no lag
-    source.end = 9
+    source.log_end = 9
     clock.advance(10.0)
     await committer.commit()
     assert committer.moved_s == 10.0  # behind, and nothing completes
@@ -101,3 +107,43 @@ async def test_progress_is_a_position_that_moves_or_nothing_to_do():
     clock.advance(10.0)
     await committer.commit()
     assert committer.moved_s == 30.0
+
+
+async def test_a_note_that_changes_is_committed_with_the_offset_that_stands():
+    """How far an idle router has read must go on, or every timer of an idle service stands still."""
+    _, stage, source, committer = parts()
+    other = Partition("in", 1)
+    stage.at = {PLACE: 5, other: 1}
+    for note in ("t1:1", "t1:2", "t1:2"):
+        stage.said = {PLACE: note}
+        await committer.commit()
+    assert source.commits == [{PLACE: 5, other: 1}, {PLACE: 5}]
+    assert source.notes == [{PLACE: "t1:1"}, {PLACE: "t1:2"}]
+
+
+async def test_a_note_that_could_not_be_committed_is_tried_again():
+    _, stage, source, committer = parts()
+    stage.at = {PLACE: 5}
+    await committer.commit()
+    source.is_answering = False
+    stage.said = {PLACE: "t1:1"}
+    await committer.commit()
+    source.is_answering = True
+    await committer.commit()
+    assert source.notes == [{}, {PLACE: "t1:1"}, {PLACE: "t1:1"}]
+
+
+async def test_a_note_is_no_progress_and_the_lack_of_one_is_no_trouble():
+    """Health is about records: a router that lags and only tells the time is stuck, one with nothing to do is well."""
+    clock, stage, source, committer = parts()
+    await committer.commit()
+    source.log_end = 9
+    clock.advance(10.0)
+    stage.said = {PLACE: "t1:1"}
+    await committer.commit()
+    assert (committer.moved_s, source.notes[-1]) == (0.0, {PLACE: "t1:1"})
+    source.log_end, source.is_answering = 0, False
+    clock.advance(10.0)
+    stage.said = {PLACE: "t1:2"}
+    await committer.commit()
+    assert committer.moved_s == 20.0

@@ -9,7 +9,9 @@ from streamer.core.delivery import Accepted, Origin
 from streamer.core.hop import event_headers
 from streamer.errors import StateUnreadable
 from streamer.pipeline.committer import PASS_EVERY_S
+from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.owner import REVOKE_DRAIN_S, WAITING_BYTES_MAX, WAITING_MAX, Owner, OwnerPlan
+from streamer.testing.fake_groups import FakeGroupOffsets
 from streamer.testing.fakes import FakeChangelog, FakeSource, ManualClock, run_manually, settle
 from tests.unit.pipeline.rig import BY_USER, PHONE, STATE, Rig, shipped
 
@@ -22,7 +24,9 @@ class Process(Rig):
     def __init__(self, **options):
         super().__init__(**options)
         self.source = FakeSource(self.log, "owner", ["by-user"])
-        self.owner = Owner(OwnerPlan("by-user", 12.0), self.source, FakeChangelog(self.log), self.services)
+        self.groups = FakeGroupOffsets(self.log)
+        inputs = InputsTime(self.groups, "router", ["in"], self.clock)
+        self.owner = Owner(OwnerPlan("by-user", 12.0), self.source, FakeChangelog(self.log), inputs, self.services)
         self.stop = asyncio.Event()
 
     async def go_on(self):
@@ -223,7 +227,7 @@ async def test_what_nobody_can_read_at_a_partitions_end_is_no_lag():
         assert process.owner.positions() == {BY_USER: 0}
         await process.go_on()
         assert process.owner.positions() == {BY_USER: 3}
-        assert process.source.end_offset(BY_USER) == 3
+        assert process.source.end(BY_USER).offset == 3
 
 
 async def test_a_partition_that_is_full_is_paused_and_goes_on_when_there_is_room():

@@ -113,7 +113,7 @@ async def test_what_nobody_can_read_at_a_partitions_end_is_committed_and_is_no_l
         await settle()
         assert process.router.positions()[IN] == 0  # the hop is not safe yet
         process.ack()
-        assert process.router.positions()[IN] == process.source.end_offset(IN) == 4
+        assert process.router.positions()[IN] == process.source.end(IN).offset == 4
 
 
 async def test_a_person_keeps_one_partition_whatever_the_input():

@@ -13,10 +13,12 @@ from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.core.state import Person
 from streamer.pipeline.assignment import Assignment, Services
 from streamer.pipeline.dead_letters import DeadLetters
+from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.owner import Owner, OwnerPlan
 from streamer.pipeline.restore import RESUME_TURN, Restore
 from streamer.ports import Partition
 from streamer.store.memory import MemoryStore
+from streamer.testing.fake_groups import FakeGroupOffsets
 from streamer.testing.fakes import FakeChangelog, FakeSink, FakeSource, ManualClock, settle
 from streamer.testing.memory_log import MemoryLog
 
@@ -129,7 +131,8 @@ async def test_a_restore_of_an_ended_tenure_never_writes_over_that_of_the_next()
     process, changelog = Process(log, clock), HeldChangelog()
     changelog.given = [log.read(STATE, 0, 2), log.read(STATE, 0, 1)]  # first the newer, then the older of them
     source = FakeSource(log, "owner", ["by-user"])
-    owner = Owner(OwnerPlan("by-user", 1.0), source, changelog, process.services)
+    inputs = InputsTime(FakeGroupOffsets(log), "router", [], clock)
+    owner = Owner(OwnerPlan("by-user", 1.0), source, changelog, inputs, process.services)
     other = FakeSource(log, "owner", [])
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:

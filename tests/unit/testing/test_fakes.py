@@ -9,6 +9,7 @@ from streamer.core.delivery import Accepted, Message, Refused, Unknown
 from streamer.errors import BrokerUnusable
 from streamer.ports import Partition
 from streamer.store.memory import MemoryStore
+from streamer.testing.fake_groups import FakeGroupOffsets
 from streamer.testing.fakes import (
     ROUNDS_MAX,
     FakeChangelog,
@@ -21,7 +22,15 @@ from streamer.testing.fakes import (
 )
 from streamer.testing.memory_log import MemoryLog
 from tests.contracts.clock import ClockContract
-from tests.contracts.kafka import Broker, ChangelogContract, RecordSinkContract, RecordSourceContract, member, write
+from tests.contracts.kafka import (
+    Broker,
+    ChangelogContract,
+    GroupOffsetsContract,
+    RecordSinkContract,
+    RecordSourceContract,
+    member,
+    write,
+)
 from tests.contracts.sms_gateway import SmsGatewayContract
 from tests.contracts.state_store import StateStoreContract
 
@@ -32,18 +41,34 @@ class MemoryBroker(Broker):
     def __init__(self):
         self.clock = ManualClock()
         self.log = MemoryLog({"t": 2, "in": 2, "in1": 1, "out": 2, "state": 2}, self.clock)
+        self.sources = []
 
     async def create(self, name, partitions, *, is_compacted=False):
         return "in1" if (name, partitions) == ("in", 1) else name
 
     async def source(self, topic, group="g"):
-        return FakeSource(self.log, group, [topic])
+        self.sources.append(FakeSource(self.log, group, [topic]))
+        return self.sources[-1]
 
     def sink(self):
         return FakeSink(self.log)
 
     def changelog(self):
         return FakeChangelog(self.log)
+
+    def groups(self):
+        return FakeGroupOffsets(self.log)
+
+    def named(self, name):
+        return name
+
+    def moment(self):
+        self.clock.advance(1.0)
+        now = self.clock.now_s(), self.clock.now_ms()
+        self.clock.advance(1.0)
+        for source in self.sources:
+            source.nudge()
+        return now
 
     async def transact(self, partition, value, *, is_committed):
         if is_committed:
@@ -152,6 +177,17 @@ class TestFakeSink(RecordSinkContract):
         sink.fail(BrokerUnusable("gone"))
         with pytest.raises(BrokerUnusable, match="gone"):
             await sink.run()
+
+
+class TestFakeGroupOffsets(GroupOffsetsContract):
+    def broker(self):
+        return MemoryBroker()
+
+    async def test_a_broker_that_is_away_is_an_error(self):
+        groups = MemoryBroker().groups()
+        groups.is_answering = False
+        with pytest.raises(BrokerUnusable):
+            await groups.read("g", ["in"])
 
 
 class TestFakeChangelog(ChangelogContract):
