@@ -53,7 +53,7 @@ LAYERS = {
     "pipeline": row(ADAPTER),
     "kafka": row(ADAPTER, "aiokafka"),
     "twilio": row(ADAPTER, "aiohttp yarl msgspec"),
-    "store": row(ADAPTER),
+    "store": row(ADAPTER, "lmdb msgspec"),
     "http": row(ADAPTER, "starlette uvicorn prometheus_client"),
     "clock": row(ADAPTER),
     "config": row("core errors config_yaml config_section config_checks config_model", "msgspec"),

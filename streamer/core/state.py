@@ -205,6 +205,11 @@ def owes(value: bytes) -> bool:
     return bool(value[1] & _OWES)
 
 
+def has_business(value: bytes) -> bool:
+    """The record has something left to do, whatever it is; read from the header alone."""
+    return value[1] != 0
+
+
 def encode_checkpoint(mark: int) -> bytes:
     """The value under CHECKPOINT_KEY."""
     return _encoder.encode(mark)

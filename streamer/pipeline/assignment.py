@@ -195,9 +195,13 @@ class Assignment:
             plan.release(lane.person, now_ms)
             self._go_on(lane)
 
+    def settled_offset(self) -> int:
+        """The state offset below which every write is in the store and every outcome published."""
+        return self._effects.low_water_mark()
+
     def write_checkpoint(self) -> None:
         """Note in the changelog up to where every outcome is published, so that a restore need not repeat them."""
-        mark = self._effects.low_water_mark()
+        mark = self.settled_offset()
         if mark > self._checkpoint and not self._is_over:
             self._checkpoint = mark
             self._services.state_sink.append(self._state, state.CHECKPOINT_KEY, state.encode_checkpoint(mark))
@@ -347,7 +351,6 @@ class Assignment:
     def _write(self, lane: Lane) -> None:
         """Write the person; what follows from the write happens at its ack."""
         value = state.encode(lane.person)
-        self._services.store.put(self.partition, lane.key, value)
         fresh = [send_id for send_id in lane.person.out if send_id not in lane.publishing]
         lane.publishing.update(fresh)
         offsets, lane.offsets = lane.offsets, []
@@ -356,16 +359,29 @@ class Assignment:
             posting.is_written = True
         lane.writes += 1
         lane.is_dirty = lane.is_refused = False
-        on_ack = partial(self._acked, lane, offsets, fresh, posting)
+        on_ack = partial(self._acked, lane, value, offsets, fresh, posting)
         self._services.state_sink.append(self._state, lane.key, value, None, on_ack)
 
-    def _acked(self, lane: Lane, offsets: list[int], fresh: list[bytes], posting: Posting | None, at: int) -> None:
-        """A state record is safe: complete its source offsets, publish its outcomes, let its posting leave."""
+    def _acked(
+        self,
+        lane: Lane,
+        value: bytes,
+        offsets: list[int],
+        fresh: list[bytes],
+        posting: Posting | None,
+        at: int,
+    ) -> None:
+        """A state record is safe: keep it, complete its source offsets, publish its outcomes, let its posting leave.
+
+        The store has it only now, and never once the tenure is over: the next one reads it from the changelog. Until
+        then the lane holds what is newer, so nobody reads the store for this key.
+        """
         lane.writes -= 1
         for offset in offsets:
             self.tracker.resolve(offset)
         if self._is_over:
             return
+        self._services.store.put(self.partition, lane.key, value)
         at = max(at, self._effects.position)  # -1: the broker did not say where, but it is not before the last one
         self._effects.advance(at + 1)
         if fresh:

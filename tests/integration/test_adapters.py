@@ -24,7 +24,6 @@ from streamer.twilio.client import Credentials, TwilioGateway
 from tests.contracts.clock import ClockContract
 from tests.contracts.kafka import Broker, ChangelogContract, RecordSinkContract, RecordSourceContract, member, write
 from tests.contracts.sms_gateway import MESSAGE, TO, SmsGatewayContract
-from tests.contracts.state_store import StateStoreContract
 from tests.largest import Largest
 
 SESSION_S = 6.0  # the least that Kafka takes by default
@@ -198,11 +197,6 @@ class TestTwilioGateway(SmsGatewayContract):
             answer = await gateway.create(MESSAGE)
             await gateway.close()
         assert (answer.reason, answer.code, answer.http_status, answer.is_retryable) == ("refused", 20003, 401, False)
-
-
-class TestMemoryStore(StateStoreContract):
-    def store(self):
-        return MemoryStore()
 
 
 class TestSystemClock(ClockContract):
