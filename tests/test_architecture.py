@@ -512,7 +512,7 @@ EXAMPLES: list[tuple[Rule, str, str, str]] = [
     (imports_outside_row, "streamer/pipeline/owner.py", "import streamer.kafka.sink", "import streamer.ports"),
     (imports_outside_row, "streamer/kafka/sink.py", "import streamer.clock", "import aiokafka, streamer.kafka.topics"),
     (imports_outside_row, "streamer/twilio/client.py", "from streamer import kafka", "import aiohttp, msgspec"),
-    (imports_outside_row, "streamer/store/memory.py", "import msgspec", "from streamer.ports import StateStore"),
+    (imports_outside_row, "streamer/store/memory.py", "import aiokafka", "from streamer.ports import StateStore"),
     (imports_outside_row, "streamer/http/server.py", "import aiohttp", "import starlette, uvicorn, prometheus_client"),
     (imports_outside_row, "streamer/clock.py", "import streamer.store.memory", "import time, asyncio"),
     (imports_outside_row, "streamer/config.py", "import streamer.app", "import msgspec, streamer.config_yaml"),

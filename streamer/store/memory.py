@@ -55,22 +55,23 @@ class _Copy:
         """A snapshot now would say more than the last one."""
         return self.offset is not None and self.offset > self.saved_offset
 
-    def is_due(self, now_s: float) -> bool:
+    def is_due(self, now_s: float, every_s: float) -> bool:
         """It has moved for long enough, or is about to be too old."""
         age_s = now_s - self.saved_s
         if self.offset is None:
             return False
         is_old = age_s * 1000 >= max_age_ms(self.changelog) / REFRESHES
-        return is_old or (self.has_moved() and age_s >= SNAPSHOT_EVERY_S)
+        return is_old or (self.has_moved() and age_s >= every_s)
 
 
 class MemoryStore:
     """Encoded state records by partition and key. Bounded by the people of the owned partitions.
 
-    Without `snapshots` no copy is ever kept: every tenure reads the whole changelog.
+    Without `snapshots` no copy is ever kept: every tenure reads the whole changelog. One is written `every_s`.
     """
 
-    def __init__(self, snapshots: Snapshots | None = None) -> None:
+    def __init__(self, snapshots: Snapshots | None = None, every_s: float = SNAPSHOT_EVERY_S) -> None:
+        self._every_s = every_s
         self._partitions: dict[int, dict[bytes, bytes]] = {}
         self._snapshots = snapshots
         self._copies: dict[int, _Copy] = {}
@@ -128,7 +129,7 @@ class MemoryStore:
                 continue  # let go while another was written
             if copy.is_closed and clock.now_s() - copy.closed_s >= KEEP_S:
                 await self._let_go(self._snapshots, partition, copy)
-            elif not copy.is_closed and copy.is_due(clock.now_s()):
+            elif not copy.is_closed and copy.is_due(clock.now_s(), self._every_s):
                 await self._snapshot(self._snapshots, partition, copy)
 
     async def close(self, partition: int, offset: int | None) -> None:

@@ -16,7 +16,6 @@ from streamer.kafka.consumer import ChangelogReader, GroupSource
 from streamer.kafka.producer import BatchSink
 from streamer.kafka.topics import COMPACTED, ensure_offsets
 from streamer.ports import Partition
-from streamer.store.memory import MemoryStore
 from streamer.testing.fake_twilio import FakeTwilio
 from streamer.testing.fake_twilio_api import Setup
 from streamer.testing.fake_twilio_faults import Faults
