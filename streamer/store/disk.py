@@ -31,10 +31,9 @@ class _Tenure:
         self._turn = asyncio.Lock()
 
     def get(self, key: bytes) -> bytes | None:
-        if key in self._overlay:
-            return self._overlay[key]
-        if key in self._flushing:
-            return self._flushing[key]
+        for fresh in (self._overlay, self._flushing):
+            if key in fresh:
+                return fresh[key]
         return self.environment.get(key)
 
     def put(self, key: bytes, value: bytes | None) -> None:

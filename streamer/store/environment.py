@@ -34,6 +34,7 @@ CLOSED: Final = "closed"
 TORN: Final = "torn"
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _CRC_BYTES: Final = 4
+_CRC_RESIDUE: Final = 0x2144DF1C  # crc32 of anything followed by its own crc32, little-endian
 _STAMP: Final = b"stamp"
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -85,17 +86,18 @@ class Environment:
     def get(self, key: bytes) -> bytes | None:
         """The flushed record of `key`; 2 µs. Raises: StoreUnusable, when it is damaged: the next start rebuilds it."""
         try:
-            with self._env.begin(self._records, buffers=True) as txn:
-                found = txn.get(_slot(key))
-                if found is None:
-                    return None
-                value = bytes(found[:-_CRC_BYTES])
-                checksum = bytes(found[-_CRC_BYTES:])
+            txn = self._env.begin(self._records)  # as a context manager it costs 0.5 µs more
+            try:
+                found: bytes | None = txn.get(key if len(key) <= SLOT_BYTES_MAX else _slot(key))
+            finally:
+                txn.abort()
         except lmdb.Error as error:
             raise self._damaged(str(error)) from error
-        if crc32(value).to_bytes(_CRC_BYTES, "big") != checksum:
+        if found is None:
+            return None
+        if crc32(found) != _CRC_RESIDUE:
             raise self._damaged("a checksum is wrong")
-        return value
+        return found[:-_CRC_BYTES]
 
     def busy(self) -> list[bytes]:
         """The keys of the records with something left to do. Raises: StoreUnusable."""
@@ -212,7 +214,7 @@ class Environment:
             (self._path / name).unlink(missing_ok=True)
 
     def _put(self, txn: lmdb.Transaction, items: list[tuple[bytes, bytes | None]]) -> None:
-        kept = [(_slot(k), v + crc32(v).to_bytes(_CRC_BYTES, "big")) for k, v in items if v is not None]
+        kept = [(_slot(k), v + crc32(v).to_bytes(_CRC_BYTES, "little")) for k, v in items if v is not None]
         txn.cursor(self._records).putmulti(kept)
         has_busy = txn.stat(self._busy)["entries"] > 0
         for key, value in items:
