@@ -55,9 +55,10 @@ integration: setup ## only the tests on a real Apache Kafka
 chaos: setup ## long forms: 100 kills on a real Kafka, 3000 histories of the simulation
 	STREAMER_CHAOS_KILLS=100 STREAMER_SIMULATIONS=3000 $(BIN)/python -m pytest --timeout 1800 tests/chaos tests/property/test_simulation.py
 
-bench: setup ## HTTP clients compared, the cost of a decision, then figures beside hand-written loops, on a real Kafka, as a table and as JSON in bench/results/
+bench: setup ## HTTP clients compared, the cost of a decision, the state stores, then figures beside hand-written loops, on a real Kafka, as a table and as JSON in bench/results/
 	$(BIN)/python -m bench.http_clients
 	$(BIN)/python -m bench.decide
+	$(BIN)/python -m bench.stores
 	$(BIN)/python -m bench.run $(BENCH)
 
 schemas: setup ## write the JSON Schemas in schemas/ again

@@ -207,7 +207,7 @@ class Streamer:
         ends = [datetime.fromisoformat(line["timestamp"]).timestamp() for line in restored]
         began_s = min(end - line["seconds"] for end, line in zip(ends, restored, strict=True))
         return {
-            "events": sum(line["records"] for line in restored),
+            "events": sum(line["read_to"] - line["read_from"] for line in restored),
             "seconds": max(ends) - began_s,
             "cpu_s": cpu_s,
             "rss_mb": rss_mb,

@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, closing
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from aiokafka.helpers import create_ssl_context
@@ -27,9 +28,13 @@ from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.lane import Services
 from streamer.pipeline.owner import Owner, OwnerPlan
+from streamer.pipeline.restore import Progress
 from streamer.pipeline.router import Router, RouterPlan
 from streamer.pipeline.sender import Sender
+from streamer.ports import StateStore
+from streamer.store.disk import LmdbStore
 from streamer.store.memory import MemoryStore
+from streamer.store.snapshot import SnapshotFolder
 from streamer.telemetry import logger
 from streamer.twilio.client import Credentials, TwilioGateway
 
@@ -148,7 +153,9 @@ class Process:
             for each in self._committers
             if now_s - each.moved_s > PROGRESS_STALL_S
         ]
-        return Status(all(stage.is_ready for stage in stages), tuple(problems))
+        progress = Progress() if self._owner is None else self._owner.progress
+        is_ready = all(stage.is_ready for stage in stages)
+        return Status(is_ready, tuple(problems), progress.total, progress.left)
 
     @staticmethod
     def metrics() -> bytes:
@@ -174,6 +181,12 @@ class Process:
     def _letters(self, sink: BatchSink) -> DeadLetters:
         return DeadLetters(sink, self._config.topics.dead_letters, self._config.topics.partitions)
 
+    def _store(self) -> StateStore:
+        store = self._config.store
+        if store.engine == "lmdb":
+            return LmdbStore(Path(store.path), self._clock)
+        return MemoryStore(SnapshotFolder(Path(store.path), self._clock))
+
     def _build_router(self) -> Router:
         topics = self._config.topics
         plan = RouterPlan(self._config.mappings, topics.by_user, topics.partitions)
@@ -195,7 +208,7 @@ class Process:
             senders[name] = Sender(name, gateway, account.concurrency, self._clock)
         services = Services(
             mappings=self._config.mappings,
-            store=MemoryStore(),
+            store=self._store(),
             state_sink=self._sink(),
             event_sink=events,
             letters=self._letters(events),

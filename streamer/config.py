@@ -62,7 +62,7 @@ OWN_TOPICS: Final = (
 SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 # OAUTHBEARER is missing: aiokafka takes it only with a token provider written in Python.
 SASL_MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI")
-STORE_ENGINES: Final = ("memory",)
+STORE_ENGINES: Final = ("memory", "lmdb")
 
 PARTITIONS_MAX: Final = 10_000
 REPLICATION_MAX: Final = 100  # far above any cluster's count of brokers; a slip of the finger lies beyond it

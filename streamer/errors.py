@@ -87,6 +87,21 @@ class StateUnreadable(StreamerError):
     reason = "state_unreadable"
 
 
+class CopyUnusable(StreamerError):
+    """A local copy of a state partition that must not be used; `reason` says why. It is read from Kafka again."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class StoreUnusable(StreamerError):
+    """The folder of `store.path` can't be written: no space, no permission, or another process has it."""
+
+    reason = "store_unusable"
+
+
 class ListenFailed(StreamerError):
     """The address of `http.listen` can't be used."""
 

@@ -5,7 +5,7 @@ remembers, `SmsGateway` sends, `Clock` tells the time.
 Adapters translate their client's errors into `errors` at the edge; none of them passes a port.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from streamer.core.delivery import Answer, Message
@@ -162,24 +162,71 @@ class GroupOffsets(Protocol):
         """Close the connections."""
 
 
-class Changelog(Protocol):
-    """Reads one partition of a compacted topic from its start, outside any group."""
+class Log(NamedTuple):
+    """One partition of a changelog as it is now: what tells whether a local copy of it can be used.
 
-    async def read(self, partition: Partition, apply: Callable[[Sequence[Record]], None]) -> int:
-        """Give every record below the end offset of this moment to `apply`, in order; returns that end offset."""
+    `cluster` is the broker's own id. Tombstones are kept for `delete_retention_ms` at least.
+    """
+
+    cluster: str
+    topic: str
+    partition: int
+    start: int
+    end: int
+    delete_retention_ms: int
+
+
+class Changelog(Protocol):
+    """Reads one partition of a compacted topic, outside any group."""
+
+    async def read(
+        self,
+        partition: Partition,
+        begin: Callable[[Log], Awaitable[int]],
+        apply: Callable[[Sequence[Record]], Awaitable[None]],
+    ) -> int:
+        """Give every record from the offset that `begin` says to `apply`, in order; returns the end offset.
+
+        The end is that of this moment. Raises: BrokerUnusable.
+        """
 
 
 class StateStore(Protocol):
-    """The encoded state records of the partitions this process owns."""
+    """The encoded state records of the partitions this process owns: those whose write is acked.
+
+    A *copy* is what an earlier tenure left of a partition: complete up to an offset of the changelog; some of its
+    records may be newer, and reading the changelog from there on makes it exact. `get`, `put` and `count` never wait.
+    """
+
+    async def open(self, log: Log) -> int | None:
+        """Begin a tenure. Returns up to which offset the copy found is complete; None: there is none, all is read.
+
+        A copy that can't be used is said and thrown away. Raises: StoreUnusable.
+        """
+
+    async def busy(self, partition: int) -> Sequence[bytes]:
+        """The keys whose records have something left to do, by their header (`core.state.has_business`)."""
+
+    async def fill(self, partition: int, records: Sequence[tuple[bytes, bytes | None]]) -> None:
+        """Put what a restore has read, in order. Raises: StoreUnusable."""
+
+    async def save(self, offsets: Mapping[int, int]) -> None:
+        """Told every second: below each partition's offset every record is put, and its outcomes are published.
+
+        Writes out what is due. Raises: StoreUnusable.
+        """
+
+    async def close(self, partition: int, offset: int | None) -> None:
+        """The tenure is over; `offset` as for `save`, or None where the restore did not end. Raises: StoreUnusable."""
+
+    async def stop(self) -> None:
+        """Leave a copy of every partition for the next start. Raises: StoreUnusable."""
 
     def get(self, partition: int, key: bytes) -> bytes | None:
         """The record of `key`, or None."""
 
     def put(self, partition: int, key: bytes, value: bytes | None) -> None:
         """Set the record of `key`; None deletes it."""
-
-    def drop(self, partition: int) -> None:
-        """Forget a whole partition."""
 
     def count(self, partition: int) -> int:
         """How many keys a partition holds."""

@@ -95,6 +95,15 @@ PEOPLE: Final = Gauge(
     "streamer_state_people", "How many people's state does this service hold?", multiprocess_mode=_SUM
 )
 RESTORED: Final = Counter("streamer_restored_records_total", "How many changelog records were read at assignments?")
+RECORDS_TO_RESTORE: Final = Gauge(
+    "streamer_unrestored_records",
+    "How many offsets of the changelog are still to be read before every partition is open?",
+    multiprocess_mode=_SUM,
+)
+STORES_REBUILT: Final = Counter(
+    "streamer_rebuilt_stores_total", "Which local copies of state could not be used, and why?", ("reason",)
+)
+SNAPSHOTS: Final = Counter("streamer_store_snapshots_total", "Are snapshots of the state written?", ("result",))
 COMMITS: Final = Counter("streamer_offset_commits_total", "Do commits succeed?", ("role", "result"))
 WORKER_RESTARTS: Final = Counter(
     "streamer_worker_restarts_total", "How often did each worker process die?", ("worker",)

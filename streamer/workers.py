@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ import uvloop
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from streamer.app import Process, prepare, serve_with_http, tune_collector
+from streamer.app import Process, Service, prepare, serve_with_http, tune_collector
 from streamer.config import load
 from streamer.config_model import Config
 from streamer.errors import StreamerError, first
@@ -128,7 +128,9 @@ class Fleet:
     def status(self) -> Status:
         """Ready when every worker is; the problems of all."""
         problems = [problem for worker in self._workers for problem in worker.problems()]
-        return Status(all(worker.status.is_ready for worker in self._workers), tuple(problems))
+        each = [worker.status for worker in self._workers]
+        restoring, unrestored = sum(one.restoring for one in each), sum(one.unrestored for one in each)
+        return Status(all(one.is_ready for one in each), tuple(problems), restoring, unrestored)
 
     def metrics(self) -> bytes:
         """The sum over all workers, and how often one died."""
@@ -139,12 +141,21 @@ class Fleet:
 
 
 async def run_fleet(
-    config: Config, roles: frozenset[str], count: int, stop: asyncio.Event, fast: asyncio.Event
+    config: Config,
+    roles: frozenset[str],
+    count: int,
+    stop: asyncio.Event,
+    fast: asyncio.Event,
+    built: Callable[[Service], Service],
 ) -> None:
-    """The parent: check the broker once, then keep `count` workers until `stop`; `fast` kills them."""
+    """The parent: check the broker once, then keep `count` workers until `stop`; `fast` kills them.
+
+    `built` is given what stands for them all, once.
+    """
     await prepare(config)
     with tempfile.TemporaryDirectory(prefix="streamer-metrics-") as folder:
         fleet = Fleet(config, roles, count, folder)
+        built(fleet)
         async with asyncio.TaskGroup() as tasks:
             killer = tasks.create_task(_kill_at(fast, fleet), name="killer")
             await serve_with_http(config, roles, stop, lambda: fleet)

@@ -270,6 +270,7 @@ class World:
         account: Mapping[str, Any] | None = None,
         kafka: Mapping[str, Any] | None = None,
         topics: Mapping[str, Any] | None = None,
+        store: Mapping[str, Any] | None = None,
         listen: str = "127.0.0.1:0",
     ) -> None:
         """Write the configuration folder anew; the arguments change what is in it by default."""
@@ -293,6 +294,7 @@ class World:
             },
             "senders": {"shop": {"from": SENDER}},
             "http": {"listen": listen},
+            "store": dict(store or {}),
             "defaults": {"region": "US", "max_age": "1h"},
         }
         document["kafka"].update(kafka or {})

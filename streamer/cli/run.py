@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 import uvloop
 
-from streamer.app import ROLES, Process, prepare, serve_with_http, tune_collector
+from streamer.app import ROLES, Process, Service, prepare, serve_with_http, tune_collector
 from streamer.cli.options import config_option
+from streamer.cli.restore_bar import RestoreBar
 from streamer.config import load
 from streamer.config_model import Config
 from streamer.errors import StreamerError, first
@@ -80,11 +81,20 @@ async def _run(config: Config, workers: int, roles: frozenset[str]) -> None:
     log.info("service.starting", roles=sorted(roles), workers=workers, mappings=config.mappings.version)
     if not config.mappings.mappings:
         log.warning("service.no_mappings", folder=str(config.mappings_folder))  # all is read, nothing is sent
-    if workers > 1:
-        await run_fleet(config, roles, workers, stop, fast)
-        if fast.is_set():
-            raise SystemExit(EXIT_AT_ONCE)
-    else:
-        await prepare(config)
-        await serve_with_http(config, roles, stop, lambda: Process(config, roles))
+    bar = RestoreBar()
+
+    def built(service: Service) -> Service:
+        bar.status = service.status
+        return service
+
+    async with asyncio.TaskGroup() as tasks:
+        showing = tasks.create_task(bar.run(), name="restore_bar")
+        if workers > 1:
+            await run_fleet(config, roles, workers, stop, fast, built)
+        else:
+            await prepare(config)
+            await serve_with_http(config, roles, stop, lambda: built(Process(config, roles)))
+        showing.cancel()
+    if fast.is_set():
+        raise SystemExit(EXIT_AT_ONCE)
     log.info("service.stopped")

@@ -23,10 +23,15 @@ METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 
 @dataclass(frozen=True)
 class Status:
-    """How a process is: `problems` are sentences for a person, empty while there is progress."""
+    """How a process is: `problems` are sentences for a person, empty while there is progress.
+
+    Of `restoring` offsets of the state's changelog, `unrestored` are still to be read.
+    """
 
     is_ready: bool
     problems: tuple[str, ...] = ()
+    restoring: int = 0
+    unrestored: int = 0
 
 
 class HttpServer:

@@ -8,7 +8,7 @@ bounded; `stop` does not call the revoked callback, so this does.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
@@ -18,7 +18,8 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from streamer.errors import BrokerUnusable
 from streamer.kafka.told import told
-from streamer.ports import AssignmentListener, End, Partition, Record
+from streamer.kafka.topics import describe_changelog
+from streamer.ports import AssignmentListener, End, Log, Partition, Record
 
 POLL_TIMEOUT_MS: Final = 200
 UNOPENED_PAUSE_S: Final = 0.05
@@ -247,14 +248,28 @@ def _partitions(places: Iterable[TopicPartition]) -> frozenset[Partition]:
 
 
 class ChangelogReader:
-    """Reads compacted partitions from their start, each with a consumer of its own that belongs to no group."""
+    """Reads compacted partitions, each with a consumer of its own that belongs to no group.
+
+    The cluster's id and the topic's configuration are asked once.
+    """
 
     def __init__(self, connection: Mapping[str, Any]) -> None:
         self._connection = connection
+        self._described: dict[str, tuple[str, int]] = {}  # topic to cluster id and delete.retention.ms
+        self._describing = asyncio.Lock()
 
-    async def read(self, partition: Partition, apply: Callable[[Sequence[Record]], None]) -> int:
-        """Give every record below the end offset of this moment to `apply`, in order; returns that end offset."""
+    async def read(
+        self,
+        partition: Partition,
+        begin: Callable[[Log], Awaitable[int]],
+        apply: Callable[[Sequence[Record]], Awaitable[None]],
+    ) -> int:
+        """Give every record from the offset that `begin` says to `apply`, in order; returns the end offset.
+
+        The end is that of this moment. Raises: BrokerUnusable.
+        """
         place = TopicPartition(*partition)
+        cluster, delete_retention_ms = await self._describe(partition.topic)
         consumer = AIOKafkaConsumer(
             **self._connection,
             enable_auto_commit=False,
@@ -265,13 +280,20 @@ class ChangelogReader:
             await consumer.start()
             consumer.assign([place])
             end: int = (await consumer.end_offsets([place]))[place]
-            consumer.seek(place, (await consumer.beginning_offsets([place]))[place])
+            start: int = (await consumer.beginning_offsets([place]))[place]
+            consumer.seek(place, await begin(Log(cluster, *partition, start, end, delete_retention_ms)))
             while await consumer.position(place) < end:
                 batches = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=RESTORE_RECORDS_MAX)
                 for records in batches.values():
-                    apply(records)
+                    await apply(records)
         except KafkaError as error:
             raise BrokerUnusable(f"{place.topic}/{place.partition} can't be restored: {told(error)}") from error
         finally:
             await consumer.stop()
         return end
+
+    async def _describe(self, topic: str) -> tuple[str, int]:
+        async with self._describing:
+            if topic not in self._described:
+                self._described[topic] = await describe_changelog(self._connection, topic)
+            return self._described[topic]

@@ -18,11 +18,13 @@ DESCRIBE_S: Final = 20.0
 DESCRIBE_EVERY_S: Final = 0.1
 _DAY_MS: Final = 24 * 60 * 60 * 1000
 POLICY: Final = "cleanup.policy"
+DELETE_RETENTION: Final = "delete.retention.ms"
+DELETE_RETENTION_MS: Final = _DAY_MS  # Kafka's own default, where we may not ask
 COMPACTED: Final = {
     POLICY: "compact",
     "segment.bytes": str(64 * 1024 * 1024),
     "min.compaction.lag.ms": str(60 * 60 * 1000),
-    "delete.retention.ms": str(7 * _DAY_MS),
+    DELETE_RETENTION: str(7 * _DAY_MS),
 }
 
 
@@ -63,6 +65,21 @@ async def ensure_topics(
         raise BrokerUnusable(f"the topics can't be created or described: {told(error)}") from error
     finally:
         await admin.close()
+
+
+async def describe_changelog(connection: Mapping[str, Any], topic: str) -> tuple[str, int]:
+    """The cluster's id, and for how many ms the topic keeps its tombstones. Raises: BrokerUnusable."""
+    admin = AIOKafkaAdminClient(**connection)
+    try:
+        await admin.start()
+        cluster = await admin.describe_cluster()
+        answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    except KafkaError as error:
+        raise BrokerUnusable(f"topic {topic} can't be described: {told(error)}") from error
+    finally:
+        await admin.close()
+    settings = {entry[0]: entry[1] for answer in answers for resource in answer.resources for entry in resource[4]}
+    return str(cluster["cluster_id"]), int(settings.get(DELETE_RETENTION) or DELETE_RETENTION_MS)
 
 
 async def _ensure(admin: AIOKafkaAdminClient, ours: list[TopicSpec], inputs: list[str]) -> dict[str, int]:

@@ -23,7 +23,7 @@ from streamer.core.identity import partition_of
 from streamer.core.state import EVENT_KIND, SCHEDULED, Outgoing, Person, Send
 from streamer.core.wheel import TimerWheel
 from streamer.errors import BadRecord
-from streamer.pipeline.lane import Lane, Posting, Services
+from streamer.pipeline.lane import Lane, Posting, Services, Write
 from streamer.pipeline.sender import Sender
 from streamer.ports import Partition, Record
 from streamer.telemetry import (
@@ -157,9 +157,13 @@ class Assignment:
         is_idle = not (lane.events or lane.forwarding)
         return bool(lane.person.keep_ms) and is_idle and erasure.is_over(lane.person, self.handled_ms)
 
+    def settled_offset(self) -> int:
+        """The state offset below which every write is in the store and every outcome published."""
+        return self._effects.low_water_mark()
+
     def write_checkpoint(self) -> None:
         """Note in the changelog up to where every outcome is published, so that a restore need not repeat them."""
-        mark = self._effects.low_water_mark()
+        mark = self.settled_offset()
         if mark > self._checkpoint and not self._is_over:
             self._checkpoint = mark
             self._services.state_sink.append(self._state, state.CHECKPOINT_KEY, state.encode_checkpoint(mark))
@@ -353,10 +357,9 @@ class Assignment:
     def _write(self, lane: Lane) -> None:
         """Write the person; what follows from the write happens at its ack."""
         value = None if self._is_over_for(lane) else state.encode(lane.person)
-        self._services.store.put(self.partition, lane.key, value)
         fresh = [send_id for send_id in lane.person.out if send_id not in lane.publishing]
         lane.publishing.update(fresh)
-        outgoing = [] if lane.is_sending else list(lane.person.outgoing)
+        outgoing = () if lane.is_sending else tuple(lane.person.outgoing)
         lane.is_sending = bool(lane.person.outgoing)
         offsets, lane.offsets = lane.offsets, []
         posting = lane.posting if lane.posting is not None and not lane.posting.is_written else None
@@ -365,8 +368,8 @@ class Assignment:
         lane.writes += 1
         lane.is_dirty = lane.is_refused = False
         self._set_timer(lane)
-        on_ack = partial(self._acked, lane, offsets, fresh, outgoing, posting)
-        self._services.state_sink.append(self._state, lane.key, value, None, on_ack)
+        write = Write(value, tuple(offsets), tuple(fresh), outgoing, posting)
+        self._services.state_sink.append(self._state, lane.key, value, None, partial(self._acked, lane, write))
 
     def _set_timer(self, lane: Lane) -> None:
         timer_ms = lane.person.timer_ms()
@@ -374,25 +377,23 @@ class Assignment:
             self._wheel.add(lane.key, timer_ms)
         lane.timer_ms = timer_ms
 
-    def _acked(
-        self,
-        lane: Lane,
-        offsets: list[int],
-        fresh: list[bytes],
-        outgoing: list[Outgoing],
-        posting: Posting | None,
-        at: int,
-    ) -> None:
-        """A state record is safe: complete its source offsets, produce what it lists, let its posting leave."""
+    def _acked(self, lane: Lane, write: Write, at: int) -> None:
+        """A state record is safe: keep it, complete its source offsets, produce what it lists, let its posting leave.
+
+        The store has it only now, and never once the tenure is over: the next one reads it from the changelog. Until
+        then the lane holds what is newer, so nobody reads the store for this key.
+        """
         lane.writes -= 1
-        for offset in offsets:
+        for offset in write.offsets:
             self.tracker.resolve(offset)
         if self._is_over:
             return
+        self._services.store.put(self.partition, lane.key, write.value)
         at = max(at, self._effects.position)  # -1: the broker did not say where, but it is not before the last one
         self._effects.advance(at + 1)
-        if fresh or outgoing:
-            self._publish(lane, fresh, outgoing, at, is_new=True)
+        if write.fresh or write.outgoing:
+            self._publish(lane, write.fresh, write.outgoing, at, is_new=True)
+        posting = write.posting
         if posting is not None and self.is_draining:
             self._take_back(posting)
         elif posting is not None:
@@ -402,7 +403,9 @@ class Assignment:
         if lane.is_finished():
             self._lanes.pop(lane.key, None)
 
-    def _publish(self, lane: Lane, fresh: list[bytes], outgoing: list[Outgoing], at: int, *, is_new: bool) -> None:
+    def _publish(
+        self, lane: Lane, fresh: Sequence[bytes], outgoing: Sequence[Outgoing], at: int, *, is_new: bool
+    ) -> None:
         """Produce what was first listed by the state record at offset `at`: outcomes, and records for other keys.
 
         Outcomes that are not new were counted as decided by the process that wrote them.

@@ -7,11 +7,11 @@ import random
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from streamer.core.delivery import Answer, Message
 from streamer.core.rules import RuleSet
-from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Person, Send
+from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Outgoing, Person, Send
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.sender import Sender
 from streamer.ports import Clock, Record, RecordSink, StateStore
@@ -106,6 +106,20 @@ class Posting:
     def settle(self, answer: Answer) -> None:
         """Told the answer, once."""
         self._assignment.settle(self, answer)
+
+
+class Write(NamedTuple):
+    """What follows from one state record once it is acked.
+
+    `value` goes into the store; the source `offsets` it completes; the send ids (`fresh`) and other records
+    (`outgoing`) that it is the first to list; the `posting` whose intent it is.
+    """
+
+    value: bytes | None
+    offsets: tuple[int, ...]
+    fresh: tuple[bytes, ...]
+    outgoing: tuple[Outgoing, ...]
+    posting: Posting | None
 
 
 class Tenure(Protocol):

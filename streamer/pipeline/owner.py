@@ -12,7 +12,7 @@ from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.committer import Passing
 from streamer.pipeline.handled import HandledTimes, InputsTime
 from streamer.pipeline.lane import Services
-from streamer.pipeline.restore import Restore
+from streamer.pipeline.restore import Progress, Restore
 from streamer.ports import Changelog, Partition, RecordSource
 from streamer.telemetry import (
     HANDLED_BEHIND,
@@ -22,6 +22,7 @@ from streamer.telemetry import (
     PEOPLE_WAITING,
     RECORDS_PENDING,
     RECORDS_READ,
+    RECORDS_TO_RESTORE,
     RECORDS_WAITING,
     SENDS_HELD,
     logger,
@@ -36,6 +37,9 @@ RESUME_SHARE: Final = 0.6  # resume well below the mark: pausing drops what was 
 RESTORES_MAX: Final = 4  # partitions restored at a time
 REVOKE_DRAIN_S: Final = 3.0
 FLUSH_S: Final = 3.0  # more, and a broker that acks nothing would hold up the group's rebalance
+SAVE_EVERY_S: Final = 1.0  # the lmdb engine flushes as often, and holds what came since in memory
+CLOSE_S: Final = 10.0  # of a rebalance's 45 s: the store's files are synced and closed
+SAY_EVERY_S: Final = 5.0  # how far a restore is
 TICK_S: Final = 0.05  # how late a held send may be released
 
 log = logger(__name__)
@@ -70,6 +74,8 @@ class Owner:
         self._tenure = 0
         self._unopened = 0
         self._was_assigned = False
+        self._said_s = services.clock.now_s()
+        self.progress = Progress()
         self.polled_s = services.clock.now_s()
 
     @property
@@ -78,7 +84,7 @@ class Owner:
         return self._was_assigned and not self._unopened
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop`, then drain and leave the group. Raises: BrokerUnusable."""
+        """Serve until `stop`, then drain, leave the group and save the store. Raises: BrokerUnusable; StoreUnusable."""
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 senders = [
@@ -87,15 +93,17 @@ class Owner:
                 ]
                 timers = self._tasks.create_task(self._release_held(), name="owner.timers")
                 inputs = self._tasks.create_task(self._inputs.run(), name="owner.inputs_time")
+                saver = self._tasks.create_task(self._save(), name="owner.saver")
                 pump = self._tasks.create_task(self._pump(), name="owner.pump")
                 await stop.wait()
                 pump.cancel()  # it may be waiting to join, or for a rebalance to end
                 self._drain_s = self._plan.stop_drain_s
                 await self._source.stop()
-                for task in (timers, inputs, *senders):
+                for task in (timers, inputs, saver, *senders):
                     task.cancel()
         finally:
             await self._source.stop()
+            await self._services.store.stop()
 
     async def on_assigned(self, partitions: frozenset[Partition]) -> None:
         """Begin to restore the partitions of a new tenure."""
@@ -124,11 +132,24 @@ class Owner:
         marks = {place: each.tracker.low_water_mark() for place, each in assignments.items()}
         for assignment in assignments.values():
             assignment.close()  # before the commit: nothing is written or published once its offset may move on
-            self._services.store.drop(assignment.partition)
         await self._flush_state()
         is_committed = await self._source.commit(marks)
+        await self._close_stores(partitions, assignments)
         if assignments:
             log.info("owner.revoked", partitions=len(partitions), committed=is_committed)
+
+    async def _close_stores(self, partitions: frozenset[Partition], assignments: dict[Partition, Assignment]) -> None:
+        """Let go the partitions' stores, those that are not restored too; what takes too long ends in its thread."""
+        store = self._services.store
+        try:
+            async with asyncio.timeout(CLOSE_S), asyncio.TaskGroup() as closing:
+                for place in sorted(partitions):
+                    assignment = assignments.get(place)
+                    offset = None if assignment is None else assignment.settled_offset()
+                    name = f"owner.close.{place.partition}"
+                    closing.create_task(store.close(place.partition, offset), name=name)
+        except TimeoutError:
+            log.warning("owner.close_timeout")
 
     async def _flush_state(self) -> None:
         """Wait for the writes of a drain that was cut off: the next owner must not restore before them."""
@@ -154,6 +175,8 @@ class Owner:
         PARTITIONS_OPEN.labels("owner").set(len(self._assignments))
         PARTITIONS_PAUSED.labels("owner").set(len(self._paused))
         PEOPLE.set(sum(store.count(place.partition) for place in self._assignments))
+        RECORDS_TO_RESTORE.set(self.progress.left)
+        self._say_progress()
         RECORDS_WAITING.set(sum(each.records_waiting for each in self._assignments.values()))
         SENDS_HELD.set(sum(each.sends_held for each in self._assignments.values()))
         PEOPLE_WAITING.set(sum(each.people_timed for each in self._assignments.values()))
@@ -171,7 +194,7 @@ class Owner:
                 return
             began_s = self._services.clock.now_s()
             changelog = Partition(self._services.state_topic, place.partition)
-            restore = Restore(self._changelog, self._services.store, changelog)
+            restore = Restore(self._changelog, self._services.store, changelog, self.progress)
             await restore.load()
         if tenure != self._tenure:
             return
@@ -186,7 +209,14 @@ class Owner:
         self._source.open(place, position)
         self._unopened -= 1
         took_s = round(self._services.clock.now_s() - began_s, 3)
-        log.info("owner.restored", partition=place.partition, records=restore.end, resumed=resumed, seconds=took_s)
+        log.info(
+            "owner.restored",
+            partition=place.partition,
+            read_from=restore.begun,
+            read_to=restore.end,
+            resumed=resumed,
+            seconds=took_s,
+        )
 
     async def _pump(self) -> None:
         await self._source.start(self)
@@ -220,6 +250,20 @@ class Owner:
         if roomy:
             self._source.resume(roomy)
         self._paused = (self._paused | full) - roomy
+
+    async def _save(self) -> None:
+        while True:
+            await self._services.clock.sleep(SAVE_EVERY_S)
+            offsets = {place.partition: each.settled_offset() for place, each in self._assignments.items()}
+            await self._services.store.save(offsets)
+
+    def _say_progress(self) -> None:
+        """Log how far the restores are, now and then."""
+        progress, now_s = self.progress, self._services.clock.now_s()
+        if progress.left > 0 and now_s - self._said_s >= SAY_EVERY_S:
+            self._said_s = now_s
+            percent = (progress.total - progress.left) * 100 // progress.total
+            log.info("owner.restoring", percent=percent, unrestored=progress.left)
 
     async def _release_held(self) -> None:
         while True:

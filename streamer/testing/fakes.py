@@ -9,19 +9,21 @@ Nothing here waits for real time: a fake goes on when the test tells it to, or a
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Final, NamedTuple, TypeVar
 
 from streamer.core.delivery import Accepted, Answer, Message
 from streamer.errors import BrokerUnusable
-from streamer.ports import AssignmentListener, End, Partition, Record
+from streamer.ports import AssignmentListener, End, Log, Partition, Record
 from streamer.testing.memory_log import MemoryLog, MemoryRecord
 
 ROUNDS_MAX: Final = 10_000  # a loop that isn't quiet after so many turns never will be
 ALL: Final = sys.maxsize
 RESTORE_RECORDS_MAX: Final = 7  # small, so that a restore takes several turns
+CLUSTER: Final = "memory"
+DELETE_RETENTION_MS: Final = 7 * 24 * 60 * 60 * 1000
 EPOCH_MS: Final = 1_767_225_600_000  # where a ManualClock's wall time begins: 2026-01-01
 T = TypeVar("T")
 
@@ -398,22 +400,30 @@ class FakeSink:
 
 
 class FakeChangelog:
-    """Reads one partition of a MemoryLog, a few records a turn."""
+    """Reads one partition of a MemoryLog, a few records a turn, and counts them."""
 
     def __init__(self, log: MemoryLog) -> None:
         self._log = log
+        self.records_read = 0
 
-    async def read(self, partition: Partition, apply: Callable[[Sequence[Record]], None]) -> int:
-        """Give every record below the end offset of this moment to `apply`, in order; returns that end offset."""
+    async def read(
+        self,
+        partition: Partition,
+        begin: Callable[[Log], Awaitable[int]],
+        apply: Callable[[Sequence[Record]], Awaitable[None]],
+    ) -> int:
+        """Give every record from the offset that `begin` says to `apply`, in order; returns the end offset."""
         end = self._log.end_offset(partition)
-        position = self._log.start_offset(partition)
+        start = self._log.start_offset(partition)
+        position = await begin(Log(CLUSTER, *partition, start, end, DELETE_RETENTION_MS))
         while True:
             await asyncio.sleep(0)
             records = self._log.read(partition, position, RESTORE_RECORDS_MAX)
             below = [record for record in records if record.offset < end]
             if not below:
                 return end
-            apply(below)
+            self.records_read += len(below)
+            await apply(below)
             position = below[-1].offset + 1
 
 

@@ -499,10 +499,18 @@ class ChangelogContract(ABC):
     @abstractmethod
     def broker(self) -> Broker: ...
 
-    async def _read(self, broker, place):
+    async def _read(self, broker, place, offset=None):
         read = []
+
+        async def begin(log):
+            self.log = log
+            return log.start if offset is None else offset
+
+        async def apply(records):
+            read.extend(records)
+
         async with asyncio.timeout(ANSWER_S):
-            end = await broker.changelog().read(place, read.extend)
+            end = await broker.changelog().read(place, begin, apply)
         return read, end
 
     async def test_every_record_below_the_end_is_applied_in_order(self):
@@ -534,6 +542,28 @@ class ChangelogContract(ABC):
         first, _ = await self._read(broker, place)
         second, _ = await self._read(broker, place)
         assert [record.offset for record in first] == [record.offset for record in second] == [0]
+
+    async def test_it_begins_where_it_is_told(self):
+        broker = self.broker()
+        place = Partition(await broker.create("state", 1, is_compacted=True), 0)
+        await write(broker, place, b"one", b"two", b"three")
+        read, end = await self._read(broker, place, 2)
+        assert ([record.value for record in read], end) == ([b"three"], 3)
+
+    async def test_beginning_at_the_end_reads_nothing(self):
+        broker = self.broker()
+        place = Partition(await broker.create("state", 1, is_compacted=True), 0)
+        await write(broker, place, b"one")
+        assert await self._read(broker, place, 1) == ([], 1)
+
+    async def test_it_says_which_log_it_reads(self):
+        """A local copy is judged by it."""
+        broker = self.broker()
+        place = Partition(await broker.create("state", 2, is_compacted=True), 1)
+        await write(broker, place, b"one", b"two")
+        await self._read(broker, place)
+        assert self.log.cluster
+        assert self.log[1:] == (*place, 0, 2, 7 * 24 * 60 * 60 * 1000)
 
 
 class GroupOffsetsContract(ABC):

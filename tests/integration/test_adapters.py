@@ -18,7 +18,6 @@ from streamer.kafka.groups import GroupReader
 from streamer.kafka.producer import BatchSink
 from streamer.kafka.topics import COMPACTED, ensure_offsets
 from streamer.ports import Partition
-from streamer.store.memory import MemoryStore
 from streamer.testing.fake_twilio import FakeTwilio
 from streamer.testing.fake_twilio_api import Setup
 from streamer.testing.fake_twilio_faults import Faults
@@ -34,7 +33,6 @@ from tests.contracts.kafka import (
     write,
 )
 from tests.contracts.sms_gateway import MESSAGE, TO, SmsGatewayContract
-from tests.contracts.state_store import StateStoreContract
 from tests.largest import Largest
 
 SESSION_S = 6.0  # the least that Kafka takes by default
@@ -230,11 +228,6 @@ class TestTwilioGateway(SmsGatewayContract):
             answer = await gateway.create(MESSAGE)
             await gateway.close()
         assert (answer.reason, answer.code, answer.http_status, answer.is_retryable) == ("refused", 20003, 401, False)
-
-
-class TestMemoryStore(StateStoreContract):
-    def store(self):
-        return MemoryStore()
 
 
 class TestSystemClock(ClockContract):

@@ -18,6 +18,7 @@ from streamer.core.hop import event_origin
 from streamer.core.identity import RESERVED, partition_of
 from streamer.core.profile import values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.errors import CopyUnusable
 from streamer.pipeline.assignment import Services
 from streamer.pipeline.committer import Committer
 from streamer.pipeline.dead_letters import DeadLetters
@@ -26,6 +27,7 @@ from streamer.pipeline.owner import Owner, OwnerPlan
 from streamer.pipeline.router import Router, RouterPlan
 from streamer.pipeline.sender import Sender as SendSlots
 from streamer.ports import Partition
+from streamer.store.local import judge
 from streamer.store.memory import MemoryStore
 from streamer.testing.fake_groups import FakeGroupOffsets
 from streamer.testing.fakes import FakeChangelog, FakeGateway, FakeSink, FakeSource, ManualClock, settle
@@ -127,6 +129,7 @@ class World:
         self.traits = defaultdict(dict)  # person → name → (time, value)
         self.times = defaultdict(set)  # person → times of their identifies
         self.committed = {}
+        self.disks = [{}, {}]  # of machines: partition → the snapshot left there
         self.waiting = set()  # people whose last state record has sends without an outcome
         self.faults = []
         self.log.append_watchers.append(self._appended)
@@ -283,6 +286,37 @@ class World:
                 yield f"{person}: traits {values(kept.traits)} instead of {expected}"
 
 
+class Disk:
+    """Snapshots on one machine, as one process sees them; `kept` outlives it. Writes fail now and then."""
+
+    def __init__(self, kept, clock, draw):
+        self.clock = clock
+        self.is_crashed = False
+        self._kept = kept
+        self._draw = draw
+
+    async def load(self, log):
+        await asyncio.sleep(0)
+        found = self._kept.get(log.partition)
+        if found is None:
+            return None
+        try:
+            judge(found[0], log, self.clock.now_ms())
+        except CopyUnusable:
+            return None
+        return found[0], dict(found[1])
+
+    async def write(self, stamp, records):
+        for _ in range(self._draw.choice((1, 20))):
+            await asyncio.sleep(0)
+        if self.is_crashed or self._draw.random() < 0.1:
+            return False
+        known = self._kept.get(stamp.partition)
+        if known is None or known[0].offset <= stamp.offset:
+            self._kept[stamp.partition] = stamp, records
+        return True
+
+
 class Worker:
     """One process: a router, an owner and all that is theirs."""
 
@@ -301,9 +335,10 @@ class Worker:
         plan = RouterPlan(world.mappings, "by-user", PARTITIONS)
         letters = partial(DeadLetters, topic="dead-letters", partitions=PARTITIONS)
         self.router = Router(plan, self.router_source, self.hop, letters(self.hop), clock)
+        self.disk = Disk(draw.choice(world.disks), clock, random.Random(draw.random()))
         services = Services(
             mappings=world.mappings,
-            store=MemoryStore(),
+            store=MemoryStore(self.disk, draw.choice((0.5, 3.0, 180.0))),
             state_sink=self.state,
             event_sink=self.events,
             letters=letters(self.events),
@@ -338,6 +373,7 @@ class Worker:
     def crash(self):
         """As `kill -9`: what was on its way to the broker may still arrive, in order and cut anywhere."""
         draw = self.world.random
+        self.disk.is_crashed = True
         for source in self.sources:
             source.crash()
         for sink in self.sinks:
@@ -430,6 +466,8 @@ class Simulation:
             self.world.log.skip(draw.choice(self.places), draw.randint(1, 3))
         if draw.random() < 0.01:
             self.world.log.compact(Partition("state", draw.randrange(PARTITIONS)))
+        if draw.random() < 0.003:
+            draw.choice(self.world.disks).clear()  # somebody tidied up
         if self.workers and draw.random() < self.crash_share:
             self.workers.pop(draw.randrange(len(self.workers))).crash()
             self.counts["crashed"] += 1

@@ -235,7 +235,7 @@ FAULTS = {
     "a region in small letters": (VALID + "defaults: {region: us}\n", "7:12: defaults.region: must be a country's two capital letters, such as US; did you mean \"US\"?"),
     "an unknown region": (VALID + "defaults: {region: XX}\n", "7:12: defaults.region: must be a country's two capital letters, such as US; see ISO 3166-1 alpha-2"),
     "a port out of range": (VALID + "http: {listen: 127.0.0.1:65536}\n", '7:8: http.listen: must be "host:port", as in 127.0.0.1:8080'),
-    "an unknown engine": (VALID + "store: {engine: redis}\n", "7:9: store.engine: must be memory"),
+    "an unknown engine": (VALID + "store: {engine: redis}\n", "7:9: store.engine: must be memory or lmdb"),
     "an unknown mode of consent": (VALID + "consent: {mode: double}\n", "7:11: consent.mode: must be opt_out or opt_in"),
     "an unknown key of consent": (VALID + "consent: {trait: {}}\n", '7:11: consent.trait: unknown key; did you mean "traits"?'),
     "a trait that is no text": (VALID + "consent: {traits: {a: true}}\n", "7:20: consent.traits.a: expected text, found true or false; put it in quotes"),

@@ -1,12 +1,15 @@
 """A restore rebuilds a partition's store, and takes up exactly what its people had left to do."""
 
+from dataclasses import replace
+
 import pytest
 
 from streamer.core import state
 from streamer.core.delivery import SUPPRESSED, Decision, Message, Origin, send_id
 from streamer.core.state import Person, Send
 from streamer.pipeline.assignment import Assignment
-from streamer.pipeline.restore import Restore
+from streamer.pipeline.restore import Progress, Restore
+from streamer.store.memory import MemoryStore
 from streamer.testing.fakes import FakeChangelog
 from tests.unit.pipeline.rig import STATE, Rig
 
@@ -127,3 +130,83 @@ async def test_a_compacted_changelog_restores_the_same():
     again, resumed_again = await restored(rig)
     assert {key: rig.store.get(0, key) for key in before} == before
     assert (restore.end, resumed) == (again.end, resumed_again)
+
+
+class Copied(MemoryStore):
+    """A store that finds the copy it was given, complete up to `offset`; its own records may be newer."""
+
+    def __init__(self, offset, **records):
+        super().__init__()
+        self.offset = offset
+        self.records = records
+
+    async def open(self, log):
+        await super().open(log)
+        await self.fill(log.partition, [(f"u:{key[1:]}".encode(), value) for key, value in self.records.items()])
+        return self.offset
+
+
+async def taken_up(rig, store, log_of_records):
+    for key, value in log_of_records:
+        rig.log.append(STATE, key, value)
+    changelog = FakeChangelog(rig.log)
+    restore = Restore(changelog, store, STATE)
+    rig.services = replace(rig.services, store=store)
+    await restore.load()
+    rig.assignment = Assignment(0, rig.services, 0, restore.end)
+    return changelog.records_read, await restore.resume(rig.assignment)
+
+
+HISTORY = ((b"u:1", person(is_held=True, is_owing=True)), (b"u:2", person(is_owing=True)), (b"u:3", person()))
+
+
+async def test_only_the_tail_is_read_over_a_copy():
+    rig = Rig()
+    store = Copied(2, u1=HISTORY[0][1], u2=HISTORY[1][1])
+    assert await taken_up(rig, store, HISTORY) == (1, 1)
+    assert store.get(0, b"u:3") == HISTORY[2][1]
+
+
+async def test_what_waits_in_a_copy_is_taken_up_and_its_outcomes_are_published():
+    """The copy's offset says so: below it every outcome is on the topic."""
+    rig = Rig()
+    assert await taken_up(rig, Copied(3, u1=HISTORY[0][1], u2=HISTORY[1][1]), HISTORY) == (0, 1)
+    assert rig.assignment.sends_held == 1
+    assert rig.events.records_pending == 0
+
+
+async def test_what_the_tail_says_has_nothing_left_to_do_is_not_taken_up_from_the_copy():
+    rig = Rig()
+    store = Copied(3, u1=HISTORY[0][1], u2=person(is_held=True))
+    assert await taken_up(rig, store, (*HISTORY, (b"u:1", person()), (b"u:2", None))) == (2, 0)
+    assert (store.get(0, b"u:1"), store.get(0, b"u:2")) == (person(), None)
+
+
+async def test_a_copy_whose_records_are_newer_than_its_offset_owes_what_the_tail_owes():
+    """Saved while the outcome was on its way: the offset stayed below it, so it is published again."""
+    rig = Rig()
+    assert await taken_up(rig, Copied(1, u2=HISTORY[1][1]), HISTORY) == (2, 1)
+    assert rig.events.records_pending == 1
+
+
+async def test_a_checkpoint_in_the_tail_never_falls_behind_the_copy():
+    """It was noted before the copy was saved."""
+    rig = Rig()
+    late = (*HISTORY, (state.CHECKPOINT_KEY, state.encode_checkpoint(1)))
+    assert await taken_up(rig, Copied(3, u1=HISTORY[0][1]), late) == (1, 1)
+    assert rig.events.records_pending == 0
+
+
+async def test_how_far_it_is_is_known_all_the_while():
+    rig, progress, seen = Rig(), Progress(), []
+    for number in range(20):
+        rig.log.append(STATE, f"u:{number}".encode(), person())
+
+    class Watching(MemoryStore):
+        async def fill(self, partition, records):
+            seen.append((progress.left, progress.total))
+            await super().fill(partition, records)
+
+    await Restore(FakeChangelog(rig.log), Watching(), STATE, progress).load()
+    assert seen == [(20, 20), (13, 20), (6, 20)]
+    assert progress.left == 0

@@ -16,7 +16,7 @@ from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.owner import Owner, OwnerPlan
 from streamer.pipeline.restore import RESUME_TURN, Restore
-from streamer.ports import Partition
+from streamer.ports import Log, Partition
 from streamer.store.memory import MemoryStore
 from streamer.testing.fake_groups import FakeGroupOffsets
 from streamer.testing.fakes import FakeChangelog, FakeSink, FakeSource, ManualClock, settle
@@ -112,12 +112,13 @@ class HeldChangelog:
     def __init__(self) -> None:
         self.reads: list[tuple[Callable, asyncio.Event]] = []
 
-    async def read(self, _partition, apply) -> int:
+    async def read(self, _partition, begin, apply) -> int:
+        await begin(Log("memory", *STATE, 0, 2, 10**9))
         go_on = asyncio.Event()
         self.reads.append((apply, go_on))
         await go_on.wait()
         records = self.given.pop(0)
-        apply(records)
+        await apply(records)
         return records[-1].offset + 1
 
 

@@ -8,7 +8,6 @@ import pytest
 from streamer.core.delivery import Accepted, Message, Refused, Unknown
 from streamer.errors import BrokerUnusable
 from streamer.ports import Partition
-from streamer.store.memory import MemoryStore
 from streamer.testing.fake_groups import FakeGroupOffsets
 from streamer.testing.fakes import (
     ROUNDS_MAX,
@@ -32,7 +31,6 @@ from tests.contracts.kafka import (
     write,
 )
 from tests.contracts.sms_gateway import SmsGatewayContract
-from tests.contracts.state_store import StateStoreContract
 
 PLACE = Partition("t", 0)
 
@@ -190,6 +188,10 @@ class TestFakeGroupOffsets(GroupOffsetsContract):
             await groups.read("g", ["in"])
 
 
+async def from_start(log):
+    return log.start
+
+
 class TestFakeChangelog(ChangelogContract):
     def broker(self):
         return MemoryBroker()
@@ -199,7 +201,11 @@ class TestFakeChangelog(ChangelogContract):
         for number in range(100):
             log.append(PLACE, str(number % 10).encode(), str(number).encode())
         log.compact(PLACE)
-        assert await FakeChangelog(log).read(PLACE, read.extend) == 100
+
+        async def apply(records):
+            read.extend(records)
+
+        assert await FakeChangelog(log).read(PLACE, from_start, apply) == 100
         assert [record.offset for record in read] == list(range(90, 100))
 
     async def test_records_appended_meanwhile_are_not_read(self):
@@ -207,11 +213,11 @@ class TestFakeChangelog(ChangelogContract):
         for _ in range(20):
             log.append(PLACE, b"k", b"v")
 
-        def apply(records):
+        async def apply(records):
             read.extend(records)
             log.append(PLACE, b"k", b"late")
 
-        assert await FakeChangelog(log).read(PLACE, apply) == 20
+        assert await FakeChangelog(log).read(PLACE, from_start, apply) == 20
         assert len(read) == 20
 
 
@@ -286,11 +292,6 @@ async def test_a_loop_that_is_never_quiet_is_found():
         with pytest.raises(RuntimeError, match="still busy"):
             await settle()
         busy.cancel()
-
-
-class TestMemoryStore(StateStoreContract):
-    def store(self):
-        return MemoryStore()
 
 
 class TestFakeGateway(SmsGatewayContract):
