@@ -7,7 +7,7 @@ import pytest
 from tests.service import PARTITIONS, Send, identify, track, world
 
 PHONE = "+14155550100"
-PEOPLE = [f"u:{number}" for number in range(40)]
+PEOPLE = [f"u:{number}" for number in range(1, 41)]
 
 
 async def restored(service):
