@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from streamer.core import plan
 from streamer.core.channels import Sender
 from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN, Accepted, Origin, Refused, Unknown
-from streamer.core.profile import values
+from streamer.core.profile import Update, values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.core.state import DUE_BYTES_MAX, DUE_MAX, SEEN_MAX, Person, send_bytes
+from streamer.core.state import DUE_BYTES_MAX, DUE_MAX, SEEN_MAX, Person, place_of, send_bytes
 
 NOW_MS = 1_767_225_600_000
 MAX_AGE_S = 60.0
@@ -19,9 +19,10 @@ SERVICE = Sender("alerts", "second", service_sid="MG" + "0" * 32)
 BODY = "Order {{properties.order}} {{properties.note}}"
 
 
-def mapping(name="shipped", body="Order {{properties.order}}", when='event = "Shipped"', **send):
+def mapping(name="shipped", body="Order {{properties.order}}", when='event = "Shipped"', wait_s=0.0, **send):
     document = {"when": f'type = "track" and {when}', "send": {"body": body, **send}}
-    return compile_rule(name, document, {"shop": SHOP, "alerts": SERVICE}, RuleDefaults("US", "shop", MAX_AGE_S))
+    defaults = RuleDefaults("US", "shop", MAX_AGE_S, wait_s)
+    return compile_rule(name, document, {"shop": SHOP, "alerts": SERVICE}, defaults)
 
 
 def origin(offset=0, event_ms=NOW_MS):
@@ -39,7 +40,7 @@ def track(number=1, **properties):
 
 def with_phone(phone="+15551230001"):
     person = Person()
-    person.traits["phone"] = (phone, 1)
+    person.traits = [Update(1, "m0", {"phone": phone})]
     return person
 
 
@@ -78,8 +79,9 @@ def test_a_messaging_service_posts_without_a_number_of_its_own():
 @pytest.mark.parametrize(
     ("phone", "body", "event_ms", "reason", "detail"),
     [
-        (None, "Hi", NOW_MS, "no_phone", "profile.traits.phone"),
-        ("", "Hi", NOW_MS, "no_phone", "profile.traits.phone"),
+        (None, "Hi", NOW_MS, "profile_incomplete", "profile.traits.phone"),
+        ("", "Hi", NOW_MS, "profile_incomplete", "profile.traits.phone"),
+        ("+15551230001", "{{profile.traits.name}}", NOW_MS, "profile_incomplete", "profile.traits.name"),
         ("call me", "Hi", NOW_MS, "bad_number", "not_a_number"),
         ("12", "Hi", NOW_MS, "bad_number", "too_short"),
         ("+15551230001", "{{properties.note}}", NOW_MS, "missing_value", "properties.note"),
@@ -144,7 +146,7 @@ def test_traits_too_large_leave_the_profile_as_it_was():
     """An unbounded record would stop a partition."""
     person = with_phone()
     applied = apply(person, {"type": "identify", "traits": {"phone": None, "x": "y" * 25_000}}, event_ms=9)
-    assert not applied.is_changed
+    assert (applied.is_changed, applied.rejected) == (False, "traits_too_large")
     assert values(person.traits) == {"phone": "+15551230001"}
 
 
@@ -273,9 +275,9 @@ def test_an_event_that_cannot_be_proved_new_gets_an_outcome_and_is_not_sent():
     """Its partition has no room in `seen`: it may be a redelivery, or it may be new, and then it must not vanish."""
     person = with_phone()
     for number in range(SEEN_MAX):
-        person.note_seen(Origin("u:1", "wide", number, 1, 0, 0))
+        person.note_seen(f"wide/{number}", 1)
     person.forgotten["shipped"] = NOW_MS
-    person.note_seen(origin())
+    person.note_seen(place_of(origin(), 0), 0)
     applied = apply(person, track())
     assert (applied.is_changed, applied.matched, applied.repeated) == (True, ("shipped",), ())
     decided = only(person)
@@ -417,7 +419,7 @@ def test_a_busy_gateway_holds_the_send_and_the_next_attempt_is_counted():
     assert person.held == [held]
     assert not person.due
     assert not person.decided
-    assert plan.release(person, NOW_MS + 2_000)
+    assert plan.release(person, NOW_MS + 2_000, 0)
     assert plan.begin(person, NOW_MS + 2_000).attempt == 2
 
 
@@ -430,7 +432,7 @@ def test_a_send_that_would_wait_past_its_age_fails_with_the_gateways_code():
 def test_nothing_is_released_before_its_time():
     person = due()
     busy(person)
-    assert not plan.release(person, NOW_MS + 1_999)
+    assert not plan.release(person, NOW_MS + 1_999, NOW_MS + 9_999)
     assert not person.due
 
 
@@ -439,7 +441,7 @@ def test_released_sends_take_their_place_in_event_order_behind_the_one_that_is_p
     busy(person, retry_after_s=5.0)
     busy(person, retry_after_s=1.0)
     plan.begin(person, NOW_MS)
-    assert plan.release(person, NOW_MS + 5_000)
+    assert plan.release(person, NOW_MS + 5_000, 0)
     assert [send.message.body for send in person.due] == ["Order 2", "Order 0", "Order 1", "Order 3"]
     assert [send.is_posting for send in person.due] == [True, False, False, False]
     assert all(send.until_ms == 0 and send.reason == "" for send in person.due)
@@ -450,7 +452,7 @@ def test_two_sends_of_one_instant_are_ordered_by_their_offset():
     for number in (2, 1):
         apply(person, track(number), offset=number, event_ms=NOW_MS)
     busy(person)
-    plan.release(person, NOW_MS + 2_000)
+    plan.release(person, NOW_MS + 2_000, 0)
     assert [send.origin.offset for send in person.due] == [1, 2]
 
 

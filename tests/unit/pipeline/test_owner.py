@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from streamer.core.delivery import Accepted, Origin
-from streamer.core.hop import event_headers
+from streamer.core.hop import EVENT, headers_of
 from streamer.errors import StateUnreadable
 from streamer.pipeline.committer import PASS_EVERY_S
 from streamer.pipeline.owner import REVOKE_DRAIN_S, WAITING_BYTES_MAX, WAITING_MAX, Owner, OwnerPlan
@@ -37,7 +37,7 @@ def put(rig, *values, key=b"u:1"):
     for value in values:
         offset = rig.log.end_offset(BY_USER)
         origin = Origin(key.decode(), "in", 0, offset, rig.clock.now_ms(), rig.clock.now_ms())
-        rig.log.append(BY_USER, key, value, event_headers(origin))
+        rig.log.append(BY_USER, key, value, headers_of(EVENT, origin))
 
 
 @asynccontextmanager
