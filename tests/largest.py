@@ -6,6 +6,8 @@ import string
 import msgspec
 
 from streamer.core.delivery import SUPPRESSED, Decision, Message, Origin
+from streamer.core.links import LINKS_BYTES_MAX
+from streamer.core.profile import TRAITS_BYTES_MAX, TRAITS_MAX, Update, size
 from streamer.core.records import ID_CHARS_MAX, MESSAGE_ID_CHARS_MAX
 from streamer.core.rules import MAPPINGS_MAX
 from streamer.core.state import (
@@ -14,19 +16,21 @@ from streamer.core.state import (
     DUE_MAX,
     FORGOTTEN_MAX,
     HELD_BYTES_MAX,
+    MERGED_BYTES_MAX,
     OUT_MAX,
-    SCHEDULED_BYTES_MAX,
     SEEN_MAX,
-    TRAITS_BYTES_MAX,
+    WAITING_BYTES_MAX,
+    Parked,
     Person,
     Send,
+    parked_bytes,
     send_bytes,
-    traits_bytes,
 )
 
 MS = 253_402_300_799_999
 OFFSET = 2**63 - 1
 NAME_CHARS, TOPIC_CHARS = 64, 249  # what mappings and senders, and Kafka's topics, may have
+CONSENT_BYTES_MAX = 8 * 1024
 
 
 class Largest:
@@ -86,18 +90,48 @@ class Largest:
             left -= send_bytes(found[-1])
         return found
 
+    def parked(self, bytes_max: int) -> list[Parked]:
+        """Events that wait for the profile, as many as fit; small ones, which have most besides the event."""
+        found: list[Parked] = []
+        left = bytes_max
+        while left > 3_000:
+            event = self._draw.randbytes(1_000)
+            ids = (self._draw.randbytes(16), self.name(NAME_CHARS), 2**32 - 1, self.origin(), self._message_id)
+            found.append(Parked(*ids, event, self.name(DETAIL_BYTES_MAX), MS))
+            left -= parked_bytes(found[-1])
+        return found
+
+    def keys(self, bytes_max: int) -> list[str]:
+        """Identity keys, as many as fit."""
+        found: list[str] = []
+        while sum(len(key.encode()) for key in found) < bytes_max - 1_026:
+            found.append("u:" + self.text(ID_CHARS_MAX))
+        return found
+
+    def traits(self) -> list[Update]:
+        """As many identifies as there are traits, each with an id of its own."""
+        found: list[Update] = []
+        while len(found) < TRAITS_MAX and size(found) < TRAITS_BYTES_MAX - 200:
+            found.append(Update(MS, self.name(36), {self.name(20): self.text(5)}))
+        found[0].traits[self.name(9)] = self.name(max(0, TRAITS_BYTES_MAX - size(found) - 20))
+        return found
+
     def person(self) -> Person:
         """All at once: outcomes almost at their limit, and then an event that every mapping matches."""
         person = Person()
-        while traits_bytes(person) < TRAITS_BYTES_MAX:
-            person.traits[self.name(20)] = (self.text(20), MS)
-        person.seen = {f"{self.name(TOPIC_CHARS)}/{number}": OFFSET for number in range(SEEN_MAX)}
+        person.traits = self.traits()
+        person.links = [(MS, key) for key in self.keys(LINKS_BYTES_MAX)]
+        person.merged = dict.fromkeys(self.keys(MERGED_BYTES_MAX), MS)
+        person.moved = person.merged_to = person.erased_ms = person.keep_ms = MS
+        person.consent = {f"{self.name(64)}/whatsapp": ("unsubscribed", MS) for _ in range(CONSENT_BYTES_MAX // 100)}
+        person.seen = {f"{self.name(TOPIC_CHARS)}/{number}#{self.name(12)}": OFFSET for number in range(SEEN_MAX)}
         person.forgotten = {self.name(NAME_CHARS): MS for _ in range(FORGOTTEN_MAX)} | {"": MS}
         for number in range(OUT_MAX - 1):
             person.decide(self.decision(self.origin(number), self.text(MESSAGE_ID_CHARS_MAX)))
         person.decide(*(self.decision(self.origin(), self._message_id) for _ in range(MAPPINGS_MAX)))
         person.due = self.sends(DUE_BYTES_MAX)
-        person.held = self.sends(HELD_BYTES_MAX + SCHEDULED_BYTES_MAX)
+        person.held = self.sends(HELD_BYTES_MAX)
+        person.parked = self.parked(WAITING_BYTES_MAX)
         return person
 
 

@@ -32,7 +32,7 @@ def linked(links: list[Link], event_ms: int, target: str) -> list[Link]:
     if before == target == after:
         return links
     kept = _ends_of_runs([*links[:at], link, *links[at:]])
-    while len(kept) > LINKS_MAX or (len(kept) > 2 and sum(len(key) for _, key in kept) > LINKS_BYTES_MAX):
+    while len(kept) > LINKS_MAX or (len(kept) > 2 and sum(len(key.encode()) for _, key in kept) > LINKS_BYTES_MAX):
         del kept[1]
     return kept
 

@@ -164,7 +164,7 @@ def _note_merged(person: Person, moved: Moved) -> None:
     """Remember this move and those it took in, oldest first, within bounds."""
     for source, number in (*moved.merged.items(), (moved.source, moved.number)):
         person.merged[source] = max(person.merged.pop(source, 0), number)
-    while len(person.merged) > MERGED_MAX or sum(map(len, person.merged)) > MERGED_BYTES_MAX:
+    while len(person.merged) > MERGED_MAX or sum(len(key.encode()) for key in person.merged) > MERGED_BYTES_MAX:
         person.merged_to = max(person.merged_to, person.merged.pop(next(iter(person.merged))))
 
 

@@ -64,6 +64,7 @@ class Rehearsal:
         self._lately = LatelyLinked()
         self._timers_max = timers_max
         self._timers: list[tuple[int, str]] = []
+        self._timer_of: dict[str, int] = {}  # by key the last of its timers
 
     def know(self, key: str, traits: Mapping[str, Any]) -> None:
         """Give a person traits from before everything that will happen."""
@@ -142,12 +143,14 @@ class Rehearsal:
 
     def _ring(self, to_ms: int) -> bool:
         """Every timer until then, each at its time. False: there were more than `timers_max`."""
-        for _ in range(self._timers_max):
-            if not self._timers or self._timers[0][0] > to_ms:
-                break
+        left = self._timers_max
+        while left and self._timers and self._timers[0][0] <= to_ms:
             due_ms, key = heappop(self._timers)
+            person = self.people.get(key)
+            if person is None or person.timer_ms() != due_ms:
+                continue  # what it was for is done, or comes at another time
+            left -= 1
             self.now_ms = max(self.now_ms, due_ms)
-            person = self.people[key]
             plan.release(person, self.now_ms, self.now_ms)
             plan.give_up(person, self.rules, self.now_ms, self.now_ms)
             self._settle(key, person)
@@ -171,5 +174,7 @@ class Rehearsal:
             if decision.outcome == SUPPRESSED:
                 self.suppressed.append(Suppressed(self.now_ms, key, decision.origin.offset, decision))
         person.out.clear()
-        if timer_ms := person.timer_ms():
+        timer_ms = person.timer_ms()
+        if timer_ms and timer_ms != self._timer_of.get(key):
             heappush(self._timers, (timer_ms, key))
+        self._timer_of[key] = timer_ms

@@ -7,16 +7,17 @@ from hypothesis import strategies as st
 
 from streamer.core.channels import Sender
 from streamer.core.delivery import Origin, delivery_event
-from streamer.core.hop import event_headers, event_of_hop
-from streamer.core.identity import identity_key
-from streamer.core.plan import apply_event
-from streamer.core.profile import fold
+from streamer.core.handling import handle
+from streamer.core.hop import EVENT, KINDS, headers_of, read_hop
+from streamer.core.identity import Identities
+from streamer.core.profile import Update, fold
 from streamer.core.records import full, origin, slim
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.core.state import Person, decode, encode
+from streamer.core.state import EVENT_KIND, Person, decode, encode
 from streamer.errors import BadRecord
 
 KAFKA_MS = 1_767_225_600_000
+IDENTITIES = Identities()
 RULES = RuleSet.of(
     [
         compile_rule(
@@ -63,7 +64,7 @@ def read(value):
     try:
         event = slim(value)
         whole = full(value)
-        return event, whole, origin(event, "in", 0, 0, KAFKA_MS)
+        return event, whole, origin(event, IDENTITIES.key(event.user_id, event.anonymous_id), "in", 0, 0, KAFKA_MS)
     except BadRecord as bad:
         refused = bad
     assert refused.reason.replace("_", "").isalpha()
@@ -100,7 +101,7 @@ def test_what_is_accepted_is_a_whole_event(event):
     assert whole["type"] == seen.type
     assert whole.get("event") == seen.event
     assert (whole.get("messageId") or None) == (seen.message_id or None)
-    assert at.key == identity_key(whole.get("userId"), whole.get("anonymousId"))
+    assert at.key == IDENTITIES.key(whole.get("userId"), whole.get("anonymousId"))
     assert 0 <= at.event_ms <= KAFKA_MS
     assert isinstance(whole.get("traits") or {}, dict)
     assert isinstance(whole.get("properties") or {}, dict)
@@ -112,7 +113,7 @@ def test_what_is_accepted_can_be_kept(event):
     found = read(json.dumps(event).encode())
     if found is not None:
         person = Person()
-        fold(person.traits, found[1].get("traits") or {}, found[2].event_ms)
+        person.traits = fold([], Update(found[2].event_ms, "m", found[1].get("traits") or {})).updates
         assert decode(encode(person)).traits == person.traits
 
 
@@ -121,28 +122,38 @@ origins = st.lists(anything, max_size=7) | st.tuples(
     st.sampled_from(["u:1", "", "x", "\x00effects"]) | st.text(max_size=3), st.text(max_size=3), *[numbers] * 4
 )
 headers = st.tuples(
-    st.just(b"event") | st.sampled_from([b"other", None]),
-    st.just(event_headers(Origin("u:1", "in", 0, 0, KAFKA_MS, KAFKA_MS))[1][1])
+    st.just(b"event") | st.sampled_from([*KINDS, b"other", None]),
+    st.just(headers_of(EVENT, Origin("u:1", "in", 0, 0, KAFKA_MS, KAFKA_MS))[1][1])
     | st.none()
     | st.binary(max_size=9)
     | origins.map(lambda each: json.dumps(each).encode()),
+    st.sampled_from([None, b"", b"1", b"3", b"4", b"-1"]),
+)
+near_commands = st.sampled_from(
+    [b"u:2", b"u:1", b"a:x", b"n:+1", b"{}", b'{"suppress":true}', b'{"by":"u:2"}', b"\x9b"]
 )
 
 
 @given(
     st.sampled_from([b"u:1", b"n:+1"]) | st.none() | st.binary(max_size=4),
-    st.none() | st.binary(max_size=9) | (near_events | good_events).map(lambda event: json.dumps(event).encode()),
+    st.none()
+    | st.binary(max_size=9)
+    | near_commands
+    | (near_events | good_events).map(lambda event: json.dumps(event).encode()),
     headers,
 )
 def test_no_record_of_by_user_stops_an_owner(key, value, header):
     """Strangers can write there: what is not refused can be decided, stored and restored."""
-    kind, at = header
-    try:
-        found, event = event_of_hop(key, value, [("kind", kind), ("origin", at)])
-    except BadRecord:
-        return
+    kind, at, hops = header
     person = Person()
-    apply_event(person, event, found, RULES, KAFKA_MS)
+    try:
+        hop = read_hop(key, value, [("kind", kind), ("origin", at), ("hops", hops)])
+        handle(person, key.decode(), hop, RULES, KAFKA_MS)
+    except BadRecord:
+        assert person == Person()
+        return
     assert decode(encode(person)) == person
     for sent in person.decided:
         delivery_event(key.decode(), person.decision(sent))
+    for each in person.outgoing:
+        assert each.kind in KINDS.values() or each.kind == EVENT_KIND

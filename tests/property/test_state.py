@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from streamer.core import plan, state
 from streamer.core.channels import Sender
 from streamer.core.delivery import SUPPRESSED, Accepted, Decision, Origin, send_id
-from streamer.core.profile import fold, values
+from streamer.core.profile import Update, fold, values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.core.state import DECIDED_BYTES_MAX, FORGOTTEN_MAX, OUT_MAX, SEEN_MAX, Person
+from streamer.core.state import DECIDED_BYTES_MAX, FORGOTTEN_MAX, OUT_MAX, SEEN_MAX, Person, place_of
 
 names = st.sampled_from(["phone", "name", "tier"])
 some_values = st.none() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=3) | st.lists(st.booleans(), max_size=2)
@@ -26,9 +26,9 @@ def test_traits_end_the_same_whatever_the_order_and_however_often(updates, draw)
         expected |= update
     arriving = timed + draw.choices(timed, k=5) if timed else []
     draw.shuffle(arriving)
-    traits = {}
+    traits = []
     for event_ms, update in arriving:
-        fold(traits, update, event_ms)
+        traits = fold(traits, Update(event_ms, "", update)).updates
     assert values(traits) == {name: value for name, value in expected.items() if value is not None}
 
 
@@ -47,8 +47,9 @@ def test_no_record_is_decided_twice_and_none_is_taken_for_decided(history):
         at = Origin("u:1", "in", partition, next(offsets[partition]), number * 7 % 50, 0)
         sent = send_id(mapping, at, "")
         assert sent not in person.decided
-        assert not person.was_forgotten(mapping, at)
-        person.note_seen(at)
+        place = place_of(at, 0)
+        assert not person.was_forgotten(mapping, place, at.offset)
+        person.note_seen(place, at.offset)
         person.decide(Decision(sent, mapping, "1", at, "", SUPPRESSED, "no_phone", 1, "d" * detail_bytes))
         met.append((sent, mapping, at))
         del person.out[: published + len(person.out) - OUT_MAX if len(person.out) > OUT_MAX else published]
@@ -60,7 +61,7 @@ def test_no_record_is_decided_twice_and_none_is_taken_for_decided(history):
         owed = {sent: person.decided[sent] for sent in person.out}
         assert sum(map(len, person.decided.values())) <= max(DECIDED_BYTES_MAX, sum(map(len, owed.values())) + 600)
     for sent, mapping, at in met:
-        assert sent in person.decided or person.was_forgotten(mapping, at)
+        assert sent in person.decided or person.was_forgotten(mapping, place_of(at, 0), at.offset)
     assert len(person.seen) <= SEEN_MAX
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamer.core.identity import RESERVED, identity_key, partition_of
+from streamer.core.identity import RESERVED, Identities, partition_of
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,11 @@ def test_people_spread_over_the_partitions():
 
 
 def test_a_user_id_goes_before_an_anonymous_id():
-    assert identity_key("alice", "device") == "u:alice"
-    assert identity_key(None, "device") == identity_key("", "device") == "a:device"
+    ids = Identities()
+    assert ids.key("alice", "device") == "u:alice"
+    assert ids.key(None, "device") == ids.key("", "device") == "a:device"
 
 
 def test_no_id_makes_a_reserved_key():
     """A NUL first byte marks our own records of the state topic."""
-    assert not identity_key("\x00effects", None).encode().startswith(RESERVED)
+    assert not Identities().key("\x00effects", None).encode().startswith(RESERVED)

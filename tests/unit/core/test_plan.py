@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from streamer.core import plan
 from streamer.core.channels import Sender
 from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN, Accepted, Origin, Refused, Unknown
-from streamer.core.profile import values
+from streamer.core.profile import Update, values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.core.state import DUE_BYTES_MAX, DUE_MAX, SEEN_MAX, Person, send_bytes
+from streamer.core.state import DUE_BYTES_MAX, DUE_MAX, SEEN_MAX, Person, place_of, send_bytes
 
 NOW_MS = 1_767_225_600_000
 MAX_AGE_S = 60.0
@@ -19,9 +19,10 @@ SERVICE = Sender("alerts", "second", service_sid="MG" + "0" * 32)
 BODY = "Order {{properties.order}} {{properties.note}}"
 
 
-def mapping(name="shipped", body="Order {{properties.order}}", when='event = "Shipped"', **send):
+def mapping(name="shipped", body="Order {{properties.order}}", when='event = "Shipped"', wait_s=0.0, **send):
     document = {"when": f'type = "track" and {when}', "send": {"body": body, **send}}
-    return compile_rule(name, document, {"shop": SHOP, "alerts": SERVICE}, RuleDefaults("US", "shop", MAX_AGE_S))
+    defaults = RuleDefaults("US", "shop", MAX_AGE_S, wait_s)
+    return compile_rule(name, document, {"shop": SHOP, "alerts": SERVICE}, defaults)
 
 
 def origin(offset=0, event_ms=NOW_MS):
@@ -39,7 +40,7 @@ def track(number=1, **properties):
 
 def with_phone(phone="+15551230001"):
     person = Person()
-    person.traits["phone"] = (phone, 1)
+    person.traits = [Update(1, "m0", {"phone": phone})]
     return person
 
 
@@ -78,8 +79,9 @@ def test_a_messaging_service_posts_without_a_number_of_its_own():
 @pytest.mark.parametrize(
     ("phone", "body", "event_ms", "reason", "detail"),
     [
-        (None, "Hi", NOW_MS, "no_phone", "profile.traits.phone"),
-        ("", "Hi", NOW_MS, "no_phone", "profile.traits.phone"),
+        (None, "Hi", NOW_MS, "profile_incomplete", "profile.traits.phone"),
+        ("", "Hi", NOW_MS, "profile_incomplete", "profile.traits.phone"),
+        ("+15551230001", "{{profile.traits.name}}", NOW_MS, "profile_incomplete", "profile.traits.name"),
         ("call me", "Hi", NOW_MS, "bad_number", "not_a_number"),
         ("12", "Hi", NOW_MS, "bad_number", "too_short, read in US (defaults.region)"),
         ("+15551230001", "{{properties.note}}", NOW_MS, "missing_value", "properties.note"),
@@ -144,7 +146,7 @@ def test_traits_too_large_leave_the_profile_as_it_was():
     """An unbounded record would stop a partition."""
     person = with_phone()
     applied = apply(person, {"type": "identify", "traits": {"phone": None, "x": "y" * 25_000}}, event_ms=9)
-    assert not applied.is_changed
+    assert (applied.is_changed, applied.rejected) == (False, "traits_too_large")
     assert values(person.traits) == {"phone": "+15551230001"}
 
 
@@ -273,9 +275,9 @@ def test_an_event_that_cannot_be_proved_new_gets_an_outcome_and_is_not_sent():
     """Its partition has no room in `seen`: it may be a redelivery, or it may be new, and then it must not vanish."""
     person = with_phone()
     for number in range(SEEN_MAX):
-        person.note_seen(Origin("u:1", "wide", number, 1, 0, 0))
+        person.note_seen(f"wide/{number}", 1)
     person.forgotten["shipped"] = NOW_MS
-    person.note_seen(origin())
+    person.note_seen(place_of(origin(), 0), 0)
     applied = apply(person, track())
     assert (applied.is_changed, applied.matched, applied.repeated) == (True, ("shipped",), ())
     decided = only(person)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from streamer.core.identity import Identities
 from streamer.core.records import EVENT_BYTES_MAX, ID_CHARS_MAX, MESSAGE_ID_CHARS_MAX, event_time_ms, full, origin, slim
 from streamer.errors import BadRecord
 
@@ -25,7 +26,7 @@ def read(value):
     """What a router does with a record that matters: both depths and the origin."""
     seen = slim(value)
     full(value)
-    return origin(seen, "events", 3, 42, KAFKA_MS)
+    return origin(seen, Identities().key(seen.user_id, seen.anonymous_id), "events", 3, 42, KAFKA_MS)
 
 
 def reason(value):
@@ -61,6 +62,8 @@ BAD = [
     ("no id", without("userId"), "no_user_anon_id"),
     ("null ids", encoded(userId=None, anonymousId=None), "no_user_anon_id"),
     ("empty ids", encoded(userId="", anonymousId=""), "no_user_anon_id"),
+    ("a blocked id", encoded(userId="null"), "no_user_anon_id"),
+    ("two blocked ids", encoded(userId="null", anonymousId="00000000-0000-0000-0000-000000000000"), "no_user_anon_id"),
     ("a user id over the limit", encoded(userId="u" * (ID_CHARS_MAX + 1)), "bad_request"),
     ("an anonymous id over the limit", encoded(userId="", anonymousId="a" * (ID_CHARS_MAX + 1)), "bad_request"),
     ("a message id over the limit", encoded(messageId="m" * (MESSAGE_ID_CHARS_MAX + 1)), "bad_request"),

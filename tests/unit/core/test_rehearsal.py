@@ -16,12 +16,12 @@ SENDERS = {
 }
 
 
-def rule(name="shipped", event="Shipped", max_age_s=86_400.0, **send):
+def rule(name="shipped", event="Shipped", max_age_s=86_400.0, wait_s=600.0, **send):
     document = {
         "when": f'type = "track" and event = "{event}"',
         "send": {"body": "Order {{properties.order}}", **send},
     }
-    return compile_rule(name, document, SENDERS, RuleDefaults("US", "shop", max_age_s))
+    return compile_rule(name, document, SENDERS, RuleDefaults("US", "shop", max_age_s, wait_s))
 
 
 def track(order=1, event="Shipped", user="1", **others):
@@ -68,15 +68,115 @@ def test_a_matching_event_is_sent_at_once():
 
 
 def test_a_message_that_can_not_be_made_is_suppressed_with_its_reason():
-    story = begun()
+    story = begun(rule(wait_s=0.0))
     story.feed(track(user="2"))
     [suppressed] = story.suppressed
-    assert ("u:2", NOW_MS, "no_phone") == (suppressed.key, suppressed.at_ms, suppressed.decision.reason)
+    decision = suppressed.decision
+    assert ("u:2", NOW_MS) == (suppressed.key, suppressed.at_ms)
+    assert ("profile_incomplete", "profile.traits.phone") == (decision.reason, decision.detail)
     assert [] == story.sent
 
 
-def test_a_suppression_is_noted_once():
+def test_what_lacks_a_trait_waits_for_it_and_is_given_up_at_its_deadline_exactly():
     story = begun()
+    story.feed(track(user="2"))
+    [parked] = story.waiting()
+    assert ("profile.traits.phone", NOW_MS + 10 * MINUTE_MS) == (parked.lacks, parked.until_ms)
+    assert story.advance(NOW_MS + 10 * MINUTE_MS - 1)
+    assert ([], []) == (story.sent, story.suppressed)
+    assert story.advance(NOW_MS + 10 * MINUTE_MS)
+    [suppressed] = story.suppressed
+    decision = suppressed.decision
+    assert (NOW_MS + 10 * MINUTE_MS, "u:2") == (suppressed.at_ms, suppressed.key)
+    assert ("profile_incomplete", "profile.traits.phone") == (decision.reason, decision.detail)
+    assert [] == story.waiting()
+
+
+def identify(traits, **ids):
+    return msgspec.json.encode({"type": "identify", "traits": traits, **(ids or {"userId": "2"})})
+
+
+def test_an_identify_has_what_waited_sent_at_once_and_in_event_order():
+    story = begun()
+    story.feed(track(order=2, user="2"))
+    story.feed(track(order=1, user="2", timestamp="2025-12-31T23:59:00Z"))
+    assert story.advance(NOW_MS + MINUTE_MS)
+    story.feed(identify({"phone": "+12025550102"}))
+    assert [(NOW_MS + MINUTE_MS, "Order 1"), (NOW_MS + MINUTE_MS, "Order 2")] == [
+        (sent.at_ms, sent.message.body) for sent in story.sent
+    ]
+    assert [] == story.waiting()
+
+
+def anonymous(order=1, who="d", **others):
+    return track(order=order, userId=None, anonymousId=who, **others)
+
+
+def test_what_an_anonymous_person_did_is_sent_once_they_are_known():
+    """The link moves what waits to the user, whose phone was known before."""
+    story = begun()
+    story.feed(anonymous())
+    assert 1 == len(story.waiting())
+    story.feed(identify({}, userId="1", anonymousId="d"))
+    assert [("u:1", "+12025550101")] == [(sent.key, sent.message.to) for sent in story.sent]
+    assert "u:1" == story.home("a:d", NOW_MS)
+    story.feed(anonymous(order=2))
+    assert ["Order 1", "Order 2"] == bodies(story)
+
+
+def test_an_anonymous_person_with_a_phone_of_their_own_is_messaged():
+    story = begun()
+    story.feed(identify({"phone": "+12025550102"}, anonymousId="d"))
+    story.feed(anonymous())
+    assert [("a:d", "+12025550102")] == [(sent.key, sent.message.to) for sent in story.sent]
+
+
+def test_an_alias_moves_a_user_to_another():
+    story = begun()
+    story.feed(track(user="old"))
+    story.feed(msgspec.json.encode({"type": "alias", "previousId": "old", "userId": "1"}))
+    story.feed(track(order=2, user="old"))
+    assert [("u:1", "Order 1"), ("u:1", "Order 2")] == [(sent.key, sent.message.body) for sent in story.sent]
+
+
+def test_a_repeat_of_what_was_decided_before_a_link_is_not_sent_again():
+    """Its send id comes from the key that the event itself gave."""
+    story = begun()
+    story.feed(identify({"phone": "+12025550102"}, anonymousId="d"))
+    story.feed(anonymous())
+    story.feed(identify({}, userId="1", anonymousId="d"))
+    assert [1, 1] == [len(story.feed(anonymous()).repeated), len(story.sent)]
+
+
+def test_on_a_shared_device_nothing_of_the_first_person_reaches_the_second():
+    story = begun()
+    story.know("u:2", {"phone": "+12025550102"})
+    story.feed(track(user="1", anonymousId="d", timestamp="2025-12-31T10:00:00Z"))
+    story.feed(track(order=2, user="2", anonymousId="d", timestamp="2025-12-31T12:00:00Z"))
+    story.feed(anonymous(order=3, timestamp="2025-12-31T11:59:59Z"))
+    story.feed(anonymous(order=4, timestamp="2025-12-31T09:00:00Z"))
+    story.feed(anonymous(order=5, timestamp="2025-12-31T12:00:00Z"))
+    assert [("Order 1", "u:1"), ("Order 2", "u:2"), ("Order 3", "u:1"), ("Order 4", "u:1"), ("Order 5", "u:2")] == [
+        (sent.message.body, sent.key) for sent in story.sent
+    ]
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 5])
+def test_users_aliased_in_a_circle_are_decided_somewhere_and_once(length):
+    """Whatever the aliases say, an event is never lost, nor goes round for ever."""
+    story = begun(rule(to="+12025550101"))
+    for number in range(length):
+        circle = {"type": "alias", "previousId": f"c{number}", "userId": f"c{(number + 1) % length}"}
+        story.feed(msgspec.json.encode(circle))
+    assert story.advance(NOW_MS + 1)
+    for number in (*range(length), *range(length)):
+        story.feed(track(order=number, user=f"c{number}"))
+    assert [f"Order {number}" for number in range(length)] == bodies(story)
+    assert [] == story.waiting()
+
+
+def test_a_suppression_is_noted_once():
+    story = begun(rule(wait_s=0.0))
     story.feed(track(user="2"))
     story.feed(track(order=2, user="2"))
     assert ["m1", "m2"] == [each.decision.message_id for each in story.suppressed]
@@ -111,8 +211,9 @@ def test_what_is_known_before_never_wins_over_an_identify():
 
 def test_a_message_for_later_is_held_until_its_time_exactly():
     story = begun(rule(send_at="{{properties.at}}"))
-    [held] = story.feed(later(1, "2026-01-01T01:00:00Z")).held
-    assert [held] == story.waiting()
+    story.feed(later(1, "2026-01-01T01:00:00Z"))
+    [held] = story.waiting()
+    assert NOW_MS + 60 * MINUTE_MS == held.until_ms
     assert story.advance(NOW_MS + 60 * MINUTE_MS - 1)
     assert [] == story.sent
     assert story.advance(NOW_MS + 90 * MINUTE_MS)

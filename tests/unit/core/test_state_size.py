@@ -3,9 +3,11 @@
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from streamer.core import state
-from streamer.core.state import DUE_BYTES_MAX, HELD_BYTES_MAX
+from streamer.core.links import LINKS_BYTES_MAX
+from streamer.core.profile import TRAITS_BYTES_MAX
+from streamer.core.state import DUE_BYTES_MAX, HELD_BYTES_MAX, MERGED_BYTES_MAX, WAITING_BYTES_MAX
 from streamer.kafka.producer import BATCH_BYTES_MAX
-from tests.largest import Largest, part_bytes
+from tests.largest import CONSENT_BYTES_MAX, Largest, part_bytes
 
 V2, LZ4 = 2, 3  # Kafka's codes for the format and the compression that `BatchSink` writes
 MESSAGE_BYTES_MAX = 1_000_000  # a broker's default is 1 048 588
@@ -21,4 +23,9 @@ def test_the_largest_record_fits_into_a_kafka_message(seed):
     assert len(batch.build()) < MESSAGE_BYTES_MAX
     assert state.decode(value) == person
     assert DUE_BYTES_MAX * 0.98 < part_bytes(person, "due") < DUE_BYTES_MAX * 1.01
-    assert HELD_BYTES_MAX < part_bytes(person, "held")
+    assert HELD_BYTES_MAX * 0.98 < part_bytes(person, "held")
+    assert WAITING_BYTES_MAX * 0.85 < person.waiting_bytes() <= WAITING_BYTES_MAX
+    assert TRAITS_BYTES_MAX * 0.98 < part_bytes(person, "traits") <= TRAITS_BYTES_MAX
+    assert LINKS_BYTES_MAX * 0.85 < part_bytes(person, "links")
+    assert MERGED_BYTES_MAX * 0.85 < part_bytes(person, "merged")
+    assert CONSENT_BYTES_MAX * 0.9 < part_bytes(person, "consent")

@@ -6,10 +6,11 @@ import random
 from streamer.core import state
 from streamer.core.channels import Sender
 from streamer.core.delivery import Origin
-from streamer.core.hop import event_headers
+from streamer.core.hop import EVENT, headers_of
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.pipeline.assignment import Assignment, Services
+from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.dead_letters import DeadLetters
+from streamer.pipeline.lane import Services
 from streamer.pipeline.sender import Sender as Slots
 from streamer.ports import Partition
 from streamer.store.memory import MemoryStore
@@ -58,6 +59,8 @@ class Rig:
             jitter=random.Random(0),
             state_topic="state",
             deliveries_topic="deliveries",
+            by_user_topic="by-user",
+            partitions=1,
         )
         self.assignment = Assignment(0, self.services, 0, 0)
 
@@ -67,7 +70,7 @@ class Rig:
         for value in values:
             offset = self.log.end_offset(BY_USER)
             origin = Origin(key.decode(), "in", 0, offset, self.clock.now_ms(), self.clock.now_ms())
-            self.log.append(BY_USER, key, value, event_headers(origin))
+            self.log.append(BY_USER, key, value, headers_of(EVENT, origin))
         self.assignment.accept(self.log.read(BY_USER, before, len(values)))
 
     @staticmethod

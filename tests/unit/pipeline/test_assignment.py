@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from streamer.core import state
 from streamer.core.delivery import Accepted, Origin, Refused, Unknown
-from streamer.core.hop import event_headers
+from streamer.core.hop import EVENT, headers_of
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX
 from streamer.pipeline.assignment import Assignment
 from streamer.testing.fakes import settle
@@ -226,8 +226,8 @@ async def test_what_no_router_wrote_becomes_a_dead_letter_and_stops_nothing(valu
 @pytest.mark.parametrize("key", [None, b"u:\xff", b"\x00effects", b"stranger"])
 async def test_a_key_that_is_no_persons_becomes_a_dead_letter_and_leaves_no_state(key):
     rig = Rig()
-    rig.log.append(BY_USER, key, shipped(1, phone=None), event_headers(Origin("u:1", "in", 0, 0, 1, 1)))
-    rig.log.append(BY_USER, key, shipped(2), event_headers(Origin("u:1", "in", 0, 1, 1, 1)))
+    rig.log.append(BY_USER, key, shipped(1, phone=None), headers_of(EVENT, Origin("u:1", "in", 0, 0, 1, 1)))
+    rig.log.append(BY_USER, key, shipped(2), headers_of(EVENT, Origin("u:1", "in", 0, 1, 1, 1)))
     rig.assignment.accept(rig.log.read(BY_USER, 0, 2))
     rig.ack(rig.state)
     rig.ack(rig.events)
@@ -391,4 +391,5 @@ async def test_a_lane_leaves_memory_once_its_person_has_nothing_left_to_do():
                 rig.gateway.answer(request, ACCEPTED)
         await go_on(rig)
         assert not rig.assignment._lanes
-        assert not rig.assignment._timers
+        assert not rig.assignment._retries
+        assert rig.assignment.people_timed == 0

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+from streamer.core import state
 from streamer.core.delivery import Accepted, Refused
 from streamer.core.state import HELD_MAX, SCHEDULED
 from streamer.pipeline.assignment import Assignment
@@ -44,7 +45,7 @@ async def test_a_scheduled_send_leaves_at_its_time_and_completes_its_offset_at_o
         here.arrive(later(here, 1))
         await go_on(here)
         assert here.assignment.tracker.low_water_mark() == 1
-        assert (here.bodies(), here.outcomes(), here.assignment.sends_held) == ([], [], 1)
+        assert (here.bodies(), here.outcomes(), here.assignment.people_timed) == ([], [], 1)
         await pass_time(here, LATER_S - 1)
         assert here.bodies() == []
         await pass_time(here, 1.5)
@@ -106,7 +107,9 @@ async def test_a_scheduled_send_found_at_a_restore_leaves_at_its_time_and_once()
         await go_on(here)
         here.assignment.close()
         here.assignment = Assignment(0, here.services, 1, here.log.end_offset(Partition("state", 0)))
-        here.assignment.recover(b"u:1", here.log.end_offset(STATE) - 1, is_published=True)
+        value = here.log.read(STATE, 0, 99)[-1].value
+        assert not state.waits(value)
+        here.assignment.remind(b"u:1", state.timer_ms(value))
         await pass_time(here, LATER_S - 1)
         assert here.bodies() == []
         await pass_time(here, 2)

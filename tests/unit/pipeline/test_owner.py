@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from streamer.core.delivery import Accepted, Origin
-from streamer.core.hop import event_headers
+from streamer.core.hop import EVENT, headers_of
 from streamer.errors import StateUnreadable
 from streamer.pipeline.committer import PASS_EVERY_S
 from streamer.pipeline.handled import InputsTime
@@ -41,7 +41,7 @@ def put(rig, *values, key=b"u:1"):
     for value in values:
         offset = rig.log.end_offset(BY_USER)
         origin = Origin(key.decode(), "in", 0, offset, rig.clock.now_ms(), rig.clock.now_ms())
-        rig.log.append(BY_USER, key, value, event_headers(origin))
+        rig.log.append(BY_USER, key, value, headers_of(EVENT, origin))
 
 
 @asynccontextmanager

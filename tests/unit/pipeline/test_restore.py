@@ -6,6 +6,7 @@ import pytest
 
 from streamer.core import state
 from streamer.core.delivery import SUPPRESSED, Decision, Message, Origin, send_id
+from streamer.core.profile import Update, values
 from streamer.core.state import Person, Send
 from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.restore import Progress, Restore
@@ -24,7 +25,7 @@ def decision(number=0):
 
 
 def person(*, is_due=False, is_held=False, is_owing=False, name="x"):
-    made = Person(traits={"name": (name, 1)})
+    made = Person(traits=[Update(1, "m", {"name": name})])
     message = Message("main", "sms", "+15551230001", "Hi", "+15550006789")
     send = Send(send_id("m", origin(), ""), "m", "1", origin(), "", message, "shop", 1, 5, 10**13, until_ms=10**13)
     if is_due:
@@ -48,7 +49,7 @@ async def restored(rig, *records):
 async def test_the_last_record_of_each_key_counts():
     rig = Rig()
     await restored(rig, (b"u:1", person(name="a")), (b"u:2", person()), (b"u:1", person(name="b")), (b"u:2", None))
-    assert state.decode(rig.store.get(0, b"u:1")).traits["name"][0] == "b"
+    assert values(state.decode(rig.store.get(0, b"u:1")).traits) == {"name": "b"}
     assert rig.store.get(0, b"u:2") is None
     assert rig.store.count(0) == 1
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 
-from streamer.core.hop import event_origin
+from streamer.core.hop import read_hop
 from streamer.core.identity import partition_of
 from streamer.core.rules import RuleSet
 from streamer.pipeline.committer import PASS_EVERY_S
@@ -66,7 +66,7 @@ async def test_what_matters_hops_with_its_bytes_and_its_origin():
     place = Partition("by-user", partition_of(b"u:alice", PARTITIONS))
     [hop] = log.read(place, 0, 9)
     assert (hop.key, hop.value) == (b"u:alice", value)
-    origin = event_origin(hop.headers)
+    origin = read_hop(hop.key, hop.value, hop.headers).origin
     assert (origin.key, origin.topic, origin.partition, origin.offset) == ("u:alice", "in", 0, 0)
 
 
@@ -117,7 +117,7 @@ async def test_what_nobody_can_read_at_a_partitions_end_is_committed_and_is_no_l
 
 
 async def test_a_person_keeps_one_partition_whatever_the_input():
-    async with routing(*(shipped(n, user=f"{n % 5}") for n in range(50))) as (log, process):
+    async with routing(*(shipped(n, user=f"p{n % 5}") for n in range(50))) as (log, process):
         process.ack()
     homes = {(record.key, record.partition) for record in log.records("by-user")}
     assert len(homes) == 5
@@ -144,14 +144,14 @@ def test_a_drain_that_takes_too_long_commits_what_is_safe():
     clock = ManualClock()
     log = log_of(clock)
     for n in range(3):
-        log.append(IN, None, shipped(n, user=f"{n}"))
+        log.append(IN, None, shipped(n, user=f"p{n}"))
 
     async def main():
         process = Process(log, clock)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(process.router.run(process.stop), name="router")
             await settle()
-            first = Partition("by-user", partition_of(b"u:0", PARTITIONS))
+            first = Partition("by-user", partition_of(b"u:p0", PARTITIONS))
             process.sink.write(first, 1)
             process.sink.ack(first, 1)
             process.stop.set()
@@ -165,7 +165,7 @@ def test_a_drain_that_takes_too_long_commits_what_is_safe():
 async def test_too_many_hops_in_flight_pause_the_input_and_fewer_resume_it():
     """Memory is bounded, and nothing is lost on the way."""
     count = PENDING_HIGH + 6_000
-    async with routing(*(shipped(n, user=f"{n % 3}") for n in range(count))) as (log, process):
+    async with routing(*(shipped(n, user=f"p{n % 3}") for n in range(count))) as (log, process):
         assert PENDING_HIGH < process.sink.records_pending < count
         while process.sink.records_pending >= PENDING_LOW:
             for place in process.sink.queued:
@@ -177,9 +177,8 @@ async def test_too_many_hops_in_flight_pause_the_input_and_fewer_resume_it():
             await settle()
             process.ack()
             log.append(Partition("in", 1), None, identify())
-    assert (
-        len({event_origin(each.headers).offset for each in log.records("by-user") if b"Shipped" in each.value}) == count
-    )
+    shipped_of = [each for each in log.records("by-user") if b"Shipped" in each.value]
+    assert len({read_hop(each.key, each.value, each.headers).origin.offset for each in shipped_of}) == count
 
 
 async def test_too_many_bytes_in_flight_pause_the_input_too():

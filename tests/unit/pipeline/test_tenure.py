@@ -8,12 +8,14 @@ from collections.abc import Callable
 from streamer.core import state
 from streamer.core.channels import Sender
 from streamer.core.delivery import ACCEPTED, Decision, Origin, send_id
-from streamer.core.hop import event_headers
+from streamer.core.hop import EVENT, headers_of
+from streamer.core.profile import Update, values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.core.state import Person
-from streamer.pipeline.assignment import Assignment, Services
+from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.handled import InputsTime
+from streamer.pipeline.lane import Services
 from streamer.pipeline.owner import Owner, OwnerPlan
 from streamer.pipeline.restore import RESUME_TURN, Restore
 from streamer.ports import Log, Partition
@@ -28,7 +30,7 @@ MAPPING = compile_rule(
     "shipped",
     {"when": 'type = "track" and event = "Shipped"', "send": {"body": "on its way"}},
     {"shop": Sender("shop", "main", number="+15550006789")},
-    RuleDefaults("US", "shop", 3600.0),
+    RuleDefaults("US", "shop", 3600.0, wait_s=0.0),
 )
 
 
@@ -49,6 +51,8 @@ class Process:
             jitter=random.Random(0),
             state_topic="state",
             deliveries_topic="deliveries",
+            by_user_topic="by-user",
+            partitions=1,
         )
 
     def run(self, tasks: asyncio.TaskGroup) -> None:
@@ -127,7 +131,7 @@ async def test_a_restore_of_an_ended_tenure_never_writes_over_that_of_the_next()
     clock = ManualClock()
     log = MemoryLog(TOPICS, clock)
     for text in (b"old", b"new"):
-        person = Person(traits={"name": (text.decode(), 1)})
+        person = Person(traits=[Update(1, "m", {"name": text.decode()})])
         log.append(STATE, b"u:1", state.encode(person))
     process, changelog = Process(log, clock), HeldChangelog()
     changelog.given = [log.read(STATE, 0, 2), log.read(STATE, 0, 1)]  # first the newer, then the older of them
@@ -153,7 +157,7 @@ async def test_a_restore_of_an_ended_tenure_never_writes_over_that_of_the_next()
         stop.set()
         await running
         await process.stop()
-    assert "new" == state.decode(kept).traits["name"][0]
+    assert {"name": "new"} == values(state.decode(kept).traits)
 
 
 async def test_a_repeated_event_publishes_no_outcome_that_a_crash_could_still_change():
@@ -162,7 +166,7 @@ async def test_a_repeated_event_publishes_no_outcome_that_a_crash_could_still_ch
     log = MemoryLog(TOPICS, clock)
     value = json.dumps({"type": "track", "event": "Shipped", "userId": "1", "messageId": "m"}).encode()
     for offset in range(2):
-        log.append(BY_USER, b"u:1", value, event_headers(Origin("u:1", "in", 0, offset, clock.now_ms(), 0)))
+        log.append(BY_USER, b"u:1", value, headers_of(EVENT, Origin("u:1", "in", 0, offset, clock.now_ms(), 0)))
     for is_last in (False, True):
         process = Process(log, clock, is_automatic=False)
         assignment = Assignment(0, process.services, 0, log.end_offset(STATE))
