@@ -52,9 +52,21 @@ def targets(links: Sequence[Link]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for _, key in links if key != ERASED))
 
 
-def erased(links: Sequence[Link], target: str) -> list[Link]:
-    """The links without any word of `target`: its times belong to nobody."""
-    return _ends_of_runs([(ms, ERASED if key == target else key) for ms, key in links])
+def erased(links: Sequence[Link], target: str, to_ms: int) -> list[Link]:
+    """The links without any word of `target` until `to_ms`: its times until then belong to nobody.
+
+    A run of it that goes on later begins right after; what was linked later is none of the erasure's business.
+    """
+    kept: list[Link] = []
+    for at, (ms, key) in enumerate(links):
+        if key != target or ms > to_ms:
+            kept.append((ms, key))
+            continue
+        kept.append((ms, ERASED))
+        after = links[at + 1] if at + 1 < len(links) else None
+        if after is not None and after[1] == target and after[0] > to_ms:
+            kept.append((to_ms + 1, target))
+    return _ends_of_runs(kept)
 
 
 def _ends_of_runs(links: list[Link]) -> list[Link]:

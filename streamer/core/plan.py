@@ -171,11 +171,13 @@ _UNPROVEN: Final = "unproven"
 def _proof(person: Person, mapping: str, place: str, origin: Origin, passage: Passage) -> str:
     """Whether a record that stands nowhere is new for a mapping, was decided and evicted, or can't be told.
 
-    What was decided of somebody who was erased since is not kept, but that it was is.
+    What was decided of somebody who was erased since is not kept, but that it was is; and what a record handled that
+    ever moved or passed events on may have been decided elsewhere.
     A record of two hops may have been overtaken by one of a shorter way, so its place proves nothing; and one that ends
     at a pointer may have been decided there before the record's state moved on.
     """
-    if is_erased(person, origin.event_ms) and person.was_seen(place, origin.offset):
+    has_left = person.moved and passage.hops < 2
+    if (has_left or is_erased(person, origin.event_ms)) and person.was_seen(place, origin.offset):
         return _FORGOTTEN
     if person.links and origin.received_ms <= person.moved and passage.hops >= HOPS_MAX:
         return _UNPROVEN
