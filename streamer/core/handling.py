@@ -49,19 +49,25 @@ def handle(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> H
                 return _delete(person, key, hop, event, rules, now_ms)
             return _passed_on(person, hop, event, rules) or _event(person, hop, event, rules, now_ms)
         case _:
-            return _onward(person, hop) or Handled(_merge(person, hop, rules, now_ms), is_stranded=_is_stranded(person))
+            return _move(person, hop, rules, now_ms)
 
 
 def _event(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet, now_ms: int) -> Handled:
-    was_decided = person.passed.get(_mark(hop, event)) == ERASED
-    passage = Passage(hop.hops, hop.is_repeat or was_decided)
+    has_left = person.passed.get(_mark(hop, event)) == ERASED
+    is_back = has_left and hop.hops > 1  # by a circle perhaps, and not decided anywhere
+    passage = Passage(hop.hops, hop.is_repeat or (has_left and not is_back), is_back)
     applied = plan.apply_event(person, event, hop.origin, rules, now_ms, passage)
     return Handled(applied, is_stranded=bool(applied.matched) and _is_stranded(person))
 
 
-def _merge(person: Person, hop: Hop, rules: RuleSet, now_ms: int) -> Applied:
-    is_changed, left_out = merging.take_in(person, merging.moved_of(hop.value), rules, now_ms)
-    return Applied(is_changed, rejected=left_out)
+def _move(person: Person, hop: Hop, rules: RuleSet, now_ms: int) -> Handled:
+    moved = merging.moved_of(hop.value)
+    onward = _onward(person, hop)
+    if onward is not None:
+        merging.note_passed(person, moved, onward.forward[0])
+        return onward
+    is_changed, left_out = merging.take_in(person, moved, rules, now_ms)
+    return Handled(Applied(is_changed, rejected=left_out), is_stranded=_is_stranded(person))
 
 
 def _link(person: Person, key: str, hop: Hop, now_ms: int) -> bool:

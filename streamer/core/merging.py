@@ -79,8 +79,7 @@ def move_out(person: Person, key: str, target: str, event_ms: int, now_ms: int) 
         is_suppressed=person.is_suppressed,
     )
     person.outgoing.append(Outgoing(target, MERGE, _encoder.encode(moved), event_ms))
-    for each in (*(decision for _, decision in moved.decided), *person.held, *person.parked):
-        person.note_passed(mark_of(each.origin, each.message_id), target)
+    note_passed(person, moved, target)
     unpublished = set(person.out)
     person.decided = {send_id: value for send_id, value in person.decided.items() if send_id in unpublished}
     person.traits, person.held, person.parked = [], [], []
@@ -95,6 +94,12 @@ def announce(person: Person, key: str, target: str, event_ms: int) -> None:
     """
     nothing = Moved(key, 0, [], {}, {}, [], {}, [], [], {}, is_suppressed=False)
     person.outgoing.append(Outgoing(target, MERGE, _encoder.encode(nothing), event_ms))
+
+
+def note_passed(person: Person, moved: Moved, target: str) -> None:
+    """Remember where the events of a move went, so that their repeats follow them."""
+    for each in (*(decision for _, decision in moved.decided), *moved.held, *moved.parked):
+        person.note_passed(mark_of(each.origin, each.message_id), target)
 
 
 def moved_of(value: bytes) -> Moved:

@@ -53,10 +53,13 @@ class Applied(Struct, frozen=True):
 
 
 class Passage(Struct, frozen=True):
-    """How a record came to its person: forwarded so often, and whether it was handled before and may only repeat."""
+    """How a record came to its person: forwarded so often, whether it was handled before and may only repeat, and
+    whether it passed here before and may have been decided elsewhere.
+    """
 
     hops: int = 0
     is_repeat: bool = False
+    is_back: bool = False
 
 
 DIRECT: Final = Passage()
@@ -179,7 +182,7 @@ def _proof(person: Person, mapping: str, place: str, origin: Origin, passage: Pa
     has_left = person.moved and passage.hops < 2
     if (has_left or is_erased(person, origin.event_ms)) and person.was_seen(place, origin.offset):
         return _FORGOTTEN
-    if person.links and origin.received_ms <= person.moved and passage.hops >= HOPS_MAX:
+    if passage.is_back or (person.links and origin.received_ms <= person.moved and passage.hops >= HOPS_MAX):
         return _UNPROVEN
     if person.was_forgotten(mapping, place, origin.offset):
         return _FORGOTTEN if passage.hops < 2 else _UNPROVEN
