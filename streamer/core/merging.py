@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from streamer.core import delivery
 from streamer.core.delivery import Decision
 from streamer.core.hop import MERGE
+from streamer.core.links import ERASED
 from streamer.core.plan import Turn, end_of, is_erased
 from streamer.core.profile import Update, unite
 from streamer.core.rules import RuleSet
@@ -99,7 +100,9 @@ def announce(person: Person, key: str, target: str, event_ms: int) -> None:
 def note_passed(person: Person, moved: Moved, target: str) -> None:
     """Remember where the events of a move went, so that their repeats follow them."""
     for each in (*(decision for _, decision in moved.decided), *moved.held, *moved.parked):
-        person.note_passed(mark_of(each.origin, each.message_id), target)
+        mark = mark_of(each.origin, each.message_id)
+        if person.passed.get(mark) != ERASED:
+            person.note_passed(mark, target)
 
 
 def moved_of(value: bytes) -> Moved:

@@ -179,11 +179,11 @@ def _proof(person: Person, mapping: str, place: str, origin: Origin, passage: Pa
     A record of two hops may have been overtaken by one of a shorter way, so its place proves nothing; and one that ends
     at a pointer may have been decided there before the record's state moved on.
     """
+    if passage.is_back or (person.links and origin.received_ms <= person.moved and passage.hops >= HOPS_MAX):
+        return _UNPROVEN
     has_left = person.moved and passage.hops < 2
     if (has_left or is_erased(person, origin.event_ms)) and person.was_seen(place, origin.offset):
         return _FORGOTTEN
-    if passage.is_back or (person.links and origin.received_ms <= person.moved and passage.hops >= HOPS_MAX):
-        return _UNPROVEN
     if person.was_forgotten(mapping, place, origin.offset):
         return _FORGOTTEN if passage.hops < 2 else _UNPROVEN
     return _NEW if person.can_prove_new(mapping, place, origin.event_ms) else _UNPROVEN
