@@ -80,7 +80,7 @@ def _unlink(person: Person, key: str, by: str, event_ms: int, rules: RuleSet, no
         return False
     if links.targets(kept):
         person.links = kept
-        person.passed = {mark: links.ERASED if to == by else to for mark, to in person.passed.items()}
+        person.passed = {mark: links.GONE if to == by else to for mark, to in person.passed.items()}
         if by in links.targets(kept):
             merging.announce(person, key, by, event_ms + 1)
     else:
@@ -99,8 +99,7 @@ def _clear(person: Person, event_ms: int, rules: RuleSet, now_ms: int) -> int:
     person.consent = {name: each for name, each in person.consent.items() if each[1] > event_ms}
     person.links = [link for link in person.links if link[0] > event_ms]
     person.merged = {source if source[0] == "#" else hidden(source): n for source, n in person.merged.items()}
-    for mark in person.passed:
-        person.passed[mark] = links.ERASED
+    person.passed = {mark: to and links.GONE for mark, to in person.passed.items()}
     person.erased_ms = max(person.erased_ms, event_ms)
     person.keep_ms = now_ms + int(rules.longest_age_s * 1000)
     kept = set(person.out)

@@ -11,7 +11,7 @@ from msgspec import Struct
 from streamer.core import erasure, merging, plan
 from streamer.core.hop import EVENT, HOPS_MAX, Hop, event_of
 from streamer.core.identity import is_identity_key
-from streamer.core.links import ERASED, linked, target_at, targets
+from streamer.core.links import ERASED, GONE, linked, target_at, targets
 from streamer.core.plan import Applied, Passage
 from streamer.core.rules import RuleSet
 from streamer.core.state import Person, mark_of, place_of
@@ -53,9 +53,10 @@ def handle(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> H
 
 
 def _event(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet, now_ms: int) -> Handled:
-    has_left = person.passed.get(_mark(hop, event)) == ERASED
-    is_back = has_left and hop.hops > 1  # by a circle perhaps, and not decided anywhere
-    passage = Passage(hop.hops, hop.is_repeat or (has_left and not is_back), is_back)
+    known = person.passed.get(_mark(hop, event))
+    is_back = known == GONE and hop.hops > 1  # by a circle perhaps, and not decided anywhere
+    was_decided = known in (ERASED, GONE) and not is_back
+    passage = Passage(hop.hops, hop.is_repeat or was_decided, is_back)
     applied = plan.apply_event(person, event, hop.origin, rules, now_ms, passage)
     return Handled(applied, is_stranded=bool(applied.matched) and _is_stranded(person))
 
@@ -106,7 +107,7 @@ def _passed_on(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet) 
     mark = _mark(hop, event)
     known = person.passed.get(mark)
     if known is not None:
-        return Handled(forward=(known,), is_repeat=hop.is_repeat) if known != ERASED else None
+        return None if known in (ERASED, GONE) else Handled(forward=(known,), is_repeat=hop.is_repeat)
     onward = _onward(person, hop)
     if onward is not None and not onward.is_repeat:
         person.note_passed(mark, onward.forward[0])

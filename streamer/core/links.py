@@ -13,6 +13,7 @@ from streamer.core.state import Link
 LINKS_MAX: Final = 64  # of one key; only the first, and the ends of runs of one person, are kept
 LINKS_BYTES_MAX: Final = 8 * 1024
 ERASED: Final = ""  # the target of a link whose person was forgotten on demand
+GONE: Final = "#"  # where an event went that was passed on to such a person
 LATELY_MAX: Final = 100_000  # pairs a router remembers: 30 MB; one that fell out is linked again, which changes nothing
 REFRESH_MS: Final = 60_000  # of event time: how much of a run may be missing at an owner, that has it from routers
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from streamer.core import delivery
 from streamer.core.delivery import Decision
 from streamer.core.hop import MERGE
-from streamer.core.links import ERASED
+from streamer.core.links import ERASED, GONE
 from streamer.core.plan import Turn, end_of, is_erased
 from streamer.core.profile import Update, unite
 from streamer.core.rules import RuleSet
@@ -101,7 +101,7 @@ def note_passed(person: Person, moved: Moved, target: str) -> None:
     """Remember where the events of a move went, so that their repeats follow them."""
     for each in (*(decision for _, decision in moved.decided), *moved.held, *moved.parked):
         mark = mark_of(each.origin, each.message_id)
-        if person.passed.get(mark) != ERASED:
+        if person.passed.get(mark) not in (ERASED, GONE):
             person.note_passed(mark, target)
 
 

@@ -181,8 +181,8 @@ def _proof(person: Person, mapping: str, place: str, origin: Origin, passage: Pa
     """
     if passage.is_back or (person.links and origin.received_ms <= person.moved and passage.hops >= HOPS_MAX):
         return _UNPROVEN
-    has_left = person.moved and passage.hops < 2
-    if (has_left or is_erased(person, origin.event_ms)) and person.was_seen(place, origin.offset):
+    may_have_left = person.moved or is_erased(person, origin.event_ms)
+    if may_have_left and passage.hops < 2 and person.was_seen(place, origin.offset):
         return _FORGOTTEN
     if person.was_forgotten(mapping, place, origin.offset):
         return _FORGOTTEN if passage.hops < 2 else _UNPROVEN

@@ -111,7 +111,8 @@ class Person(Struct, omit_defaults=True):
     time. `parked`: events waiting for the profile. `out`: the send ids whose outcome event is not known to be on the
     deliveries topic; `outgoing`: other records not known to be produced.
     `links`: who this key's events belong to, by event time; one that has any is a pointer, and its state moved on.
-    `passed`: events that left this record, to the key they went to ("": to somebody erased), oldest first.
+    `passed`: events that left this record, to the key they went to ("#": to somebody erased; "": decided here, and
+    erased), oldest first.
     `moved`: the number of its last merge, a wall time in ms.
     `merged`: key to the number of the last merge taken in from it, oldest first; `merged_to` is the highest forgotten.
     `erased_ms`: what happened until then was forgotten on demand; `keep_ms` is when even that may be, 0: never.
