@@ -9,11 +9,11 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from streamer.core import delivery, links
+from streamer.core import delivery, links, merging
 from streamer.core.hop import FORGET
 from streamer.core.plan import Turn, end_of
 from streamer.core.rules import RuleSet
-from streamer.core.state import EVENT_KIND, Outgoing, Person
+from streamer.core.state import EVENT_KIND, Outgoing, Person, hidden, mark_of
 from streamer.errors import BadRecord
 
 REASON: Final = "forgotten"
@@ -56,10 +56,10 @@ def erase(person: Person, key: str, forget: Forget, event_ms: int, rules: RuleSe
     listed to be erased too. No send may be due.
     """
     if forget.by:
-        return _unlink(person, forget.by, event_ms, rules, now_ms)
+        return _unlink(person, key, forget.by, event_ms, rules, now_ms)
     if event_ms <= person.erased_ms and person.is_suppressed >= forget.suppress:
         return False
-    below = [(other, Forget(by=key)) for other in person.merged]
+    below = [(other, Forget(by=key)) for other in person.merged if other[0] != "#"]
     above = [(other, Forget(suppress=forget.suppress)) for other in links.targets(person.links) if key[0] == "u"]
     for other, command in (*below, *above):
         person.outgoing.append(Outgoing(other, FORGET, encode_forget(command), event_ms))
@@ -70,13 +70,19 @@ def erase(person: Person, key: str, forget: Forget, event_ms: int, rules: RuleSe
     return True
 
 
-def _unlink(person: Person, by: str, event_ms: int, rules: RuleSet, now_ms: int) -> bool:
-    """Erase what a key has to do with somebody who is erased; where it is another's too, their times stay theirs."""
-    kept = links.erased(person.links, by)
+def _unlink(person: Person, key: str, by: str, event_ms: int, rules: RuleSet, now_ms: int) -> bool:
+    """Erase what a key has to do with somebody who is erased; where it is another's too, their times stay theirs.
+
+    A key that was linked to them again since tells them so: they forgot who belongs to them.
+    """
+    kept = links.erased(person.links, by, event_ms)
     if kept == person.links:
         return False
     if links.targets(kept):
         person.links = kept
+        person.passed = {mark: links.GONE if to == by else to for mark, to in person.passed.items()}
+        if by in links.targets(kept):
+            merging.announce(person, key, by, event_ms + 1)
     else:
         _clear(person, event_ms, rules, now_ms)
     return True
@@ -91,11 +97,16 @@ def _clear(person: Person, event_ms: int, rules: RuleSet, now_ms: int) -> int:
     person.parked = [each for each in person.parked if each.origin.event_ms > event_ms]
     person.traits = [update for update in person.traits if update.event_ms > event_ms]
     person.consent = {name: each for name, each in person.consent.items() if each[1] > event_ms}
-    person.links, person.merged = [], {}
+    person.links = [link for link in person.links if link[0] > event_ms]
+    person.merged = {source if source[0] == "#" else hidden(source): n for source, n in person.merged.items()}
+    person.passed = {mark: to and links.GONE for mark, to in person.passed.items()}
     person.erased_ms = max(person.erased_ms, event_ms)
     person.keep_ms = now_ms + int(rules.longest_age_s * 1000)
     kept = set(person.out)
     kept |= {send_id for send_id in person.decided if _event_ms(person, send_id) > event_ms}
+    for send_id in person.decided.keys() - kept:
+        if (decision := person.decision(send_id)) is not None:
+            person.note_passed(mark_of(decision.origin, decision.message_id), links.ERASED)
     person.decided = {send_id: value for send_id, value in person.decided.items() if send_id in kept}
     for send in held:
         turn.end(end_of(send, now_ms, delivery.SUPPRESSED, REASON))

@@ -11,10 +11,10 @@ from msgspec import Struct
 from streamer.core import consent, erasure, merging, plan
 from streamer.core.hop import EVENT, HOPS_MAX, Hop, event_of
 from streamer.core.identity import is_identity_key
-from streamer.core.links import ERASED, linked, target_at, targets
+from streamer.core.links import ERASED, GONE, linked, target_at, targets
 from streamer.core.plan import Applied, Passage
 from streamer.core.rules import RuleSet
-from streamer.core.state import Person, place_of
+from streamer.core.state import Person, mark_of, place_of
 from streamer.errors import BadRecord
 
 _NOTHING: Final = Applied(is_changed=False)
@@ -47,22 +47,30 @@ def handle(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> H
             event = event_of(hop)
             if event["type"] == "delete":
                 return _delete(person, key, hop, event, rules, now_ms)
-            return _onward(person, hop) or _event(person, hop, event, rules, now_ms)
+            return _passed_on(person, hop, event, rules) or _event(person, hop, event, rules, now_ms)
         case "consent":
             return _onward(person, hop) or Handled(_agree(person, hop))
         case _:
-            return _onward(person, hop) or Handled(_merge(person, hop, rules, now_ms), is_stranded=_is_stranded(person))
+            return _move(person, hop, rules, now_ms)
 
 
 def _event(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet, now_ms: int) -> Handled:
-    passage = Passage(hop.hops, hop.is_repeat)
+    known = person.passed.get(_mark(hop, event))
+    is_back = known == GONE and hop.hops > 1  # by a circle perhaps, and not decided anywhere
+    was_decided = known in (ERASED, GONE) and not is_back
+    passage = Passage(hop.hops, hop.is_repeat or was_decided, is_back)
     applied = plan.apply_event(person, event, hop.origin, rules, now_ms, passage)
     return Handled(applied, is_stranded=bool(applied.matched) and _is_stranded(person))
 
 
-def _merge(person: Person, hop: Hop, rules: RuleSet, now_ms: int) -> Applied:
-    is_changed, left_out = merging.take_in(person, merging.moved_of(hop.value), rules, now_ms)
-    return Applied(is_changed, rejected=left_out)
+def _move(person: Person, hop: Hop, rules: RuleSet, now_ms: int) -> Handled:
+    moved = merging.moved_of(hop.value)
+    onward = _onward(person, hop)
+    if onward is not None:
+        merging.note_passed(person, moved, onward.forward[0])
+        return onward
+    is_changed, left_out = merging.take_in(person, moved, rules, now_ms)
+    return Handled(Applied(is_changed, rejected=left_out), is_stranded=_is_stranded(person))
 
 
 def _agree(person: Person, hop: Hop) -> Applied:
@@ -92,7 +100,7 @@ def _link(person: Person, key: str, hop: Hop, now_ms: int) -> bool:
     if not known:
         merging.move_out(person, key, target, event_ms, now_ms)
     elif target not in targets(known):
-        merging.announce(person, key, target, event_ms, now_ms)
+        merging.announce(person, key, target, event_ms)
     return True
 
 
@@ -101,6 +109,24 @@ def _delete(person: Person, key: str, hop: Hop, event: dict[str, Any], rules: Ru
     erased = erasure.erase(person, key, erasure.forget_of_event(event), hop.origin.event_ms, rules, now_ms)
     applied = plan.apply_event(person, event, hop.origin, rules, now_ms, Passage(hop.hops, hop.is_repeat))
     return Handled(Applied(erased or applied.is_changed, applied.matched, applied.repeated, taken=applied.taken))
+
+
+def _passed_on(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet) -> Handled | None:
+    """Where an event goes that came to a pointer: the way it went before, if it or its repeat did. Remembers it."""
+    if not person.links or hop.hops >= HOPS_MAX or not rules.candidates(event["type"], event.get("event")):
+        return _onward(person, hop)
+    mark = _mark(hop, event)
+    known = person.passed.get(mark)
+    if known is not None:
+        return None if known in (ERASED, GONE) else Handled(forward=(known,), is_repeat=hop.is_repeat)
+    onward = _onward(person, hop)
+    if onward is not None and not onward.is_repeat:
+        person.note_passed(mark, onward.forward[0])
+    return onward
+
+
+def _mark(hop: Hop, event: dict[str, Any]) -> bytes:
+    return mark_of(hop.origin, event.get("messageId") or "")
 
 
 def _onward(person: Person, hop: Hop) -> Handled | None:

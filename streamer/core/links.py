@@ -13,6 +13,7 @@ from streamer.core.state import Link
 LINKS_MAX: Final = 64  # of one key; only the first, and the ends of runs of one person, are kept
 LINKS_BYTES_MAX: Final = 8 * 1024
 ERASED: Final = ""  # the target of a link whose person was forgotten on demand
+GONE: Final = "#"  # where an event went that was passed on to such a person
 LATELY_MAX: Final = 100_000  # pairs a router remembers: 30 MB; one that fell out is linked again, which changes nothing
 REFRESH_MS: Final = 60_000  # of event time: how much of a run may be missing at an owner, that has it from routers
 
@@ -52,9 +53,21 @@ def targets(links: Sequence[Link]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for _, key in links if key != ERASED))
 
 
-def erased(links: Sequence[Link], target: str) -> list[Link]:
-    """The links without any word of `target`: its times belong to nobody."""
-    return _ends_of_runs([(ms, ERASED if key == target else key) for ms, key in links])
+def erased(links: Sequence[Link], target: str, to_ms: int) -> list[Link]:
+    """The links without any word of `target` until `to_ms`: its times until then belong to nobody.
+
+    A run of it that goes on later begins right after; what was linked later is none of the erasure's business.
+    """
+    kept: list[Link] = []
+    for at, (ms, key) in enumerate(links):
+        if key != target or ms > to_ms:
+            kept.append((ms, key))
+            continue
+        kept.append((ms, ERASED))
+        after = links[at + 1] if at + 1 < len(links) else None
+        if after is not None and after[1] == target and after[0] > to_ms:
+            kept.append((to_ms + 1, target))
+    return _ends_of_runs(kept)
 
 
 def _ends_of_runs(links: list[Link]) -> list[Link]:

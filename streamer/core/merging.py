@@ -14,6 +14,7 @@ from streamer.core import consent, delivery
 from streamer.core.consent import Consent
 from streamer.core.delivery import Decision
 from streamer.core.hop import MERGE
+from streamer.core.links import ERASED, GONE
 from streamer.core.plan import Turn, end_of, is_erased
 from streamer.core.profile import Update, unite
 from streamer.core.rules import RuleSet
@@ -26,6 +27,8 @@ from streamer.core.state import (
     Parked,
     Person,
     Send,
+    hidden,
+    mark_of,
     moved_place,
     send_bytes,
 )
@@ -77,6 +80,7 @@ def move_out(person: Person, key: str, target: str, event_ms: int, now_ms: int) 
         is_suppressed=person.is_suppressed,
     )
     person.outgoing.append(Outgoing(target, MERGE, _encoder.encode(moved), event_ms))
+    note_passed(person, moved, target)
     unpublished = set(person.out)
     person.decided = {send_id: value for send_id, value in person.decided.items() if send_id in unpublished}
     person.traits, person.held, person.parked = [], [], []
@@ -84,11 +88,21 @@ def move_out(person: Person, key: str, target: str, event_ms: int, now_ms: int) 
     person.keep_ms = 0
 
 
-def announce(person: Person, key: str, target: str, event_ms: int, now_ms: int) -> None:
-    """List a move without anything in it: a pointer's next user has to know who belongs to them."""
-    person.moved = max(person.moved + 1, now_ms)
-    nothing = Moved(key, person.moved, [], {}, {}, [], {}, [], [], {}, is_suppressed=False)
+def announce(person: Person, key: str, target: str, event_ms: int) -> None:
+    """List a move without anything in it: a pointer's next user has to know who belongs to them.
+
+    It has no number: the real one may come to the same person later, by a longer way.
+    """
+    nothing = Moved(key, 0, [], {}, {}, [], {}, [], [], {}, is_suppressed=False)
     person.outgoing.append(Outgoing(target, MERGE, _encoder.encode(nothing), event_ms))
+
+
+def note_passed(person: Person, moved: Moved, target: str) -> None:
+    """Remember where the events of a move went, so that their repeats follow them."""
+    for each in (*(decision for _, decision in moved.decided), *moved.held, *moved.parked):
+        mark = mark_of(each.origin, each.message_id)
+        if person.passed.get(mark) not in (ERASED, GONE):
+            person.note_passed(mark, target)
 
 
 def moved_of(value: bytes) -> Moved:
@@ -103,8 +117,8 @@ def take_in(person: Person, moved: Moved, rules: RuleSet, now_ms: int) -> tuple[
     """Unite a move with the record it came to, and decide again what waited; whether anything changed, and why traits
     were left out ("": none was). A move that was taken in before changes nothing.
     """
-    known = person.merged.get(moved.source, 0)
-    if known >= moved.number:
+    known = max(person.merged.get(moved.source, -1), person.merged.get(hidden(moved.source), -1))
+    if known >= moved.number and (known or moved.source in person.merged):
         return False, ""
     turn = Turn(person, now_ms)
     is_proven = known > 0 or moved.number > person.merged_to

@@ -53,10 +53,13 @@ class Applied(Struct, frozen=True):
 
 
 class Passage(Struct, frozen=True):
-    """How a record came to its person: forwarded so often, and whether it was handled before and may only repeat."""
+    """How a record came to its person: forwarded so often, whether it was handled before and may only repeat, and
+    whether it passed here before and may have been decided elsewhere.
+    """
 
     hops: int = 0
     is_repeat: bool = False
+    is_back: bool = False
 
 
 DIRECT: Final = Passage()
@@ -183,14 +186,16 @@ _UNPROVEN: Final = "unproven"
 def _proof(person: Person, mapping: str, place: str, origin: Origin, passage: Passage) -> str:
     """Whether a record that stands nowhere is new for a mapping, was decided and evicted, or can't be told.
 
-    What was decided of somebody who was erased since is not kept, but that it was is.
+    What was decided of somebody who was erased since is not kept, but that it was is; and what a record handled that
+    ever moved or passed events on may have been decided elsewhere.
     A record of two hops may have been overtaken by one of a shorter way, so its place proves nothing; and one that ends
     at a pointer may have been decided there before the record's state moved on.
     """
-    if is_erased(person, origin.event_ms) and person.was_seen(place, origin.offset):
-        return _FORGOTTEN
-    if person.links and origin.received_ms <= person.moved and passage.hops >= HOPS_MAX:
+    if passage.is_back or (person.links and origin.received_ms <= person.moved and passage.hops >= HOPS_MAX):
         return _UNPROVEN
+    may_have_left = person.moved or is_erased(person, origin.event_ms)
+    if may_have_left and passage.hops < 2 and person.was_seen(place, origin.offset):
+        return _FORGOTTEN
     if person.was_forgotten(mapping, place, origin.offset):
         return _FORGOTTEN if passage.hops < 2 else _UNPROVEN
     return _NEW if person.can_prove_new(mapping, place, origin.event_ms) else _UNPROVEN

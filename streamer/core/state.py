@@ -32,6 +32,8 @@ SEEN_MAX: Final = 256  # source partitions remembered per person
 CHECKPOINT_KEY: Final = RESERVED + b"effects"  # its value: the state offset below which every `out` is published
 MERGED_MAX: Final = 100  # keys whose merges are remembered one by one; Segment merges a profile at most so often
 MERGED_BYTES_MAX: Final = 8 * 1024  # of those keys
+PASSED_MAX: Final = 128  # events of which a pointer remembers whose they became; `seen` tells of older ones by place
+PASSED_BYTES_MAX: Final = 8 * 1024  # of those keys
 FORGOTTEN_MAX: Final = 128  # mappings listed of which a decision was evicted
 OTHERS: Final = ""  # in `forgotten`, which is no mapping's id: every mapping that isn't listed
 
@@ -109,6 +111,8 @@ class Person(Struct, omit_defaults=True):
     time. `parked`: events waiting for the profile. `out`: the send ids whose outcome event is not known to be on the
     deliveries topic; `outgoing`: other records not known to be produced.
     `links`: who this key's events belong to, by event time; one that has any is a pointer, and its state moved on.
+    `passed`: events that left this record, to the key they went to ("#": to somebody erased; "": decided here, and
+    erased), oldest first.
     `moved`: the number of its last merge, a wall time in ms.
     `merged`: key to the number of the last merge taken in from it, oldest first; `merged_to` is the highest forgotten.
     `erased_ms`: what happened until then was forgotten on demand; `keep_ms` is when even that may be, 0: never.
@@ -125,6 +129,7 @@ class Person(Struct, omit_defaults=True):
     out: list[bytes] = field(default_factory=list, name="x")
     outgoing: list[Outgoing] = field(default_factory=list, name="y")
     links: list[Link] = field(default_factory=list, name="l")
+    passed: dict[bytes, str] = field(default_factory=dict, name="P")
     moved: int = field(default=0, name="n")
     merged: dict[str, int] = field(default_factory=dict, name="g")
     merged_to: int = field(default=0, name="G")
@@ -170,6 +175,13 @@ class Person(Struct, omit_defaults=True):
         if self.keep_ms and not (self.traits or self.held or self.due or self.parked):
             times.append(self.keep_ms)
         return min(times, default=0)
+
+    def note_passed(self, mark: bytes, key: str) -> None:
+        """Remember whose an event became (`mark_of`): its repeats go the same way, whatever links came since."""
+        self.passed.pop(mark, None)
+        self.passed[mark] = key
+        while len(self.passed) > PASSED_MAX or sum(map(len, self.passed.values())) > PASSED_BYTES_MAX:
+            del self.passed[next(iter(self.passed))]
 
     def note_seen(self, place: str, offset: int) -> None:
         """Remember that this source record is decided; `place` as in `place_of`."""
@@ -304,6 +316,17 @@ def place_of(origin: Origin, hops: int) -> str:
 def moved_place(place: str, key: str) -> str:
     """The name of a place of `key`'s own record in the record that it moves to."""
     return place if "#" in place else f"{place}#{_key_hash(key)}"
+
+
+def mark_of(origin: Origin, message_id: str) -> bytes:
+    """What an event is known by where it passed: the same for a client's repeat of it."""
+    what = message_id or f"{origin.topic}/{origin.partition}/{origin.offset}"
+    return blake2b(f"{len(origin.key)} {origin.key} {what}".encode(), digest_size=8).digest()
+
+
+def hidden(key: str) -> str:
+    """A name for somebody who was erased, of which only their own key can be told to be the one."""
+    return f"#{_key_hash(key)}"
 
 
 def _key_hash(key: str) -> str:
