@@ -12,6 +12,7 @@ from streamer.cli.demo import demo
 from streamer.cli.fake_twilio import fake_twilio
 from streamer.cli.import_segment import import_group
 from streamer.cli.lint import lint_command
+from streamer.cli.profiles import profiles
 from streamer.cli.run import run
 from streamer.cli.schemas import schemas
 from streamer.cli.story_test import story_test
@@ -51,6 +52,7 @@ main.add_command(demo)
 main.add_command(fake_twilio)
 main.add_command(import_group)
 main.add_command(lint_command)
+main.add_command(profiles)
 main.add_command(run)
 main.add_command(schemas)
 main.add_command(story_test)

@@ -1,0 +1,56 @@
+"""Every person that the changelog holds, partition by partition, as of its end when the reading began."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
+
+from streamer.core.identity import RESERVED
+from streamer.core.state import Person, decode
+from streamer.kafka.inspection import Inspector, Span
+from streamer.ports import Partition
+
+READINGS = 2  # of a partition; for a progress bar
+
+
+class Kept(NamedTuple):
+    """A person's latest record and where it stands."""
+
+    offset: int
+    key: str
+    person: Person
+
+
+async def people_of(
+    inspector: Inspector, partition: Partition, span: Span, advance: Callable[[int], None]
+) -> AsyncIterator[Kept]:
+    """The people of a partition in the order of their latest records in `span`.
+
+    Raises: StateUnreadable, BrokerUnusable.
+    The partition is read READINGS times: first for which record of each key is the latest, as compaction comes late;
+    then for those. So what is kept in memory is a key and an offset per person of one partition, 150 B, whatever their
+    records hold; and a record that many newer ones have replaced is never decoded.
+    """
+    latest: dict[bytes, int] = {}
+    at = span.start
+    async for records in inspector.records(partition, span):
+        for record in records:
+            key = record.key or b""
+            if record.value is None:
+                latest.pop(key, None)
+            elif not key.startswith(RESERVED):
+                latest[key] = record.offset
+        at = _advanced(at, records[-1].offset if records else at - 1, advance)
+    _advanced(at, span.end - 1, advance)
+    at = span.start
+    async for records in inspector.records(partition, span):
+        for record in records:
+            key = record.key or b""
+            if latest.get(key) == record.offset and record.value is not None:
+                yield Kept(record.offset, key.decode(), decode(record.value))
+        at = _advanced(at, records[-1].offset if records else at - 1, advance)
+    _advanced(at, span.end - 1, advance)
+
+
+def _advanced(at: int, last: int, advance: Callable[[int], None]) -> int:
+    """Tell how far it went since `at`; returns the next offset."""
+    advance(last + 1 - at)
+    return last + 1
