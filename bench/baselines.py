@@ -8,6 +8,10 @@ first record handled to the last (start-up excluded), and the peak memory of the
 `send`     filter by name, format the body, POST by aiohttp: one lane (task and queue) per user, so that a user's sends
            stay in order, and a semaphore of `--in-flight`. At most once: nothing is committed, stored or acked
 `restore`  a bare `getmany` of a compacted topic into a dict
+`fold`     decode each identify and update its user's traits in a dict; with `--store TOPIC` each profile that a read
+           changed is also encoded and produced there, in batches by partition, all acked in the end
+`park`     keep the tracks of the topic in a dict of lists; then for each identify in `<topic>.identify` post what its
+           user has there, as `send` does
 """
 
 import argparse
@@ -17,18 +21,19 @@ import json
 import resource
 import sys
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlencode
+from zlib import crc32
 
 import aiohttp
 import msgspec
 import uvloop
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from bench.workload import BODY, EVENT_SENT
+from bench.workload import BODY, EVENT_SENT, PARTITIONS
 
 ACCOUNT = "AC" + "0" * 32
 PATH = f"/2010-04-01/Accounts/{ACCOUNT}/Messages.json"
@@ -61,6 +66,13 @@ class Event(Name):
 
     userId: str = ""  # noqa: N815 - Segment's name
     properties: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class Identify(msgspec.Struct):
+    """What a fold reads of an identify."""
+
+    userId: str  # noqa: N815 - Segment's name
+    traits: dict[str, Any]
 
 
 class Meter:
@@ -155,6 +167,66 @@ async def restore(given: argparse.Namespace) -> dict[str, Any]:
         return {**meter.result(), "keys": len(state)}
 
 
+async def fold(given: argparse.Namespace) -> dict[str, Any]:
+    """Keep the traits of each user, and with `--store` have them on a topic too."""
+    meter = Meter()
+    profiles: dict[str, dict[str, Any]] = {}
+    decode, encode = msgspec.json.Decoder(Identify).decode, msgspec.msgpack.Encoder().encode
+    async with reading(given.bootstrap, given.topic) as read, storing(given.bootstrap, given.store) as store:
+        while records := await read():
+            meter.start()
+            meter.events += len(records)
+            touched = {}
+            for record in records:
+                event = decode(record.value)
+                known = profiles.get(event.userId)
+                if known is None:
+                    profiles[event.userId] = event.traits
+                else:
+                    known.update(event.traits)
+                touched[event.userId] = None
+            if store is not None:
+                await store((user.encode(), encode(profiles[user])) for user in touched)
+        if store is not None:
+            await store(())
+        return {**meter.result(), "keys": len(profiles)}
+
+
+Store = Callable[[Iterable[tuple[bytes, bytes]]], Coroutine[Any, Any, None]]
+
+
+@asynccontextmanager
+async def storing(bootstrap: str, topic: str | None) -> AsyncIterator[Store | None]:
+    """A function that writes records, one batch a partition at a time; given none, it waits for every ack."""
+    if topic is None:
+        yield None
+        return
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, compression_type="lz4", max_batch_size=1 << 20
+    )
+    await producer.start()
+    acks: dict[int, asyncio.Future[object]] = {}
+
+    async def store(records: Iterable[tuple[bytes, bytes]]) -> None:
+        batches: dict[int, Any] = {}
+        for key, value in records:
+            partition = crc32(key) % PARTITIONS
+            batch = batches.get(partition)
+            if batch is None:
+                batch = batches[partition] = producer.create_batch()
+            assert batch.append(key=key, value=value, timestamp=None) is not None  # 2 000 profiles take 0.5 MB
+        for partition in batches or acks:
+            if partition in acks:
+                await acks[partition]
+        for partition, batch in batches.items():
+            acks[partition] = await producer.send_batch(batch, topic, partition=partition)
+
+    try:
+        yield store
+    finally:
+        await producer.stop()
+
+
 class Lanes:
     """One queue and one task per user with something to send; `in_flight` requests at a time over all."""
 
@@ -194,11 +266,10 @@ class Lanes:
         del self._lanes[user]
 
 
-async def send(given: argparse.Namespace) -> dict[str, Any]:
-    """Post one message for each event whose name matches."""
-    meter = Meter()
-    matched = refused = 0
-    decode, decode_properties = msgspec.json.Decoder(Event).decode, msgspec.json.Decoder(Properties).decode
+@asynccontextmanager
+async def posting(given: argparse.Namespace) -> AsyncIterator[tuple[Lanes, Counter[int]]]:
+    """Lanes that post to `--url`, and the answers by status; everything is posted when the context ends."""
+    answers: Counter[int] = Counter()
     decode_answer = msgspec.json.decode
     url = given.url + PATH
     connector = aiohttp.TCPConnector(limit=given.in_flight)
@@ -208,38 +279,74 @@ async def send(given: argparse.Namespace) -> dict[str, Any]:
     ) as session:
 
         async def post(properties: Properties) -> None:
-            nonlocal refused
             body = BODY.format(first_name=properties.first_name, order_id=properties.order_id)
             form = urlencode({"To": properties.phone, "From": "+15550006789", "Body": body}).encode()
             async with session.post(url, data=form, headers=HEADERS, allow_redirects=False) as response:
                 decode_answer(await response.read())["sid"]
-                refused += response.status != 201
+                answers[response.status] += 1
 
-        async with reading(given.bootstrap, given.topic) as read:
-            async with asyncio.TaskGroup() as tasks:
-                lanes = Lanes(post, given.in_flight, tasks)
-                while records := await read():
-                    meter.start()
-                    meter.events += len(records)
-                    for record in records:
-                        event = decode(record.value)
-                        if event.type == "track" and event.event == EVENT_SENT:
-                            matched += 1
-                            await lanes.put(event.userId, decode_properties(event.properties))
-            return {**meter.result(), "matched": matched, "refused": refused}
+        async with asyncio.TaskGroup() as tasks:
+            yield Lanes(post, given.in_flight, tasks), answers
+
+
+async def send(given: argparse.Namespace) -> dict[str, Any]:
+    """Post one message for each event whose name matches."""
+    meter = Meter()
+    matched = 0
+    decode, decode_properties = msgspec.json.Decoder(Event).decode, msgspec.json.Decoder(Properties).decode
+    async with reading(given.bootstrap, given.topic) as read:
+        async with posting(given) as (lanes, answers):
+            while records := await read():
+                meter.start()
+                meter.events += len(records)
+                for record in records:
+                    event = decode(record.value)
+                    if event.type == "track" and event.event == EVENT_SENT:
+                        matched += 1
+                        await lanes.put(event.userId, decode_properties(event.properties))
+        return {**meter.result(), "matched": matched, "refused": answers.total() - answers[201]}
+
+
+async def park(given: argparse.Namespace) -> dict[str, Any]:
+    """Keep the tracks until their user's identify comes, then post them; the figures are those of the posting."""
+    waiting: dict[str, list[Properties]] = {}
+    decode, decode_properties = msgspec.json.Decoder(Event).decode, msgspec.json.Decoder(Properties).decode
+    decode_identify = msgspec.json.Decoder(Identify).decode
+    meter, parked, before_mb = Meter(), 0, rss_max_mb()
+    async with reading(given.bootstrap, given.topic) as read:
+        while records := await read():
+            for record in records:
+                event = decode(record.value)
+                if event.type == "track" and event.event == EVENT_SENT:
+                    parked += 1
+                    waiting.setdefault(event.userId, []).append(decode_properties(event.properties))
+    parked_b = (rss_max_mb() - before_mb) * 1e6 / parked
+    async with reading(given.bootstrap, f"{given.topic}.identify") as read:
+        async with posting(given) as (lanes, answers):
+            while records := await read():
+                meter.start()
+                meter.events += len(records)
+                for record in records:
+                    identify = decode_identify(record.value)
+                    for properties in waiting.pop(identify.userId, ()):
+                        properties.phone = identify.traits["phone"]
+                        await lanes.put(identify.userId, properties)
+        refused = answers.total() - answers[201]
+        return {**meter.result(), "matched": parked, "refused": refused, "parked_b": parked_b}
 
 
 def main() -> None:
     """Parse the arguments, run one loop, print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("loop", choices=("route", "send", "restore"))
+    parser.add_argument("loop", choices=("route", "send", "restore", "fold", "park"))
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--topic", required=True)
     parser.add_argument("--url", help="the sink's, e.g. http://127.0.0.1:9000")
     parser.add_argument("--in-flight", type=int, default=64)
     parser.add_argument("--decode", action="store_true")
+    parser.add_argument("--store", help="a topic for what was folded")
     given = parser.parse_args()
-    loops = {"route": route, "send": send, "restore": restore}
+    loops = {"route": route, "send": send, "restore": restore, "fold": fold, "park": park}
     print(json.dumps(uvloop.run(loops[given.loop](given))))
 
 

@@ -15,16 +15,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, Protocol
 
-from bench import workload
+from bench import folding, workload
 from bench.ledger import verdict
 from bench.processes import ROOT, run_json, sink
 from bench.service import Streamer
-from bench.workload import Workload
+from bench.workload import PARTITIONS, Workload
 from streamer.testing.brokers import start_kafka
 
-PARTITIONS = 8
-RATIOS = ("rate", "cpu_us", "rss_mb", "t50_others_s")
-FAULTS = ("order_violations", "duplicates", "missing")
+RATIOS = ("rate", "cpu_us", "rss_mb", "t50_others_s", "parked_b")
+FAULTS = ("order_violations", "duplicates", "missing", "wrong")
+SENDING = ("send", "park")  # kinds whose figures are the sink's
 RESULTS = ROOT / "bench" / "results"
 COMPACTED = {"cleanup.policy": "compact"}
 
@@ -39,7 +39,7 @@ class Goal(NamedTuple):
 
 
 class Scenario(NamedTuple):
-    """One row of the bench. `kind` names the loop: route, send or restore."""
+    """One row of the bench. `kind` names the loop: route, send, restore, fold or park; `also` are further sides."""
 
     name: str
     kind: str
@@ -47,6 +47,7 @@ class Scenario(NamedTuple):
     latency_ms: float = 0.0
     in_flight: int = 64
     goals: tuple[Goal, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 class Stand(NamedTuple):
@@ -91,9 +92,29 @@ class DecodingLoop(Loop):
         )
 
 
-SIDES: dict[str, Side] = {"loop": Loop(), "streamer": Streamer(), "decoding-loop": DecodingLoop()}
+class StoringLoop:
+    """The loop of `fold` that also has each profile on a compacted topic, acked."""
+
+    def prepare(self, scenario: Scenario, stand: Stand, topic: str) -> str:
+        return topic
+
+    def run(self, scenario: Scenario, stand: Stand, topic: str, url: str) -> dict[str, Any]:
+        stored = f"{topic}.{time.time_ns()}"
+        asyncio.run(workload.create_topic(stand.bootstrap, stored, PARTITIONS, COMPACTED))
+        return run_json("bench.baselines", "fold", "--bootstrap", stand.bootstrap, "--topic", topic, "--store", stored)
+
+
+SIDES: dict[str, Side] = {
+    "loop": Loop(),
+    "streamer": Streamer(),
+    "decoding-loop": DecodingLoop(),
+    "storing-loop": StoringLoop(),
+}
+
+DEFAULT = ["loop", "streamer"]
 
 SEND_GOALS = {0: (Goal("rate", 0.55),), 50: (Goal("rate", 0.9),)}
+FOLDING = (Goal("rate", 50_000, is_ratio=False), Goal("cpu_us", 20, is_floor=False, is_ratio=False))
 UNDELAYED = Goal("t50_others_s", 1.5, is_floor=False)
 
 # Enough events for 5 s or more of the loop. Zipf at 50 ms: the hottest user's 600 sends take 30 s by themselves.
@@ -113,27 +134,46 @@ SCENARIOS = (
         Workload(0, 100_000),
         goals=(Goal("rate", 0.4), Goal("rss_mb", 150, is_floor=False, is_ratio=False)),
     ),
+    Scenario("fold, 100 000 people", "fold", Workload(200_000, 100_000), goals=FOLDING, also=("storing-loop",)),
+    Scenario("fold, 1 000 people", "fold", Workload(200_000, 1_000), goals=FOLDING, also=("storing-loop",)),
+    Scenario(
+        "park, 0 ms, 64",
+        "park",
+        Workload(200_000, 200_000),
+        goals=(Goal("idle_cpu", 0.05, is_floor=False, is_ratio=False),),
+    ),
 )
 
 
 async def fill(scenario: Scenario, stand: Stand, topic: str) -> None:
-    """Make the scenario's topic: tracks, or for `restore` one identify a user."""
-    now_ms = time.time_ns() // 1_000_000
-    is_restore = scenario.kind == "restore"
-    records = workload.identifies(scenario.work.users, now_ms) if is_restore else workload.tracks(scenario.work, now_ms)
-    await workload.create_topic(stand.bootstrap, topic, PARTITIONS, COMPACTED if is_restore else None)
-    await workload.fill(stand.bootstrap, topic, PARTITIONS, records)
+    """Make the scenario's topic: tracks; for `restore` one identify a user, for `fold` what a router makes of them.
+
+    `park` has a second one, with one identify a user.
+    """
+    now_ms, work = time.time_ns() // 1_000_000, scenario.work
+    await workload.create_topic(stand.bootstrap, topic, PARTITIONS, COMPACTED if scenario.kind == "restore" else None)
+    match scenario.kind:
+        case "restore":
+            await workload.fill(stand.bootstrap, topic, PARTITIONS, workload.identifies(work.users, now_ms))
+        case "fold":
+            await workload.fill(stand.bootstrap, topic, PARTITIONS, folding.records(work))
+        case _:
+            await workload.fill(stand.bootstrap, topic, PARTITIONS, workload.tracks(work, now_ms))
+    if scenario.kind == "park":
+        later = f"{topic}.identify"
+        await workload.create_topic(stand.bootstrap, later, PARTITIONS)
+        await workload.fill(stand.bootstrap, later, PARTITIONS, workload.identifies(work.users, now_ms))
 
 
 def run_side(side: Side, scenario: Scenario, stand: Stand, topic: str) -> dict[str, Any]:
-    """One run with a sink of its own; for `send` the sink's clock counts, which is the same for every side."""
+    """One run with a sink of its own; where something is sent its clock counts, which is the same for every side."""
     ledger = stand.folder / "ledger.jsonl"
     with sink(ledger, scenario.latency_ms) as target:
         run = side.run(scenario, stand, topic, target.url)
-    if scenario.kind == "send":
+    if scenario.kind in SENDING:
         run |= verdict(ledger, scenario.work)
     ledger.unlink()
-    done = run["sends"] if scenario.kind == "send" else run["events"]
+    done = run["sends"] if scenario.kind in SENDING else run["events"]
     return run | {"rate": done / run["seconds"], "cpu_us": run["cpu_s"] / done * 1e6}
 
 
@@ -164,10 +204,12 @@ def compare(scenario: Scenario, names: Sequence[str], stand: Stand, rounds: int)
 
 
 def missed(scenario: Scenario, figures: dict[str, float], ratios: dict[str, float]) -> list[str]:
-    """The goals that one side did not reach, and by how much."""
+    """The goals that one side did not reach, and by how much; of figures that it doesn't have none."""
     found = [f"{fault} {figures[fault]:.0f}" for fault in FAULTS if figures.get(fault)]
     for goal in scenario.goals:
-        value = (ratios if goal.is_ratio else figures)[goal.figure]
+        value = (ratios if goal.is_ratio else figures).get(goal.figure)
+        if value is None:
+            continue
         if (value < goal.limit) if goal.is_floor else (value > goal.limit):
             found.append(f"{goal.figure} {value:.2f}, not {goal.limit}")
     return found
@@ -181,42 +223,49 @@ COLUMNS = {
     "order_violations": ("misordered", 12, 0),
     "duplicates": ("repeated", 10, 0),
     "missing": ("missing", 9, 0),
+    "wrong": ("wrong", 7, 0),
+    "parked_b": ("B/parked", 10, 0),
+    "idle_cpu": ("idle CPU", 10, 3),
 }
 
 
 def table(result: dict[str, Any]) -> str:
     """One scenario as text: a row a side; ratios to the first side in a row below each other."""
-    lines = [f"{result['scenario']:<24}" + "".join(f"{head:>{width}}" for head, width, _ in COLUMNS.values())]
-    for side in result["sides"]:
+    sides = result["sides"]
+    columns = {key: each for key, each in COLUMNS.items() if any(key in side["figures"] for side in sides)}
+    lines = [f"{result['scenario']:<24}" + "".join(f"{head:>{width}}" for head, width, _ in columns.values())]
+    for side in sides:
         figures, ratios = side["figures"], side["ratios"]
         cells = (
             f"{figures[key]:>{width}.{digits}f}" if key in figures else " " * width
-            for key, (_, width, digits) in COLUMNS.items()
+            for key, (_, width, digits) in columns.items()
         )
         lines.append(f"  {side['side']:<22}" + "".join(cells))
-        if side is not result["sides"][0]:
+        if side is not sides[0]:
             cells = (
-                f"{ratios[key]:>{width}.2f}" if key in ratios else " " * width for key, (_, width, _) in COLUMNS.items()
+                f"{ratios[key]:>{width}.2f}" if key in ratios else " " * width for key, (_, width, _) in columns.items()
             )
-            lines.append(f"  {'  ÷ ' + result['sides'][0]['side']:<22}" + "".join(cells))
+            lines.append(f"  {'  ÷ ' + sides[0]['side']:<22}" + "".join(cells))
         lines += [f"    missed: {text}" for text in side["missed"]]
     return "\n".join(lines)
 
 
 def scaled(scenario: Scenario, scale: float) -> Scenario:
-    """The scenario with so many times its events, or its users where there are no events."""
+    """The scenario with so many times its events, or its users where there are no events; for `park` both."""
     work = scenario.work
-    users = work.users if work.events else int(work.users * scale)
+    users = int(work.users * scale) if scenario.kind == "park" or not work.events else work.users
     return scenario._replace(work=work._replace(events=int(work.events * scale), users=users))
 
 
 def main() -> None:
     """Run the scenarios asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=["loop", "streamer"])
+    parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=DEFAULT)
     parser.add_argument("--only", default="", help="scenarios whose name holds this")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--scale", type=float, default=1.0, help="of the number of events, for a quick look")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="of the number of events: 0.1 for a quick look; 5 parks a million"
+    )
     given = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.ERROR)  # a new topic's first writes are retried, and it says so
     results = []
@@ -224,7 +273,8 @@ def main() -> None:
         stand = Stand(broker.bootstrap, Path(folder))
         for scenario in SCENARIOS:
             if given.only in scenario.name:
-                results.append(compare(scaled(scenario, given.scale), given.sides, stand, given.rounds))
+                names = list(dict.fromkeys((*given.sides, *scenario.also))) if given.sides == DEFAULT else given.sides
+                results.append(compare(scaled(scenario, given.scale), names, stand, given.rounds))
                 print(table(results[-1]), flush=True)
     text = json.dumps(results)
     RESULTS.mkdir(exist_ok=True)

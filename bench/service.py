@@ -1,9 +1,11 @@
 """The bench's other side: the real `streamer run` as a user starts it, watched through its metrics and its log.
 
-For `send` the sink's clock counts; for `route` the router's own counter, read ten times a second; for `restore` the
-log's `owner.restored` lines. CPU is the whole service process's, less what it had used when it became ready.
+For `send` and `park` the sink's clock counts; for `route` the router's own counter, read ten times a second; for
+`restore` the log's `owner.restored` lines; for `fold` the times of the first and last record on the state topic. CPU is
+the whole service process's, less what it had used when it became ready.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -19,19 +21,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench import folding, workload
 from bench.processes import ROOT
 from bench.sink import ACCOUNT
-from bench.workload import EVENT_SENT
+from bench.workload import EVENT_SENT, PARTITIONS
 
-PARTITIONS = 8
 READY_S = 60.0
 DONE_S = 300.0
+DONE_EVENT_S = 0.002  # and that for each event: slower than anything here should be
+IDLE_S = 10.0  # how long the CPU of a service that waits is watched
 POLL_S = 0.1  # a scrape takes 1 ms: one per cent of the service's time
 TICKS = os.sysconf("SC_CLK_TCK")
 
 CONFIG = """
 kafka: {{bootstrap_servers: "{bootstrap}", group: "{prefix}g"}}
-topics: {{events: ["{topic}"], start: earliest, prefix: "{prefix}", partitions: {partitions}}}
+topics: {{events: {topics}, start: earliest, prefix: "{prefix}", partitions: {partitions}}}
 accounts:
   main: {{account_sid: {account}, api_key_sid: {key}, api_key_secret: secret, base_url: "{url}", concurrency: {slots}}}
 senders: {{shop: {{from: "+15550006789"}}}}
@@ -43,6 +47,18 @@ send:
   to: "{{{{properties.phone}}}}"
   body: "Hi {{{{properties.first_name}}}}, order {{{{properties.order_id}}}} has shipped."
 """
+# The number and the name are the profile's: without them an event is parked.
+PARKING = f"""
+when: type = "track" and event = "{EVENT_SENT}"
+identify_wait: 24h
+send:
+  to: "{{{{profile.traits.phone}}}}"
+  body: "Hi {{{{profile.traits.first_name}}}}, order {{{{properties.order_id}}}} has shipped."
+"""
+READ = 'streamer_read_records_total{role="owner"}'
+LAG = 'streamer_lag_records{role="owner"}'
+PENDING = 'streamer_pending_records{sink="state"}'
+ACCEPTED = 'streamer_decided_sends_total{mapping="order-shipped",outcome="accepted",reason="accepted"}'
 
 
 class Service(NamedTuple):
@@ -82,10 +98,10 @@ class Service(NamedTuple):
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
-    def rss_mb(self) -> float:
-        """The peak of its resident memory."""
+    def rss_mb(self, field: str = "VmHWM") -> float:
+        """The peak of its resident memory; "VmRSS" for that of now."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = re.search(r"VmHWM:\s+(\d+)", status)
+        found = re.search(rf"{field}:\s+(\d+)", status)
         assert found is not None
         return int(found[1]) / 1024
 
@@ -101,13 +117,13 @@ class Service(NamedTuple):
 
 
 @contextmanager
-def running(folder: Path, fields: dict[str, Any], roles: str) -> Iterator[Service]:
+def running(folder: Path, fields: dict[str, Any], roles: str, mapping: str = MAPPING) -> Iterator[Service]:
     """The service on a configuration of its own in `folder`, stopped at the end."""
     port = _free_port()
     config = CONFIG.format(partitions=PARTITIONS, account=ACCOUNT, key="SK" + "0" * 32, port=port, **fields)
     (folder / "mappings").mkdir(parents=True, exist_ok=True)
     (folder / "streamer.yaml").write_text(config, encoding="utf-8")
-    (folder / "mappings" / "order-shipped.yaml").write_text(MAPPING, encoding="utf-8")
+    (folder / "mappings" / "order-shipped.yaml").write_text(mapping, encoding="utf-8")
     log = folder / "service.log"
     with log.open("w") as output:
         command = [sys.executable, "-m", "streamer", "run", "--config", str(folder), "--roles", roles]
@@ -125,6 +141,10 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _done_s(events: int) -> float:
+    return DONE_S + events * DONE_EVENT_S
+
+
 class Streamer:
     """The side of `streamer run`; every run has topics and groups of its own."""
 
@@ -140,8 +160,7 @@ class Streamer:
         with running(stand.folder / "restore", fields, "router,owner,http") as service:
             users = scenario.work.users
             service.until(lambda: service.metric("streamer_state_people") >= users, DONE_S)
-            idle = 'streamer_lag_records{role="owner"}'
-            service.until(lambda: service.metric(idle) == 0, DONE_S)
+            service.until(lambda: service.metric(LAG) == 0, DONE_S)
         return f"{self._restored}state"
 
     def run(self, scenario: Any, stand: Any, topic: str, url: str) -> dict[str, Any]:
@@ -153,11 +172,16 @@ class Streamer:
         fields = self._fields(stand, topic, f"{topic}.{self._runs}.", url, scenario.in_flight)
         if scenario.kind == "route":
             return self._route(scenario, fields, folder)
+        if scenario.kind == "fold":
+            return self._fold(scenario, stand, fields, folder)
+        if scenario.kind == "park":
+            return self._park(scenario, stand, fields, folder)
         return self._send(scenario, fields, folder, url)
 
     @staticmethod
     def _fields(stand: Any, topic: str, prefix: str, url: str, slots: int) -> dict[str, Any]:
-        return {"bootstrap": stand.bootstrap, "topic": topic, "prefix": prefix, "url": url, "slots": slots}
+        topics = json.dumps([topic])
+        return {"bootstrap": stand.bootstrap, "topics": topics, "prefix": prefix, "url": url, "slots": slots}
 
     @staticmethod
     def _route(scenario: Any, fields: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -176,6 +200,46 @@ class Streamer:
             }
 
     @staticmethod
+    def _fold(scenario: Any, stand: Any, fields: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """Only the owner, whose input is complete before it starts. CPU is that from its being ready on."""
+        events, by_user = scenario.work.events, f"{fields['prefix']}by-user"
+        asyncio.run(workload.create_topic(stand.bootstrap, by_user, PARTITIONS))
+        asyncio.run(workload.fill(stand.bootstrap, by_user, PARTITIONS, folding.records(scenario.work)))
+        with running(folder, fields, "owner,http") as service:
+            service.until(service.is_ready, READY_S)
+            first, cpu_s = service.metric(READ), service.cpu_s()
+            service.until(lambda: service.metric(READ) >= events, _done_s(events))
+            service.until(lambda: service.metric(LAG) == 0 and service.metric(PENDING) == 0, READY_S)
+            cpu_s, rss_mb = service.cpu_s() - cpu_s, service.rss_mb()
+        found = folding.judge(stand.bootstrap, f"{fields['prefix']}state", scenario.work)
+        cpu_s *= events / (events - first)
+        result = {"events": events, "seconds": found.seconds, "cpu_s": cpu_s, "rss_mb": rss_mb}
+        return result | {"wrong": found.wrong, "writes": found.writes}
+
+    @staticmethod
+    def _park(scenario: Any, stand: Any, fields: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """Tracks, all of which wait; a while of waiting; then everybody's identify."""
+        work, identifies = scenario.work, f"{fields['prefix']}identify"
+        asyncio.run(workload.create_topic(stand.bootstrap, identifies, PARTITIONS))
+        fields = fields | {"topics": json.dumps([*json.loads(fields["topics"]), identifies])}
+        with running(folder, fields, "router,owner,http", PARKING) as service:
+            service.until(service.is_listening, READY_S)
+            empty_mb = service.rss_mb("VmRSS")
+            parked = 'streamer_matched_events_total{mapping="order-shipped"}'
+            service.until(lambda: service.metric(parked) >= work.events, _done_s(work.events))
+            service.until(lambda: service.metric(LAG) == 0 and service.metric(PENDING) == 0, READY_S)
+            parked_b = (service.rss_mb("VmRSS") - empty_mb) * 1024 * 1024 / work.events
+            cpu_s, began_s = service.cpu_s(), time.monotonic()
+            time.sleep(IDLE_S)
+            idle_cpu = (service.cpu_s() - cpu_s) / (time.monotonic() - began_s)
+            cpu_s, now_ms = service.cpu_s(), time.time_ns() // 1_000_000
+            asyncio.run(workload.fill(stand.bootstrap, identifies, PARTITIONS, workload.identifies(work.users, now_ms)))
+            service.until(lambda: service.metric(ACCEPTED) >= work.events, _done_s(work.events))
+            service.until(lambda: service.metric(LAG) == 0, READY_S)
+            cpu_s, rss_mb = service.cpu_s() - cpu_s, service.rss_mb()
+        return {"events": work.events, "cpu_s": cpu_s, "rss_mb": rss_mb, "parked_b": parked_b, "idle_cpu": idle_cpu}
+
+    @staticmethod
     def _send(scenario: Any, fields: dict[str, Any], folder: Path, url: str) -> dict[str, Any]:
         def count() -> int:
             with urllib.request.urlopen(f"{url}/_count", timeout=10) as answer:
@@ -184,10 +248,9 @@ class Streamer:
         with running(folder, fields, "router,owner,http") as service:
             service.until(service.is_ready, READY_S)
             cpu_s, began_s = service.cpu_s(), time.monotonic()
-            done = 'streamer_decided_sends_total{mapping="order-shipped",outcome="accepted",reason="accepted"}'
             service.until(lambda: count() >= scenario.work.events, DONE_S)
             seconds = time.monotonic() - began_s
-            service.until(lambda: service.metric(done) >= scenario.work.events, DONE_S)
+            service.until(lambda: service.metric(ACCEPTED) >= scenario.work.events, DONE_S)
             return {
                 "events": scenario.work.events,
                 "seconds": seconds,

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import accumulate
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -26,6 +26,7 @@ EVENT_SENT = "Order Shipped"
 EVENT_OTHER = "Product Viewed"
 BODY = "Hi {first_name}, order {order_id} has shipped."
 ZIPF_EXPONENT = 1.1
+PARTITIONS = 8  # of every topic here
 BATCH_RECORDS = 500  # about 400 KB of events, 60 KB compressed: well under the broker's 1 MB
 USER_AGENT = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_2 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
 
@@ -151,8 +152,11 @@ async def create_topic(bootstrap: str, topic: str, partitions: int, configs: dic
         await admin.close()
 
 
-async def fill(bootstrap: str, topic: str, partitions: int, records: Iterable[tuple[bytes, bytes]]) -> int:
-    """Write the records, each to partition crc32(key) mod `partitions`, in order, and return how many they were."""
+async def fill(bootstrap: str, topic: str, partitions: int, records: Iterable[tuple[Any, ...]]) -> int:
+    """Write the records, each to partition crc32(key) mod `partitions`, in order, and return how many they were.
+
+    A record is (key, value) or (key, value, headers).
+    """
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, compression_type="lz4", max_batch_size=1 << 20
     )
@@ -168,12 +172,13 @@ async def fill(bootstrap: str, topic: str, partitions: int, records: Iterable[tu
         batches[partition] = producer.create_batch()
 
     try:
-        for key, value in records:
+        for key, value, *more in records:
             partition = crc32(key) % partitions
+            record = {"key": key, "value": value, "timestamp": None, "headers": more[0] if more else []}
             is_full = batches[partition].record_count() >= BATCH_RECORDS
-            if is_full or batches[partition].append(key=key, value=value, timestamp=None) is None:
+            if is_full or batches[partition].append(**record) is None:
                 await flush(partition)
-                batches[partition].append(key=key, value=value, timestamp=None)
+                batches[partition].append(**record)
             count += 1
         for partition in range(partitions):
             if batches[partition].record_count():

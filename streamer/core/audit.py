@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from streamer.core.phone import BadPhone, normalise
+from streamer.core.phone_region import BY_DEFAULT, Numbers, Region
 from streamer.core.profile import values
 from streamer.core.state import Person
 
@@ -48,11 +48,9 @@ class Stored(Struct, frozen=True):
 
 def reading_of(raw: Any, traits: Mapping[str, Any], region: str) -> tuple[str, str]:
     """A stored value as (E.164 or "", kind or ""); `traits` are all of the person, `region` is the configuration's."""
-    del traits  # a person's country is not looked at: the service does not either
-    number = normalise(raw, region)
-    if isinstance(number, BadPhone):
-        return "", number.reason
-    return number, _way_of_writing(raw, number)
+    scope = {"profile": {"traits": traits}}
+    phone, _ = Numbers(Region(region, BY_DEFAULT), is_strict=False).read(raw, scope)
+    return (phone.e164, _way_of_writing(raw, phone.e164)) if phone.e164 else ("", phone.verdict)
 
 
 def phones(key: str, person: Person, traits: Sequence[str], region: str) -> Iterator[Stored]:
