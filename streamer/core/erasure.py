@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from streamer.core import delivery, links, merging
+from streamer.core.attempts import end_of
 from streamer.core.hop import FORGET
-from streamer.core.plan import Turn, end_of
+from streamer.core.plan import Turn
 from streamer.core.rules import RuleSet
 from streamer.core.state import EVENT_KIND, Outgoing, Person, hidden, mark_of
 from streamer.errors import BadRecord

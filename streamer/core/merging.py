@@ -11,11 +11,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from streamer.core import consent, delivery
+from streamer.core.attempts import end_of
 from streamer.core.consent import Consent
 from streamer.core.delivery import Decision
 from streamer.core.hop import MERGE
 from streamer.core.links import ERASED, GONE
-from streamer.core.plan import Turn, end_of, is_erased
+from streamer.core.plan import Turn, is_erased
 from streamer.core.profile import Update, unite
 from streamer.core.rules import RuleSet
 from streamer.core.state import (

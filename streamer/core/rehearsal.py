@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from streamer.core import erasure, plan, records
+from streamer.core import attempts, erasure, plan, records
 from streamer.core.delivery import SUPPRESSED, Accepted, Decision, Message, Origin
 from streamer.core.handling import Handled, handle
 from streamer.core.hop import EVENT, Hop, headers_of, read_hop
@@ -151,7 +151,7 @@ class Rehearsal:
                 continue  # what it was for is done, or comes at another time
             left -= 1
             self.now_ms = max(self.now_ms, due_ms)
-            plan.release(person, self.now_ms, self.now_ms)
+            attempts.release(person, self.now_ms, self.now_ms)
             plan.give_up(person, self.rules, self.now_ms, self.now_ms)
             self._settle(key, person)
             if erasure.is_over(person, self.now_ms):
@@ -161,13 +161,13 @@ class Rehearsal:
     def _settle(self, key: str, person: Person) -> None:
         """Accept whatever is due, in order, and note what was decided."""
         while person.due:
-            send = plan.begin(person, self.now_ms)
+            send = attempts.begin(person, self.now_ms)
             if send is None or not send.is_posting:
                 continue
             self.sent.append(
                 Sent(self.now_ms, key, send.origin.offset, send.mapping, send.sender, send.parts, send.message)
             )
-            plan.settle(person, Accepted(f"SM{len(self.sent):032x}", "queued"), self.now_ms, 0.0)
+            attempts.settle(person, Accepted(f"SM{len(self.sent):032x}", "queued"), self.now_ms, 0.0)
         for send_id in person.out:
             decision = person.decision(send_id)
             assert decision is not None, "an outcome listed in `out` is stored"

@@ -14,7 +14,7 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Final
 
-from streamer.core import erasure, plan, state
+from streamer.core import attempts, erasure, plan, state
 from streamer.core.commit_tracker import CommitTracker
 from streamer.core.delivery import Answer, Decision, Origin, delivery_event
 from streamer.core.handling import Handled, handle
@@ -116,7 +116,7 @@ class Assignment:
             lane.publishing.update(person.out)
             lane.is_sending = bool(person.outgoing)
             self._publish(lane, list(person.out), list(person.outgoing), at, is_new=False)
-        if plan.interrupted(person, self._now_ms()):
+        if attempts.interrupted(person, self._now_ms()):
             lane.is_dirty = True
         for send in person.held:
             if send.reason != SCHEDULED:
@@ -132,7 +132,7 @@ class Assignment:
         now_ms = self._now_ms()
         while self._retries and self._retries[0][0] <= now_ms and not self.is_draining:
             lane = self._lane(heappop(self._retries)[1])
-            plan.release(lane.person, now_ms, 0)
+            attempts.release(lane.person, now_ms, 0)
             self._go_on(lane)
         if not self.is_draining:
             for key in self._wheel.due(self.handled_ms, RINGS_A_TICK):
@@ -147,7 +147,7 @@ class Assignment:
                 return
             lane = self._lane(key)
         is_given_up = plan.give_up(lane.person, self._services.mappings, self.handled_ms, now_ms)
-        plan.release(lane.person, now_ms, self.handled_ms)
+        attempts.release(lane.person, now_ms, self.handled_ms)
         if is_given_up or self._is_over_for(lane):
             lane.is_dirty = True
         self._go_on(lane)
@@ -207,7 +207,7 @@ class Assignment:
             LATE_ANSWERS.inc()  # the next owner calls this send unknown
             return
         lane = posting.lane
-        held = plan.settle(lane.person, answer, self._now_ms(), self._services.jitter.random())
+        held = attempts.settle(lane.person, answer, self._now_ms(), self._services.jitter.random())
         lane.posting = None
         lane.is_dirty = True
         if held is not None:
@@ -269,7 +269,7 @@ class Assignment:
     def _begin(self, lane: Lane) -> bool:
         """Open the first due send with the slot just taken; False if it can't leave now, and the slot is free again."""
         sender = self._sender(lane.person.due[0])
-        send = plan.begin(lane.person, self._now_ms())
+        send = attempts.begin(lane.person, self._now_ms())
         lane.is_dirty = True
         if send is None or not send.is_posting:
             sender.release()
@@ -471,7 +471,7 @@ class Assignment:
 
     def _take_back(self, posting: Posting) -> None:
         """Write a posting whose request never left as due again, for the next owner."""
-        plan.unbegin(posting.lane.person)
+        attempts.unbegin(posting.lane.person)
         posting.lane.posting = None
         self._sender(posting.send).release()
         self._write(posting.lane)

@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from streamer.core import erasure, plan, records, state
+from streamer.core import attempts, erasure, plan, records, state
 from streamer.core.channels import Sender
 from streamer.core.delivery import Accepted, Origin
 from streamer.core.handling import handle
@@ -193,7 +193,7 @@ class World:
         owned.person = Person() if owned.stored is None else state.decode(owned.stored)
         owned.position = max(0, owned.position - back)
         self._publish(key, owned.since_ms)
-        if plan.interrupted(owned.person, self.now_ms):
+        if attempts.interrupted(owned.person, self.now_ms):
             self._write(owned)
         self._finish(key, owned.since_ms, "")
 
@@ -211,7 +211,7 @@ class World:
             if not 0 < owned.person.timer_ms() <= handled_ms:
                 continue
             plan.give_up(owned.person, RULES, handled_ms, self.now_ms)
-            plan.release(owned.person, self.now_ms, handled_ms)
+            attempts.release(owned.person, self.now_ms, handled_ms)
             if erasure.is_over(owned.person, handled_ms) and owned.position == len(owned.log):
                 owned.person, owned.stored = Person(), None
             else:
@@ -259,14 +259,14 @@ class World:
             return self.restart(key, 1)
         self._publish(key, since_ms)
         while owned.person.due:
-            send = plan.begin(owned.person, self.now_ms)
+            send = attempts.begin(owned.person, self.now_ms)
             self._write(owned)
             if send is None or not send.is_posting:
                 continue
             self.posted.append((send_of(send), send.message.to, key))
             if crash == "posted":
                 return self.restart(key, 1)
-            plan.settle(owned.person, Accepted(f"SM{len(self.posted)}", "queued"), self.now_ms, 0.0)
+            attempts.settle(owned.person, Accepted(f"SM{len(self.posted)}", "queued"), self.now_ms, 0.0)
             self._write(owned)
         return self._publish(key, since_ms)
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from streamer.core import plan
+from streamer.core import attempts, plan
 from streamer.core.channels import Sender
 from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN, Accepted, Origin, Refused, Unknown
 from streamer.core.profile import Update, values
@@ -240,8 +240,8 @@ def test_a_redelivered_record_whose_send_waits_is_left_alone():
     apply(person, track())
     assert not apply(person, track()).is_changed
     assert len(person.due) == 1
-    plan.begin(person, NOW_MS)
-    plan.settle(person, Refused("gateway_busy", is_retryable=True), NOW_MS, 0.5)
+    attempts.begin(person, NOW_MS)
+    attempts.settle(person, Refused("gateway_busy", is_retryable=True), NOW_MS, 0.5)
     assert not apply(person, track()).is_changed
     assert len(person.held) == 1
     assert not person.due
@@ -356,7 +356,7 @@ def due(count=1, mappings=None):
 
 def test_only_the_first_due_send_is_posted_and_the_others_keep_their_order():
     person = due(3)
-    posting = plan.begin(person, NOW_MS)
+    posting = attempts.begin(person, NOW_MS)
     assert (posting.message.body, posting.attempt, posting.is_posting, posting.posted_ms) == (
         "Order 0",
         1,
@@ -372,7 +372,7 @@ def test_only_the_first_due_send_is_posted_and_the_others_keep_their_order():
 
 def test_a_send_that_expired_in_line_is_suppressed_as_too_old():
     person = due()
-    assert plan.begin(person, NOW_MS - 1_000 + 60_001) is None
+    assert attempts.begin(person, NOW_MS - 1_000 + 60_001) is None
     assert (only(person).outcome, only(person).reason, only(person).attempt) == (SUPPRESSED, "too_old", 0)
     assert not person.due
 
@@ -380,8 +380,8 @@ def test_a_send_that_expired_in_line_is_suppressed_as_too_old():
 def test_a_request_that_never_left_does_not_count_as_an_attempt():
     person = due()
     before = person.due[0]
-    plan.begin(person, NOW_MS)
-    plan.unbegin(person)
+    attempts.begin(person, NOW_MS)
+    attempts.unbegin(person)
     assert person.due == [before]
 
 
@@ -398,8 +398,8 @@ def test_a_request_that_never_left_does_not_count_as_an_attempt():
 )
 def test_an_answer_gives_the_send_its_outcome(answer, outcome, reason, more):
     person = due(2)
-    plan.begin(person, NOW_MS)
-    assert plan.settle(person, answer, NOW_MS + 7, 0.5) is None
+    attempts.begin(person, NOW_MS)
+    assert attempts.settle(person, answer, NOW_MS + 7, 0.5) is None
     decided = only(person)
     assert (decided.outcome, decided.reason, decided.attempt) == (outcome, reason, 1)
     assert (decided.posted_ms, decided.answered_ms, decided.to) == (NOW_MS, NOW_MS + 7, "+15*******01")
@@ -408,8 +408,8 @@ def test_an_answer_gives_the_send_its_outcome(answer, outcome, reason, more):
 
 
 def busy(person, now_ms=NOW_MS, retry_after_s=2.0):
-    plan.begin(person, now_ms)
-    return plan.settle(person, Refused("gateway_busy", 20429, 429, True, retry_after_s), now_ms, 0.0)
+    attempts.begin(person, now_ms)
+    return attempts.settle(person, Refused("gateway_busy", 20429, 429, True, retry_after_s), now_ms, 0.0)
 
 
 def test_a_busy_gateway_holds_the_send_and_the_next_attempt_is_counted():
@@ -419,8 +419,8 @@ def test_a_busy_gateway_holds_the_send_and_the_next_attempt_is_counted():
     assert person.held == [held]
     assert not person.due
     assert not person.decided
-    assert plan.release(person, NOW_MS + 2_000, 0)
-    assert plan.begin(person, NOW_MS + 2_000).attempt == 2
+    assert attempts.release(person, NOW_MS + 2_000, 0)
+    assert attempts.begin(person, NOW_MS + 2_000).attempt == 2
 
 
 def test_a_send_that_would_wait_past_its_age_fails_with_the_gateways_code():
@@ -432,7 +432,7 @@ def test_a_send_that_would_wait_past_its_age_fails_with_the_gateways_code():
 def test_nothing_is_released_before_its_time():
     person = due()
     busy(person)
-    assert not plan.release(person, NOW_MS + 1_999, NOW_MS + 60_000)
+    assert not attempts.release(person, NOW_MS + 1_999, NOW_MS + 60_000)
     assert not person.due
 
 
@@ -440,8 +440,8 @@ def test_released_sends_take_their_place_in_event_order_behind_the_one_that_is_p
     person = due(4)
     busy(person, retry_after_s=5.0)
     busy(person, retry_after_s=1.0)
-    plan.begin(person, NOW_MS)
-    assert plan.release(person, NOW_MS + 5_000, 0)
+    attempts.begin(person, NOW_MS)
+    assert attempts.release(person, NOW_MS + 5_000, 0)
     assert [send.message.body for send in person.due] == ["Order 2", "Order 0", "Order 1", "Order 3"]
     assert [send.is_posting for send in person.due] == [True, False, False, False]
     assert all(send.until_ms == 0 and send.reason == "" for send in person.due)
@@ -452,24 +452,24 @@ def test_two_sends_of_one_instant_are_ordered_by_their_offset():
     for number in (2, 1):
         apply(person, track(number), offset=number, event_ms=NOW_MS)
     busy(person)
-    plan.release(person, NOW_MS + 2_000, 0)
+    attempts.release(person, NOW_MS + 2_000, 0)
     assert [send.origin.offset for send in person.due] == [1, 2]
 
 
 def test_a_posting_found_after_a_crash_is_unknown_and_the_others_go_on():
     """Its request may have left: sending again could text twice."""
     person = due(2)
-    plan.begin(person, NOW_MS)
-    assert plan.interrupted(person, NOW_MS + 9)
+    attempts.begin(person, NOW_MS)
+    assert attempts.interrupted(person, NOW_MS + 9)
     assert (only(person).outcome, only(person).reason, only(person).attempt) == (UNKNOWN, "interrupted", 1)
     assert [send.message.body for send in person.due] == ["Order 1"]
-    assert not plan.interrupted(person, NOW_MS + 9)
+    assert not attempts.interrupted(person, NOW_MS + 9)
 
 
 def test_held_and_due_sends_found_after_a_crash_were_not_sent():
     person = due(2)
     busy(person)
-    assert not plan.interrupted(person, NOW_MS)
+    assert not attempts.interrupted(person, NOW_MS)
     assert (len(person.held), len(person.due)) == (1, 1)
 
 
@@ -478,8 +478,8 @@ def test_an_outcome_that_cannot_be_stored_leaves_the_send_posting():
     huge = Refused("refused", code=2**70)
     person = with_phone()
     apply(person, track())
-    plan.begin(person, NOW_MS)
+    attempts.begin(person, NOW_MS)
     with pytest.raises(OverflowError):
-        plan.settle(person, huge, NOW_MS, 0.0)
+        attempts.settle(person, huge, NOW_MS, 0.0)
     assert [True] == [send.is_posting for send in person.due]
     assert ({}, []) == (person.decided, person.out)

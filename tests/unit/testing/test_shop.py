@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from streamer.config import load
-from streamer.core import delivery, plan, records
+from streamer.core import attempts, delivery, plan, records
 from streamer.core.delivery import Accepted, Refused
 from streamer.core.state import Person
 from streamer.errors import BadRecord
@@ -138,10 +138,10 @@ def test_core_decides_every_event_as_the_ledger_expects(seed):
         person = people.setdefault(origin.key, Person())
         plan.apply_event(person, records.full(value), origin, mappings, NOW_MS)
         while person.due:
-            send = plan.begin(person, NOW_MS)
+            send = attempts.begin(person, NOW_MS)
             message = send.message
             code = day.refused.get(message.to) or (21610 if message.to in day.opted_out else 0)
-            plan.settle(person, Refused("refused", code) if code else Accepted("SM", "queued"), NOW_MS, 0.0)
+            attempts.settle(person, Refused("refused", code) if code else Accepted("SM", "queued"), NOW_MS, 0.0)
             got[Pair(send.message_id, send.mapping)] = (message.to, message.sender_from, message.body)
     decisions = [person.decision(send_id) for person in people.values() for send_id in person.decided]
     want = expected(day, by_user(day))
