@@ -150,13 +150,16 @@ class RecordSink(Protocol):
 
 
 class GroupOffsets(Protocol):
-    """What any group has committed, whether or not it has members now."""
+    """What any group has committed, whether or not it has members now; and how far it is from the end."""
 
     async def read(self, group: str, topics: Sequence[str]) -> Mapping[Partition, Committed | None]:
         """Of every partition of `topics` what `group` has committed, or None. Raises: BrokerUnusable.
 
-        Bounded in time; a caller may try again.
+        Bounded in time; a caller may try again. A broker may keep no notes: then all are "".
         """
+
+    async def ends(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Where each ends, up to where it can be read; asked of the broker after the call. Raises: BrokerUnusable."""
 
     async def close(self) -> None:
         """Close the connections."""

@@ -107,10 +107,13 @@ def _person(key: str) -> dict[str, str]:
 
 
 def _timestamp(at_ms: int | None) -> dict[str, str]:
-    if at_ms is None:
-        return {}
-    whole, ms = divmod(at_ms, 1000)
-    return {"timestamp": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{ms:03}Z"}
+    return {} if at_ms is None else {"timestamp": iso_of(at_ms)}
+
+
+def iso_of(ms: int) -> str:
+    """A time as events write it."""
+    whole, rest = divmod(ms, 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{rest:03}Z"
 
 
 class Metrics:

@@ -5,6 +5,9 @@ the inputs' time T, each second. What reached the inputs before T was in `by-use
 partition is handled up to an end that was asked for later, everything before T is handled there. While any input or
 the partition itself lags, its time stands still.
 
+Of a partition without a time beside its offset (its router has not said one yet, or the broker keeps no such notes) an
+owner asks the end itself, and learns from the offset when that is reached: the same, but only since the owner began.
+
 Every clock but the one that notes a router's time is this machine's monotonic one; routers' and owners' wall clocks
 should agree to well below the shortest wait that is configured.
 """
@@ -36,6 +39,7 @@ class InputsTime:
         self._topics = topics
         self._clock = clock
         self._reads: deque[tuple[float, int]] = deque(maxlen=READS_KEPT)  # (when read, ms)
+        self._frontiers: dict[Partition, Frontier] = {}  # of those that were without a time at some moment
         self._known_s = self._warned_s = clock.now_s()
         self._began_ms = clock.now_ms()
 
@@ -48,15 +52,14 @@ class InputsTime:
     async def read(self) -> None:
         """Read it now. What can't be read, or is not known of every partition, is left out, and in time warned of."""
         try:
-            committed = await self._groups.read(self._group, self._topics)
+            times = await self._times()
         except BrokerUnusable as error:
             self._stand_still(str(error))
             return
-        times = {place: decode_time(each.note) if each else 0 for place, each in committed.items()}
         least_ms = min(times.values(), default=0)
         if not least_ms:
             unknown = ", ".join(f"{place.topic}/{place.partition}" for place, ms in sorted(times.items()) if not ms)
-            self._stand_still(f"no router has said how far it has read {unknown[:200]}")
+            self._stand_still(f"no router has read to where these ended when this began: {unknown[:200]}")
             return
         self._known_s = self._clock.now_s()
         self._reads.append((self._known_s, min(least_ms, self._clock.now_ms())))  # a router's clock may be ahead
@@ -69,6 +72,20 @@ class InputsTime:
         """How old it is; since the start, while nothing was ever read."""
         ms = self._reads[-1][1] if self._reads else self._began_ms
         return max(0, self._clock.now_ms() - ms) / 1000
+
+    async def _times(self) -> dict[Partition, int]:
+        """Of each partition the time up to which it is routed, in ms; 0 where that is unknown."""
+        committed = await self._groups.read(self._group, self._topics)
+        times = {place: decode_time(each.note) if each else 0 for place, each in committed.items()}
+        without = [place for place, ms in times.items() if not ms]
+        asked_ms = self._clock.now_ms()
+        for place, end in (await self._groups.ends(without) if without else {}).items():
+            self._frontiers.setdefault(place, Frontier()).note(end, asked_ms)
+        for place, frontier in self._frontiers.items():
+            at = committed.get(place)
+            if at is not None:
+                times[place] = max(times[place], frontier.reach(at.offset))
+        return times
 
     def _stand_still(self, why: str) -> None:
         now_s = self._clock.now_s()

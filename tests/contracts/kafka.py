@@ -614,6 +614,19 @@ class GroupOffsetsContract(ABC):
         nothing = {Partition(topic, 0): None, Partition(topic, 1): None}
         assert await self._committed(broker, "stranger", topic) == nothing
 
+    async def test_the_ends_are_those_of_the_moment(self):
+        """What is asked for twice has moved on with what was written between."""
+        broker = self.broker()
+        topic = await broker.create("in", 2)
+        first, second = Partition(topic, 0), Partition(topic, 1)
+        groups = broker.groups()
+        assert await groups.ends([first, second]) == {first: 0, second: 0}
+        await write(broker, first, b"one", b"two")
+        assert await groups.ends([first, second]) == {first: 2, second: 0}
+        await broker.transact(second, b"aborted", is_committed=False)
+        assert await groups.ends([second]) == {second: 2}
+        await groups.close()
+
     async def test_a_topic_that_is_not_there_is_an_error(self):
         broker = self.broker()
         topic = await broker.create("in", 1)

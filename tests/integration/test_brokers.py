@@ -25,6 +25,8 @@ from aiokafka.errors import UnknownError
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 
 from streamer.errors import BrokerUnusable
+from streamer.kafka.groups import GroupReader
+from streamer.ports import Committed, Partition
 from streamer.testing.brokers import Broker
 from streamer.testing.topics import create_topics, put, show
 
@@ -154,6 +156,22 @@ class BrokerContract:
         assert [b"%d" % n for n in range(10)] == values([*before, *after])
         assert {place: 4, TopicPartition(topic, 1): -1} == {at: said.offset for at, said in listed.items()}
         assert listed[place].metadata == ("read up to 4" if broker.kind != "tansu" else "")
+
+    async def test_how_far_a_group_has_come_is_told_to_others(self, broker, topic):
+        """Owners ask it each second, of a broker that keeps the notes beside offsets and of one that doesn't."""
+        group, place, other = f"{topic}.group", Partition(topic, 0), Partition(topic, 1)
+        async with producing(broker) as producer:
+            for n in range(3):
+                await producer.send_and_wait(topic, b"%d" % n, partition=0)
+        async with consuming(broker, topic, group_id=group, **GROUP_TIMES) as consumer:
+            await read(consumer, 3)
+            await consumer.commit({TopicPartition(*place): OffsetAndMetadata(2, "t1:5")})
+        groups = GroupReader({"bootstrap_servers": broker.bootstrap})
+        for _ in range(2):
+            told = await groups.read(group, [topic])
+            assert (Committed(2, "t1:5" if broker.kind != "tansu" else ""), None) == (told[place], told[other])
+            assert {place: 3, other: 0} == await groups.ends([place, other])
+        await groups.close()
 
     async def test_a_topic_is_created_with_its_configuration_and_described(self, broker, admin, topic_prefix):
         name = f"{topic_prefix}state"

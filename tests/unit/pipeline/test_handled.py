@@ -27,6 +27,8 @@ CLOSE_MS = 4_000  # in this rig each step of the way takes up to a second, and t
 def inputs_time():
     clock = ManualClock()
     log = MemoryLog({"a": 1, "b": 1}, clock)
+    for place in (FIRST, SECOND, SECOND):
+        log.append(place, None, b"x")  # of the second partition one is not routed yet
     groups = FakeGroupOffsets(log)
     return clock, log, groups, InputsTime(groups, "router", ["a", "b"], clock)
 
@@ -59,6 +61,33 @@ async def test_a_partition_that_nobody_has_committed_stops_the_time():
     log.commit("router", {FIRST: 1}, {FIRST: "t1:900"})
     await inputs.read()
     assert inputs.read_before(clock.now_s() + 1) == 0
+
+
+async def test_without_notes_the_offsets_and_ends_tell_the_time():
+    """Some brokers take a commit's note and forget it; nothing would ever be released on them."""
+    clock, log, groups, inputs = inputs_time()
+    groups.keeps_notes = False
+    known = []
+    for routed in (1, 1, 2, 2, 3):
+        log.commit("router", {FIRST: 1, SECOND: routed}, {SECOND: f"t1:{EPOCH_MS}"})
+        await inputs.read()
+        clock.advance(1.0)
+        known.append(inputs.read_before(clock.now_s()))
+        log.append(SECOND, None, b"x")
+    # Each second it asks for the end, which is 2 at first and one more each time.
+    assert known == [0, 0, EPOCH_MS, EPOCH_MS, EPOCH_MS + 1_000]
+
+
+async def test_a_time_that_is_lost_goes_on_by_the_offsets():
+    """A router that begins a tenure has not said a time yet; an hour of lag later it may still not have."""
+    parts = inputs_time()
+    clock, log, _, inputs = parts
+    await said(parts, f"t1:{EPOCH_MS - 9}", "")
+    clock.advance(1.0)
+    log.commit("router", {SECOND: 2}, {})
+    await inputs.read()
+    clock.advance(1.0)
+    assert inputs.read_before(clock.now_s()) == EPOCH_MS - 9
 
 
 async def test_a_router_whose_clock_is_ahead_is_not_believed_beyond_the_present():
