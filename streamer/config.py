@@ -40,7 +40,9 @@ from streamer.config_section import Section, fields
 from streamer.config_yaml import Document, Faults, Mark, nearest, shown
 from streamer.core.channels import CHANNELS, Sender
 from streamer.core.event_filters import INTEGRATION_DEFAULT, EventFilters, compile_event_filters
-from streamer.core.rules import Rule, RuleDefaults, RuleSet, compile_rule
+from streamer.core.identity import BLOCKED, BLOCKED_MAX, Identities, pattern_fault
+from streamer.core.people import People
+from streamer.core.rules import WAIT_MAX_S, Rule, RuleDefaults, RuleSet, compile_rule
 from streamer.errors import ConfigError, MappingError
 
 FILE_NAME: Final = "streamer.yaml"
@@ -60,6 +62,7 @@ SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 # OAUTHBEARER is missing: aiokafka takes it only with a token provider written in Python.
 SASL_MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI")
 STORE_ENGINES: Final = ("memory",)
+OVERLAY, UPDATE = "overlay", "update"  # what an event's `context.traits` are: seen by that event, or kept
 
 PARTITIONS_MAX: Final = 10_000
 REPLICATION_MAX: Final = 100  # far above any cluster's count of brokers; a slip of the finger lies beyond it
@@ -107,7 +110,8 @@ def load_with_places(path: Path, *, secrets: bool) -> Loaded:
     files, unread = _mapping_files(file.parent / MAPPINGS_FOLDER, faults)
     sources = tuple(_mappings(files, faults, config))
     try:
-        mappings = RuleSet.of((each.rule for each in sources), config.mappings.filters if config else None)
+        filters, people = (config.mappings.filters, config.mappings.people) if config else (None, None)
+        mappings = RuleSet.of((each.rule for each in sources), filters, people)
     except MappingError as error:
         for _, text in error.faults:
             faults.add(MAPPINGS_FOLDER, Mark(1, 1), "", text)
@@ -132,7 +136,7 @@ def read_config(document: Document, file: Path) -> Config:
         http=_http(section.section("http")),
         store=_store(section.section("store"), file.parent),
         defaults=_defaults(section.section("defaults"), senders),
-        mappings=RuleSet.of((), _event_filters(section)),
+        mappings=RuleSet.of((), _event_filters(section), _people(section)),
         path=file,
     )
     section.close()
@@ -169,9 +173,8 @@ def _mapping(document: Document, mapping_id: str, content: Any, config: Config |
     defaults = config.defaults if config else Defaults()
     senders = config.senders if config else {}
     try:
-        return compile_rule(
-            mapping_id, content, senders, RuleDefaults(defaults.region, defaults.sender, defaults.max_age_s)
-        )
+        compiled = RuleDefaults(defaults.region, defaults.sender, defaults.max_age_s, defaults.wait_s)
+        return compile_rule(mapping_id, content, senders, compiled)
     except MappingError as error:
         for path, text in error.faults:
             is_unknowable = config is None and path == "send.from"
@@ -355,9 +358,27 @@ def _defaults(section: Section, senders: Collection[str]) -> Defaults:
         region=section.text("region", "US", region_fault),
         sender=sender,
         max_age_s=section.duration_s("max_age", 86_400.0, AGE_MIN_S, AGE_MAX_S),
+        wait_s=section.duration_s("identify_wait", 600.0, 0.0, WAIT_MAX_S),
     )
     section.close()
     return config
+
+
+def _people(section: Section) -> People:
+    """How people are told apart and what is learnt of them: `identity` and `profile`."""
+    identity, profile = section.section("identity"), section.section("profile")
+    blocked = identity.texts("blocked")
+    if len(blocked) > BLOCKED_MAX:
+        text = f"{len(blocked)} patterns; at most {BLOCKED_MAX}: join some, as in test|demo"
+        identity.fault("blocked", text, blocked[BLOCKED_MAX][1])
+    for pattern, mark in blocked:
+        if fault := pattern_fault(pattern):
+            identity.fault("blocked", fault, mark)
+    mode = profile.choice("context_traits", OVERLAY, (OVERLAY, UPDATE))
+    identity.close()
+    profile.close()
+    patterns = tuple(pattern for pattern, _ in blocked) or BLOCKED
+    return People(Identities(patterns), updates_from_context=mode == UPDATE)
 
 
 def _event_filters(section: Section) -> EventFilters:

@@ -104,9 +104,7 @@ def apply_event(
     if passage.is_repeat:
         return Applied(is_changed=False, matched=tuple(matched), repeated=tuple(repeated))
     if is_changed or (matched and not person.may_have_seen(place, origin.offset)):
-        person.note_seen(
-            place, origin.offset
-        )  # a client's repeat too: once its decision is evicted, nothing else tells
+        person.note_seen(place, origin.offset)  # a client's repeat too: its decision may be evicted one day
         is_changed = True
     return Applied(is_changed, tuple(matched), tuple(repeated), rejected)
 
@@ -420,12 +418,8 @@ def _due_time(send: Send, now_ms: int) -> Send:
     at_ms = send.message.send_at_ms
     if (at_ms - now_ms) / 1000 > SCHEDULE_MIN_S + SCHEDULE_MARGIN_S:
         return send
-    message = replace(send.message, send_at_ms=0)
-    return (
-        replace(send, message=message)
-        if at_ms <= now_ms
-        else replace(send, message=message, until_ms=at_ms, reason=SCHEDULED)
-    )
+    send = replace(send, message=replace(send.message, send_at_ms=0))
+    return send if at_ms <= now_ms else replace(send, until_ms=at_ms, reason=SCHEDULED)
 
 
 def unbegin(person: Person) -> None:

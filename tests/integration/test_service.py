@@ -85,9 +85,9 @@ def check_shape(delivery, sid: str) -> None:
 
 
 SUPPRESSED = {
-    "nobody": ("no_phone", [identify("u:nobody", first_name="N"), track("u:nobody", "nobody")]),
+    "nobody": ("profile_incomplete", [identify("u:nobody", first_name="N"), track("u:nobody", "nobody")]),
     "broken": ("bad_number", [identify("u:broken", phone="12", first_name="B"), track("u:broken", "broken")]),
-    "nameless": ("missing_value", [identify("u:nameless", phone=ADA), track("u:nameless", "nameless")]),
+    "nameless": ("profile_incomplete", [identify("u:nameless", phone=ADA), track("u:nameless", "nameless")]),
     "late": (
         "too_old",
         [

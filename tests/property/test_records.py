@@ -129,7 +129,9 @@ headers = st.tuples(
     | origins.map(lambda each: json.dumps(each).encode()),
     st.sampled_from([None, b"", b"1", b"3", b"4", b"-1"]),
 )
-near_commands = st.sampled_from([b"u:2", b"u:1", b"a:x", b"n:+1", b"{}", b'{"suppress":true}', b'{"by":"u:2"}', b"\x9b"])
+near_commands = st.sampled_from(
+    [b"u:2", b"u:1", b"a:x", b"n:+1", b"{}", b'{"suppress":true}', b'{"by":"u:2"}', b"\x9b"]
+)
 
 
 @given(

@@ -60,7 +60,9 @@ FULL = {
     },
     "http": {"listen": "[::1]:0", "public_url": "https://sms.example.com/"},
     "store": {"engine": "memory", "path": "data"},
-    "defaults": {"region": "GB", "sender": "shop", "max_age": "2h"},
+    "defaults": {"region": "GB", "sender": "shop", "max_age": "2h", "identify_wait": "0s"},
+    "identity": {"blocked": ["x+", "test-.*"]},
+    "profile": {"context_traits": "update"},
     "integration": "Texts",
     "filters": [
         {"when": "type = 'track'", "drop": True},
@@ -140,6 +142,7 @@ def test_every_section_has_the_keys_that_the_loader_asks_for(tmp_path, path):
 def test_no_section_is_left_out_of_the_comparison():
     """The walk over the schema finds what it is there for; and FULL has each key but the other half of a pair."""
     expected = {(), ("kafka",), ("topics",), ("accounts", "main"), ("senders", "shop"), ("http",), ("store",)}
+    expected |= {("identity",), ("profile",)}
     assert expected | {("defaults",)} == set(SECTIONS)
     for path, keys in SECTIONS.items():
         assert keys - {"messaging_service"} == set(at(FULL, path))
@@ -191,6 +194,11 @@ FAULTY = {
     "too quick": (("senders", "shop", "parts_per_s"), 10_001),
     "a duration without unit": (("accounts", "main", "timeout"), 10),
     "no duration": (("defaults", "max_age"), "soon"),
+    "no wait": (("defaults", "identify_wait"), "never"),
+    "nobody blocked": (("identity", "blocked"), []),
+    "too many blocked": (("identity", "blocked"), ["x"] * 101),
+    "a long pattern": (("identity", "blocked"), ["x" * 201]),
+    "an unknown place of traits": (("profile", "context_traits"), "both"),
     "a duration of two": (("defaults", "max_age"), "1h30m"),
     "a duration of nothing": (("kafka", "session_timeout"), "0s"),
     "a broker without host": (("kafka", "bootstrap_servers"), ":9092"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamer.core.identity import BLOCKED, RESERVED, Identities, is_identity_key, partition_of
+from streamer.core.identity import RESERVED, Identities, partition_of
 
 
 @pytest.mark.parametrize(
