@@ -41,9 +41,10 @@ from streamer.config_yaml import Document, Faults, Mark, nearest, shown
 from streamer.core.channels import CHANNELS, Sender
 from streamer.core.consent import CONSENTS_MAX, MODES, OPT_OUT, ConsentRules, key_of
 from streamer.core.event_filters import INTEGRATION_DEFAULT, EventFilters, compile_event_filters
+from streamer.core.identity import BLOCKED, BLOCKED_MAX, Identities, pattern_fault
 from streamer.core.people import People
 from streamer.core.phone_region import region_fault
-from streamer.core.rules import Rule, RuleDefaults, RuleSet, compile_rule
+from streamer.core.rules import WAIT_MAX_S, Rule, RuleDefaults, RuleSet, compile_rule
 from streamer.errors import ConfigError, MappingError
 
 FILE_NAME: Final = "streamer.yaml"
@@ -63,6 +64,7 @@ SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 # OAUTHBEARER is missing: aiokafka takes it only with a token provider written in Python.
 SASL_MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI")
 STORE_ENGINES: Final = ("memory", "lmdb")
+OVERLAY, UPDATE = "overlay", "update"  # what an event's `context.traits` are: seen by that event, or kept
 
 PARTITIONS_MAX: Final = 10_000
 REPLICATION_MAX: Final = 100  # far above any cluster's count of brokers; a slip of the finger lies beyond it
@@ -172,7 +174,7 @@ def _mapping(document: Document, mapping_id: str, content: Any, config: Config |
     """One mapping, or None and its faults."""
     defaults = config.defaults if config else Defaults()
     senders = config.senders if config else {}
-    taken = RuleDefaults(defaults.region, defaults.sender, defaults.max_age_s, defaults.strict_numbers)
+    taken = RuleDefaults(defaults.region, defaults.sender, defaults.max_age_s, defaults.wait_s, defaults.strict_numbers)
     try:
         return compile_rule(mapping_id, content, senders, taken)
     except MappingError as error:
@@ -359,9 +361,27 @@ def _defaults(section: Section, senders: Collection[str]) -> Defaults:
         sender=sender,
         max_age_s=section.duration_s("max_age", 86_400.0, AGE_MIN_S, AGE_MAX_S),
         strict_numbers=section.flag("strict_numbers", False),
+        wait_s=section.duration_s("identify_wait", 600.0, 0.0, WAIT_MAX_S),
     )
     section.close()
     return config
+
+
+def _people(section: Section) -> People:
+    """How people are told apart and what is learnt of them: `identity`, `profile` and `consent`."""
+    identity, profile = section.section("identity"), section.section("profile")
+    blocked = identity.texts("blocked")
+    if len(blocked) > BLOCKED_MAX:
+        text = f"{len(blocked)} patterns; at most {BLOCKED_MAX}: join some, as in test|demo"
+        identity.fault("blocked", text, blocked[BLOCKED_MAX][1])
+    for pattern, mark in blocked:
+        if fault := pattern_fault(pattern):
+            identity.fault("blocked", fault, mark)
+    mode = profile.choice("context_traits", OVERLAY, (OVERLAY, UPDATE))
+    identity.close()
+    profile.close()
+    patterns = tuple(pattern for pattern, _ in blocked) or BLOCKED
+    return People(Identities(patterns), mode == UPDATE, _consent(section.section("consent")))
 
 
 def _event_filters(section: Section) -> EventFilters:
@@ -374,11 +394,6 @@ def _event_filters(section: Section) -> EventFilters:
         for path, text in error.faults:
             section.fault("filters", f"{path}: {text}" if path else text)
     return EventFilters(integration)
-
-
-def _people(section: Section) -> People:
-    """How people are told apart, and what is learnt of them."""
-    return People(consent=_consent(section.section("consent")))
 
 
 def _consent(section: Section) -> ConsentRules:

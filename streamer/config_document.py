@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from streamer.config import (
     CONCURRENCY_MAX,
+    OVERLAY,
     PARTITIONS_MAX,
     PARTS_PER_S_MAX,
     PARTS_PER_S_MIN,
@@ -16,11 +17,13 @@ from streamer.config import (
     SASL_MECHANISMS,
     SECURITY_PROTOCOLS,
     STORE_ENGINES,
+    UPDATE,
 )
 from streamer.config_checks import BROKER, FROM, LISTEN, NAME, SID_DIGITS, TOPIC, TOPIC_CHARS_MAX, URL
 from streamer.core.channels import CHANNELS
 from streamer.core.consent import CHANNELS_ASKED, MODES
-from streamer.core.documents import DURATION, Document, chosen, needs_one, says, shaped
+from streamer.core.documents import DURATION, WAIT, Document, chosen, needs_one, says, shaped
+from streamer.core.identity import BLOCKED, BLOCKED_CHARS_MAX, BLOCKED_MAX
 
 _VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # a text that has one is checked when its value is known
 # A date of any ISO form, a time and a zone: `start_fault` takes them all.
@@ -40,6 +43,9 @@ Required = Annotated[str, Meta(min_length=1)]
 KeysByPath = Annotated[dict[str, list[str]], Meta(min_length=1)]
 Channels = Annotated[list[Annotated[str, chosen(CHANNELS, _VARIABLE)]], Meta(min_length=1)]
 ConsentKey = Annotated[str, shaped("[^/]+", rf"[\s\S]+/({'|'.join(CHANNELS_ASKED)})", found=_VARIABLE)]
+BlockedIds = Annotated[
+    list[Annotated[str, Meta(max_length=BLOCKED_CHARS_MAX)]], Meta(min_length=1, max_length=BLOCKED_MAX)
+]
 Drop = Annotated[bool, Meta(extra_json_schema={"const": True})]
 
 
@@ -177,6 +183,10 @@ class Defaults(Struct, forbid_unknown_fields=True, kw_only=True):
     strict_numbers: Annotated[
         bool, says("Whether to send only to numbers in a range known to be in use; false sends to possible ones too.")
     ] = False
+    identify_wait: Annotated[
+        Annotated[str, shaped(WAIT, _EMPTY, found=_VARIABLE)],
+        says("How long an event waits for what it lacks of its person's profile; 0s: not at all."),
+    ] = "10m"
 
 
 class Consent(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -194,6 +204,28 @@ class Consent(Struct, forbid_unknown_fields=True, kw_only=True):
             {"sms_opt_in": "marketing/sms", "newsletter": "marketing"},
         ),
     ] = UNSET
+
+
+class Identity(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Who is who."""
+
+    blocked: Annotated[
+        BlockedIds | UnsetType,
+        says(
+            "Regular expressions of ids that are nobody's, matched with a whole id in any case; these if left out.",
+            list(BLOCKED),
+        ),
+    ] = UNSET
+
+
+class Profile(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What is learnt of people."""
+
+    context_traits: Annotated[
+        str,
+        says("What an event's `context.traits` are: seen by that event alone (overlay), or kept like an identify's."),
+        chosen((OVERLAY, UPDATE, _EMPTY), _VARIABLE),
+    ] = OVERLAY
 
 
 class Sample(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -244,6 +276,8 @@ class Configuration(Struct, forbid_unknown_fields=True, kw_only=True):
     store: Annotated[Store | UnsetType | None, says("Where a process keeps the state of its people.")] = UNSET
     defaults: Annotated[Defaults | UnsetType | None, says("What a mapping takes where it says nothing.")] = UNSET
     consent: Annotated[Consent | UnsetType | None, says("What people agreed to, and whether they have to.")] = UNSET
+    identity: Annotated[Identity | UnsetType | None, says("Who is who.")] = UNSET
+    profile: Annotated[Profile | UnsetType | None, says("What is learnt of people.")] = UNSET
     integration: Annotated[
         Required, says("The name by which an event's `integrations` object allows or forbids us.")
     ] = "Twilio"

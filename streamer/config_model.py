@@ -114,6 +114,7 @@ class Defaults(Struct, frozen=True):
     region: str = "US"
     sender: str = ""
     max_age_s: float = 86_400.0
+    wait_s: float = 600.0
     strict_numbers: bool = False
 
 

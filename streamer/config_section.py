@@ -286,5 +286,7 @@ def _duration_fault(text: str, low_s: float, high_s: float) -> str:
 def _duration_text(seconds: float) -> str:
     """A duration as people write it: the whole number of its largest unit."""
     milliseconds = round(seconds * 1000)
+    if not milliseconds:
+        return "0s"
     unit = next(unit for unit, each_ms in _UNITS_MS.items() if milliseconds >= each_ms and not milliseconds % each_ms)
     return f"{milliseconds // _UNITS_MS[unit]}{unit}"

@@ -298,7 +298,7 @@ class World:
             "senders": {"shop": {"from": SENDER}},
             "http": {"listen": listen},
             "store": dict(store or {}),
-            "defaults": {"region": "US", "max_age": "1h"},
+            "defaults": {"region": "US", "max_age": "1h", "identify_wait": "0s"},
         }
         document["kafka"].update(kafka or {})
         document["topics"].update(topics or {})

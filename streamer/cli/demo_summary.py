@@ -11,7 +11,8 @@ from streamer.testing.shop import LANDLINE, UNREACHABLE, Shop
 from streamer.testing.shop_ledger import Expected, Found, Letter, Pair, expected
 
 _WORDS: Final = {
-    ("suppressed", "no_phone", 0): "no phone number known yet",
+    ("suppressed", "profile_incomplete", 0): "the phone or the name is not known yet",
+    ("suppressed", "no_phone", 0): "no phone number was given",
     ("suppressed", "bad_number", 0): "what was given is no number",
     ("suppressed", "missing_value", 0): "a value of the text is missing",
     ("suppressed", "too_old", 0): "too old for a message",
@@ -106,7 +107,7 @@ def _example(want: dict[Pair, Expected], pairs: Iterable[Pair]) -> str:
 
 def _kind(one: Expected) -> str:
     """The explanation without what is the person's own."""
-    return one.note if one.reason == "no_phone" else one.reason
+    return one.note if one.reason in ("no_phone", "profile_incomplete") else one.reason
 
 
 def dead_letters(letters: Iterable[Letter]) -> list[DeadLetters]:

@@ -19,7 +19,7 @@ from streamer.config_model import AccountConfig, Config
 from streamer.core.delivery import Accepted, Answer, Message, Refused
 from streamer.core.phone import read
 from streamer.core.story import profile_fault
-from streamer.core.trial import HOLD, NO_MATCH, SEND, SUPPRESS, Gate, Trial, attempt, event_time_ms
+from streamer.core.trial import HOLD, NO_MATCH, PARK, SEND, SUPPRESS, Gate, Trial, attempt, event_time_ms
 from streamer.errors import BadRecord
 from streamer.twilio.client import Credentials, TwilioGateway, create_url, form_of
 
@@ -28,7 +28,7 @@ EXIT_WOULD_NOT = 3
 FILE_BYTES_MAX = 1 << 20
 SEEN_CHARS_MAX = 70
 UNREAD = "(from the environment)"  # a SID or number that the configuration names by a variable
-MARKS = {SEND: "→", HOLD: "→", SUPPRESS: "✗", NO_MATCH: "·"}
+MARKS = {SEND: "→", HOLD: "→", PARK: "…", SUPPRESS: "✗", NO_MATCH: "·"}
 _json = msgspec.json.Encoder()
 
 
@@ -61,7 +61,8 @@ def try_event(
     the number before and after; and the exact request. Sends nothing, connects to nothing and needs no secrets, unless
     --send-to says otherwise.
 
-    Exits with 0 if something would be sent, 3 if nothing would; with --send-to, 1 if a message was not accepted.
+    Exits with 0 if something would be sent, 3 if nothing would, for now at least; with --send-to, 1 if a message was
+    not accepted.
     """
     config = load(config_path, secrets=send_to is not None)
     number = _number(send_to, config.defaults.region)
@@ -163,8 +164,8 @@ def _decision(trial: Trial, config: Config, answer: Answer | None) -> dict[str, 
         decision["sender"] = trial.sender
         decision["parts"] = trial.parts
         decision["request"] = _request(trial.message, config)
-        if trial.until_ms:
-            decision["until"] = _iso(trial.until_ms)
+    if trial.until_ms:
+        decision["until"] = _iso(trial.until_ms)
     if answer is not None:
         decision["answer"] = _said(answer)
     return decision
@@ -193,6 +194,8 @@ def _text(trial: Trial, config: Config) -> str:
         count = f"{trial.parts} {'part' if trial.parts == 1 else 'parts'}"
         lines.append(f"  {request['method']} {request['url']}  ({count}{when})")
         lines += [f"      {name} = {value}" for name, value in request["form"]]
+    if trial.verdict == PARK:
+        lines.append(f"  waits until {_iso(trial.until_ms)} for an event that brings it")
     return "\n".join(lines)
 
 

@@ -19,6 +19,7 @@ _REST: Final = (
 INSTANT: Final = "[0-9]{4}" + _REST
 INSTANT_SINCE_1970: Final = "(19[7-9]|[2-9][0-9]{2})[0-9]" + _REST
 DURATION: Final = "(?!0+[a-z])[0-9]{1,9}(ms|s|m|h|d)"  # as `duration` reads it, and longer than nothing
+WAIT: Final = "[0-9]{1,9}(ms|s|m|h|d)"  # alike, or nothing
 OFFSET: Final = r"\+[0-9]{1,9}(ms|s|m|h|d)"
 
 

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from streamer.core.action_fields import INTENTS, MEDIA_MAX, RISK_CHECKS, TAGS_MAX, VALIDITY_MAX_S
 from streamer.core.channels import CHANNELS
 from streamer.core.consent import ANY, CATEGORY_BYTES_MAX
-from streamer.core.documents import DURATION, INSTANT, Document, chosen, needs_any, says, shaped
+from streamer.core.documents import DURATION, INSTANT, WAIT, Document, chosen, needs_any, says, shaped
 from streamer.core.documents_directives import Directive, Text
 
 _TEMPLATE: Final = r"\{\{|\{%"  # is in every text that is a template
@@ -123,6 +123,14 @@ class Mapping(Struct, forbid_unknown_fields=True, kw_only=True):
     max_age: Annotated[
         Annotated[str, shaped(DURATION)] | None,
         says("An event older than this sends nothing; `defaults.max_age` if left out.", "24h"),
+    ] = None
+    identify_wait: Annotated[
+        Annotated[str, shaped(WAIT)] | None,
+        says(
+            "How long an event waits for what it lacks of its person's profile; `defaults.identify_wait` if left out.",
+            "10m",
+            "0s",
+        ),
     ] = None
     missing: Annotated[
         str,

@@ -101,7 +101,9 @@ class ExpectedSuppression(Struct, kw_only=True, forbid_unknown_fields=True):
     """
 
     mapping: Annotated[str | None, says("The id of the mapping that would have sent it.", "order-shipped")] = None
-    reason: Annotated[str | None, says("Why it is not sent.", "no_phone", "missing_value", "too_old")] = None
+    reason: Annotated[
+        str | None, says("Why it is not sent.", "profile_incomplete", "no_phone", "missing_value", "too_old")
+    ] = None
     detail: Annotated[str | None, says("What the delivery event says more.", "profile.traits.first_name")] = None
     at: Annotated[Moment | None, says("When that is decided: from the file's `at`, or a time.", "+5m")] = None
 

@@ -16,6 +16,7 @@ KEY_BYTES_MAX: Final = 2 + 4 * 256  # a prefix, and the longest id that `records
 # What programs write where they know no id. Source: facts of Segment's Unify, "blocked values".
 BLOCKED: Final = ("[0-]*", "-1", "null", "none", "nil", "undefined", "nan", "anonymous")
 BLOCKED_MAX: Final = 100  # patterns
+BLOCKED_CHARS_MAX: Final = 200  # of each
 _IDS_CACHED: Final = 65_536  # 10 MB; a pattern is asked of an id once, not for each of its events
 _PREFIXES: Final = (b"u:", b"a:", b"n:")
 
@@ -53,6 +54,22 @@ class Identities(Struct, frozen=True):
 @lru_cache(maxsize=_IDS_CACHED)
 def _is_blocked(patterns: tuple[str, ...], text: str) -> bool:
     return any(re.fullmatch(pattern, text, re.IGNORECASE) for pattern in patterns)
+
+
+def pattern_fault(pattern: str) -> str:
+    """What is wrong with a pattern of ids to block, or ""."""
+    if len(pattern) > BLOCKED_CHARS_MAX:
+        return f"{len(pattern)} characters; a pattern has at most {BLOCKED_CHARS_MAX}: make it two"
+    try:
+        compiled = re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        return f"is no regular expression: {error}"
+    return "matches ids of every kind; name those that are nobody's" if _is_greedy(compiled) else ""
+
+
+def _is_greedy(pattern: re.Pattern[str]) -> bool:
+    """Whether a pattern matches ids that have nothing in common: with it, every event would become a dead letter."""
+    return all(pattern.fullmatch(each) for each in ("7d444840-9dc0-11d1-b245-5ffdce74fad2", "ada@shop.example", "42"))
 
 
 def partition_of(key: bytes, partitions: int) -> int:

@@ -108,9 +108,7 @@ def apply_event(
     if passage.is_repeat:
         return Applied(is_changed=False, matched=tuple(matched), repeated=tuple(repeated))
     if is_changed or (matched and not person.may_have_seen(place, origin.offset)):
-        person.note_seen(
-            place, origin.offset
-        )  # a client's repeat too: once its decision is evicted, nothing else tells
+        person.note_seen(place, origin.offset)  # a client's repeat too: its decision may be evicted one day
         is_changed = True
     return Applied(is_changed, tuple(matched), tuple(repeated), rejected)
 

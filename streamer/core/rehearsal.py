@@ -110,7 +110,7 @@ class Rehearsal:
 
     def finish(self, until_ms: int) -> bool:
         """Let all the time pass that something waits for, and no more. False: some of it lies beyond `until_ms`."""
-        return self._ring(until_ms) and not self._timers
+        return self._ring(until_ms) and not self.waiting()
 
     def waiting(self) -> list[Send | Parked]:
         """The sends that are held and the events that are parked, in the order of their times."""

@@ -14,6 +14,7 @@ from streamer.core import plan
 from streamer.core.action import FIELDS, Action, FieldResult, Unsendable
 from streamer.core.delivery import Message, send_id
 from streamer.core.event_filters import Taken
+from streamer.core.parking import INCOMPLETE
 from streamer.core.rehearsal import Rehearsal
 from streamer.core.rules import RuleSet
 from streamer.core.state import Person
@@ -23,6 +24,7 @@ SEND: Final = "send"
 SUPPRESS: Final = "suppress"
 NO_MATCH: Final = "no_match"
 HOLD: Final = "hold"
+PARK: Final = "park"
 _ORDER: Final = {name: at for at, name in enumerate(FIELDS)}
 
 
@@ -36,7 +38,9 @@ class Gate(Struct, frozen=True):
 
 
 class Trial(Struct, frozen=True):
-    """What one mapping would do with the event. `until_ms` is when a held message would leave."""
+    """What one mapping would do with the event. `until_ms` is when a held message would leave, or until when a parked
+    event would wait for what `detail` names.
+    """
 
     mapping: str
     verdict: str
@@ -77,6 +81,9 @@ def _trial(person: Person, case: plan.Case, seen: dict[str, Any] | Taken, applie
     gates = (Gate("filters", passed=True), *_gates(case, seen))
     if case.rule.id not in applied.matched:
         return Trial(case.rule.id, NO_MATCH, "when", "", gates)
+    parked = next((each for each in person.parked if each.id == case.send_id), None)
+    if parked is not None:
+        return Trial(case.rule.id, PARK, INCOMPLETE, parked.lacks, gates, until_ms=parked.until_ms)
     decision = person.decision(case.send_id)
     if decision is not None:
         if all(gate.passed for gate in gates if not gate.name.startswith("when: ")):

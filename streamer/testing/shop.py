@@ -224,7 +224,7 @@ class _Day:
 
     def _shipped(self, _ids: dict[str, str]) -> tuple[str, dict[str, Any]]:
         shipment = {"order_id": self._order(), "carrier": self.random.choice(("UPS", "FedEx", "USPS"))}
-        if self.random.random() < 0.06:
+        if self.random.random() < 0.2:
             del shipment["carrier"]
         return "Order Shipped", shipment
 
@@ -237,9 +237,9 @@ class _Day:
         visitor = int(ids["anonymousId"].rpartition("-")[2])
         cart = {"value": self._money(5, 200), "cart_url": f"https://shop.example/cart/{self._order()}"}
         left = self.random.random()
-        if left < 0.75:
+        if left < 0.6:
             cart["phone"] = self._number(2_999 - visitor, _WRITTEN[visitor % len(_WRITTEN)])
-        elif left < 0.85:
+        elif left < 0.75:
             cart["phone"] = self.random.choice(_BROKEN)
         return "Cart Abandoned", cart
 

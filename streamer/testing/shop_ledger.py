@@ -1,7 +1,8 @@
 """What must become of a shop's day, and whether it did: the demo's arithmetic, written apart from `core` on purpose.
 
-A peer that shared core's code would repeat its mistakes. `expected` folds what `by-user` holds, in its own order, with
-the four rules of `streamer/examples/shop` in plain Python; `audit` compares outcome by outcome. Pure.
+A peer that shared core's code would repeat its mistakes. `expected` folds the events that `by-user` holds, in its own
+order, with the four rules of `streamer/examples/shop` in plain Python, none of which waits for a profile here;
+`audit` compares outcome by outcome. Pure.
 """
 
 import re
@@ -205,12 +206,14 @@ def _decide(
         return said._replace(reason="too_old", note=note)
     written = look(rule.to)
     if written in (None, ""):
-        return said._replace(reason="no_phone", note=_why_no_phone(rule, event, traits, has_signed_up))
+        reason = "profile_incomplete" if rule.to == _PHONE else "no_phone"
+        return said._replace(reason=reason, note=_why_no_phone(rule, event, traits, has_signed_up))
     if written not in shop.numbers:
         return said._replace(reason="bad_number", note=f"they wrote {_hidden(written)}")
     missing = [path for path in rule.holes if look(path) in (None, "")]
     if missing:
-        return said._replace(reason="missing_value", note=f"no {missing[0]}")
+        reason = "profile_incomplete" if missing[0].startswith("profile.") else "missing_value"
+        return said._replace(reason=reason, note=f"no {missing[0]}")
     to = shop.numbers[written]
     body = rule.text.format(*(look(path) for path in rule.holes))
     code = shop.refused.get(to) or (21610 if to in shop.opted_out else 0)

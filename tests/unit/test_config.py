@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from streamer.config import load, load_with_places
 from streamer.config_model import Config, SenderConfig
 from streamer.core.consent import CONSENTS_MAX, ConsentRules
+from streamer.core.identity import Identities
+from streamer.core.people import People
 from streamer.core.rules import MAPPINGS_MAX
 from streamer.errors import ConfigError, Fault
 
@@ -61,6 +63,8 @@ def test_the_smallest_configuration_takes_every_default(tmp_path):
     assert (config.http.host, config.http.port, config.http.public_url) == ("127.0.0.1", 8080, "")
     assert (config.defaults.region, config.defaults.sender, config.defaults.max_age_s) == ("US", "", 86_400.0)
     assert not config.defaults.strict_numbers
+    assert config.defaults.wait_s == 600.0
+    assert config.mappings.people == People()
     assert (config.accounts, config.senders, config.mappings.mappings) == ({}, {}, ())
     assert config.mappings.people.consent == ConsentRules("opt_out", {})
     assert config.path == tmp_path / "streamer.yaml"
@@ -93,8 +97,10 @@ senders:
   shop: {{messaging_service: MG{SID}, account: us, group: g, channels: [sms], parts_per_s: 2.5}}
 http: {{listen: "[::1]:0", public_url: "https://sms.example.com/"}}
 store: {{engine: memory, path: data}}
-defaults: {{region: GB, sender: shop, max_age: 2h, strict_numbers: true}}
+defaults: {{region: GB, sender: shop, max_age: 2h, identify_wait: 90s, strict_numbers: true}}
 consent: {{mode: opt_in, traits: {{sms_opt_in: marketing/sms, newsletter: news}}}}
+identity: {{blocked: [test-.*, guest]}}
+profile: {{context_traits: update}}
 """,
     )
     assert config.kafka.bootstrap_servers == "a:9092,[::1]:9093"
@@ -118,9 +124,10 @@ consent: {{mode: opt_in, traits: {{sms_opt_in: marketing/sms, newsletter: news}}
     assert config.store.path == str(tmp_path / "data")
     assert (config.defaults.region, config.defaults.sender, config.defaults.max_age_s) == ("GB", "shop", 7200.0)
     assert config.defaults.strict_numbers
-    assert config.mappings.people.consent == ConsentRules(
-        "opt_in", {"sms_opt_in": "marketing/sms", "newsletter": "news/any"}
-    )
+    assert config.defaults.wait_s == 90.0
+    consent = ConsentRules("opt_in", {"sms_opt_in": "marketing/sms", "newsletter": "news/any"})
+    people = People(Identities(("test-.*", "guest")), updates_from_context=True, consent=consent)
+    assert config.mappings.people == people
 
 
 def test_a_mapping_is_named_by_its_file_unless_it_says_its_id(tmp_path):
@@ -202,6 +209,16 @@ FAULTS = {
     "a key's password that is a shell's variable": ("kafka: {bootstrap_servers: a, security_protocol: SSL, ssl_password: $PASSWORD}\n" + TOPICS, f"1:55: kafka.ssl_password: looks like a variable and is read as it stands; {HINT}"),
     "a duration without unit": (KAFKA + TOPICS + ACCOUNTS.replace("{account", "{timeout: 10, account"), "4:10: accounts.main.timeout: a duration needs its unit, as in 10s, 5m or 24h"),
     "no duration": (VALID + "defaults: {max_age: soon}\n", "7:12: defaults.max_age: not a duration; write it as in 10s, 5m or 24h"),
+    "a wait too long": (VALID + "defaults: {identify_wait: 15d}\n", "7:12: defaults.identify_wait: must be from 0s to 14d"),
+    "no wait": (VALID + "defaults: {identify_wait: 0}\n", "7:12: defaults.identify_wait: a duration needs its unit, as in 10s, 5m or 24h"),
+    "a blocked id that is no pattern": (VALID + "identity: {blocked: [ok, '(']}\n", "7:26: identity.blocked: is no regular expression: missing ), unterminated subpattern at position 0"),
+    "a pattern that repeats beyond all measure": (VALID + "identity: {blocked: ['x{99999999999}']}\n", "7:22: identity.blocked: is no regular expression: the repetition number is too large"),
+    "a blocked pattern that is too long": (VALID + f"identity: {{blocked: [{'x' * 201}]}}\n", "7:22: identity.blocked: 201 characters; a pattern has at most 200: make it two"),
+    "too many blocked patterns": (VALID + "identity:\n  blocked:\n" + "  - x\n" * 101, "109:5: identity.blocked: 101 patterns; at most 100: join some, as in test|demo"),
+    "a blocked pattern that blocks everybody": (VALID + "identity: {blocked: ['.*']}\n", "7:22: identity.blocked: matches ids of every kind; name those that are nobody's"),
+    "blocked ids that are no list": (VALID + "identity: {blocked: 'null'}\n", "7:12: identity.blocked: expected a list of at least one text, as in [a, b]; found text"),
+    "an unknown use of context traits": (VALID + "profile: {context_traits: both}\n", "7:11: profile.context_traits: must be overlay or update"),
+    "an unknown key of the profile": (VALID + "profile: {context_trait: update}\n", '7:11: profile.context_trait: unknown key; did you mean "context_traits"?'),
     "a pace of infinity": (VALID.replace('6789"', '6789", parts_per_s: .inf'), "6:32: senders.shop.parts_per_s: must be from 0.01 to 10000"),
     "a broker without host": ("kafka: {bootstrap_servers: ':9092'}\n" + TOPICS, '1:9: kafka.bootstrap_servers: must be "host:port", or several with a comma between'),
     "an unknown protocol": ("kafka: {bootstrap_servers: a, security_protocol: TLS}\n" + TOPICS, "1:31: kafka.security_protocol: must be PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL"),

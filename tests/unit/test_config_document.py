@@ -60,8 +60,10 @@ FULL = {
     },
     "http": {"listen": "[::1]:0", "public_url": "https://sms.example.com/"},
     "store": {"engine": "memory", "path": "data"},
-    "defaults": {"region": "GB", "sender": "shop", "max_age": "2h", "strict_numbers": True},
+    "defaults": {"region": "GB", "sender": "shop", "max_age": "2h", "identify_wait": "0s", "strict_numbers": True},
     "consent": {"mode": "opt_in", "traits": {"sms_opt_in": "marketing/sms", "newsletter": "marketing"}},
+    "identity": {"blocked": ["x+", "test-.*"]},
+    "profile": {"context_traits": "update"},
     "integration": "Texts",
     "filters": [
         {"when": "type = 'track'", "drop": True},
@@ -141,7 +143,8 @@ def test_every_section_has_the_keys_that_the_loader_asks_for(tmp_path, path):
 def test_no_section_is_left_out_of_the_comparison():
     """The walk over the schema finds what it is there for; and FULL has each key but the other half of a pair."""
     expected = {(), ("kafka",), ("topics",), ("accounts", "main"), ("senders", "shop"), ("http",), ("store",)}
-    assert expected | {("defaults",), ("consent",)} == set(SECTIONS)
+    expected |= {("identity",), ("profile",), ("consent",)}
+    assert expected | {("defaults",)} == set(SECTIONS)
     for path, keys in SECTIONS.items():
         assert keys - {"messaging_service"} == set(at(FULL, path))
 
@@ -192,6 +195,11 @@ FAULTY = {
     "too quick": (("senders", "shop", "parts_per_s"), 10_001),
     "a duration without unit": (("accounts", "main", "timeout"), 10),
     "no duration": (("defaults", "max_age"), "soon"),
+    "no wait": (("defaults", "identify_wait"), "never"),
+    "nobody blocked": (("identity", "blocked"), []),
+    "too many blocked": (("identity", "blocked"), ["x"] * 101),
+    "a long pattern": (("identity", "blocked"), ["x" * 201]),
+    "an unknown place of traits": (("profile", "context_traits"), "both"),
     "a duration of two": (("defaults", "max_age"), "1h30m"),
     "a duration of nothing": (("kafka", "session_timeout"), "0s"),
     "a broker without host": (("kafka", "bootstrap_servers"), ":9092"),

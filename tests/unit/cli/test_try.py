@@ -125,9 +125,8 @@ def test_a_condition_that_fails_shows_the_value_it_saw(run):
 @pytest.mark.parametrize(
     ("event", "profile", "reason", "gate"),
     [
-        (EVENT, {}, "no_phone", "send.to"),
         (EVENT, {"phone": "12", "first_name": "A"}, "bad_number", "send.to"),
-        (EVENT, {"phone": "+15551230001"}, "missing_value", "send.body"),
+        (EVENT | {"properties": {"total": 80}}, ADA, "missing_value", "send.body"),
     ],
 )
 def test_what_is_suppressed_names_its_reason_and_the_gate(run, event, profile, reason, gate):
@@ -137,6 +136,40 @@ def test_what_is_suppressed_names_its_reason_and_the_gate(run, event, profile, r
     assert ("suppress", reason) == (decision["verdict"], decision["reason"])
     assert gate in dict(failed(decision))
     assert "request" not in decision
+
+
+@pytest.mark.parametrize(
+    ("profile", "lacks", "gate"),
+    [
+        ({}, "profile.traits.phone", "send.to"),
+        ({"phone": "+15551230001"}, "profile.traits.first_name", "send.body"),
+    ],
+)
+def test_what_lacks_a_trait_is_parked_and_says_what_for_and_until_when(run, profile, lacks, gate):
+    result = run(EVENT, "--json", profile=profile)
+    assert result.exit_code == 3
+    decision = decisions(result)["shipped"]
+    assert ("park", "profile_incomplete", lacks) == (decision["verdict"], decision["reason"], decision["detail"])
+    assert "2026-01-01T10:10:00.000Z" == decision["until"]
+    assert [(gate, None)] == failed(decision)
+    assert "request" not in decision
+    said = run(EVENT, profile=profile).stdout.splitlines()
+    assert f"… shipped: park, profile_incomplete ({lacks})" in said
+    assert f"  ✗ {gate}   profile_incomplete: {lacks}" in said
+    assert "  waits until 2026-01-01T10:10:00.000Z for an event that brings it" == said[-1]
+
+
+def test_where_nothing_is_waited_for_what_lacks_a_trait_is_suppressed(run):
+    result = run(EVENT, "--json", profile={}, mappings=[("shipped", SHIPPED + "identify_wait: 0s\n")])
+    decision = decisions(result)["shipped"]
+    assert ("suppress", "profile_incomplete") == (decision["verdict"], decision["reason"])
+    assert "until" not in decision
+
+
+def test_traits_that_the_event_brings_itself_are_seen(run):
+    event = EVENT | {"context": {"traits": {"first_name": "Eve", "phone": "+15551230009"}}}
+    result = run(event, "--json", profile={})
+    assert ["Body", "Hi Eve, order 7 has shipped."] in decisions(result)["shipped"]["request"]["form"]
 
 
 def test_at_another_time_the_event_is_too_old(run):
@@ -290,4 +323,6 @@ def test_an_event_may_come_from_a_process_substitution(tmp_path):
     (tmp_path / "event.json").write_text(json.dumps(EVENT))
     command = f"{sys.executable} -m streamer try <(cat event.json) --config . --json"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (3, "no_phone") == (done.returncode, json.loads(done.stdout)["decisions"][0]["reason"]), done.stderr
+    assert (3, "profile_incomplete") == (done.returncode, json.loads(done.stdout)["decisions"][0]["reason"]), (
+        done.stderr
+    )

@@ -70,6 +70,7 @@ MAPPING = {
     "max_age": "24h",
     "region": "GB",
     "strict_numbers": True,
+    "identify_wait": "10m",
     "send": {"channel": "sms", "from": "shop", "to": "{{properties.phone}}", "body": "Hi {{profile.traits.name}}"},
 }
 OTHERS = [None, "", " ", "x", "shop", "sms", "10m", "0s", "+15550100001", "{{properties.x}}", 'type = "track"']
@@ -306,9 +307,11 @@ def test_there_is_a_schema_for_every_type_of_event():
     assert {f"event-{kind}" for kind in TYPES} == {name for name in NAMES if name.startswith("event-")}
 
 
-# What a schema can't tell: sizes, the calendar, text that is no Unicode, numbers beyond 64 bits, nesting, and what a
-# track carries of other calls.
+# What a schema can't tell: which ids are blocked, sizes, the calendar, text that is no Unicode, numbers beyond 64 bits,
+# nesting, and what a track carries of other calls.
 BEYOND = {
+    "a blocked id",
+    "two blocked ids",
     "over 32 KB",
     "a group id that is a list",
     "a previous id that is a number",

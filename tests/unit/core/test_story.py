@@ -123,12 +123,12 @@ def test_the_variables_of_a_content_template_are_compared_by_name():
 @pytest.mark.parametrize(
     ("expect", "is_passed"),
     [
-        ({"mapping": "shipped", "reason": "no_phone"}, True),
-        ({"reason": "no_phone", "detail": "profile.traits.phone", "at": "+0s"}, True),
+        ({"mapping": "shipped", "reason": "profile_incomplete"}, True),
+        ({"reason": "profile_incomplete", "detail": "profile.traits.phone", "at": "+10m"}, True),
         ({"mapping": "both"}, False),
-        ({"reason": "missing_value"}, False),
-        ({"reason": "no_phone", "detail": "phone"}, False),
-        ({"reason": "no_phone", "at": "+1s"}, False),
+        ({"reason": "no_phone"}, False),
+        ({"reason": "profile_incomplete", "detail": "phone"}, False),
+        ({"reason": "profile_incomplete", "at": "+0s"}, False),
     ],
 )
 def test_a_suppression_is_expected_by_its_parts(expect, is_passed):
@@ -197,13 +197,13 @@ def test_an_event_can_not_come_before_the_one_before_it(second):
 def test_the_profile_is_that_of_the_first_event_that_can_be_read():
     events = [{"raw": "{"}, shipped(userId="u1"), shipped(userId="u2")]
     letter = {"dead_letter": {"reason": "bad_request"}}
-    expect = [letter, {"send": {"mapping": "shipped"}}, {"suppress": {"reason": "no_phone"}}]
+    expect = [letter, {"send": {"mapping": "shipped"}}, {"suppress": {"reason": "profile_incomplete"}}]
     assert told(events, expect).is_passed
 
 
 def test_a_profile_of_the_case_stands_in_place_of_the_files():
     assert told([shipped()], [{"send": {"to": "+12025550102"}}], profile={"phone": "+12025550102"}).is_passed
-    assert told([shipped()], [{"suppress": {"reason": "no_phone"}}], profile={}).is_passed
+    assert told([shipped()], [{"suppress": {"reason": "profile_incomplete"}}], profile={}).is_passed
 
 
 # ── time and order ────────────────────────────────────────────────────────
@@ -279,7 +279,7 @@ def test_an_expectation_is_set_against_what_is_most_like_it():
 
 
 def test_a_suppression_in_place_of_a_send_is_set_against_it():
-    result = told([shipped()], [{"send": {"mapping": "shipped", "at": "+0s"}}], profile={})
+    result = told([shipped()], [{"send": {"mapping": "shipped", "at": "+10m"}}], profile={})
     assert [(0, 1, ("kind",))] == sides(result)
 
 
