@@ -1,3 +1,3 @@
 """Kafka through aiokafka: the only package that imports it.
 
-Read in this order: `consumer`, `producer`, `topics`; `told` words their errors."""
+Read in this order: `consumer`, `producer`, `topics`; for commands `inspection`, `writer`; `told` words their errors."""

@@ -75,7 +75,7 @@ def test_what_waits_says_for_what_and_until_when_and_shows_no_number():
 def test_links_merges_consent_and_an_erasure_are_shown():
     person = Person(
         links=[(1, "u:ada"), (2, ""), (3, "u:bob")],
-        merged={"a:1": 77},
+        merged={"a:1": 77, "#1f2e": 78},  # the hash of one that was forgotten
         consent={"any/any": ("subscribed", 6)},
         erased_ms=4,
         keep_ms=8,
