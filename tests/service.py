@@ -264,6 +264,7 @@ class World:
         self._services: list[Service] = []
         self._tails: dict[str, Tail] = {}
         self._deliveries: list[Delivery] = []
+        self._deliveries_read = 0
         self._producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, enable_idempotence=True)
 
     def configure(
@@ -345,9 +346,11 @@ class World:
         return await tail.to_end()
 
     async def deliveries(self) -> list[Delivery]:
-        """All delivery events, as of now."""
+        """All delivery events that say an outcome, as of now."""
         records = await self.records("deliveries")
-        self._deliveries += [Delivery(each, json.loads(each.value)) for each in records[len(self._deliveries) :]]
+        read = [Delivery(each, json.loads(each.value)) for each in records[self._deliveries_read :]]
+        self._deliveries += [each for each in read if "send_id" in each.said]
+        self._deliveries_read = len(records)
         return self._deliveries
 
     async def decided(self, sends: Iterable[Send], timeout_s: float = ANSWER_S) -> dict[Send, Delivery]:

@@ -171,7 +171,7 @@ def _done(config: Config, people: Sequence[str], missing: Sequence[str], is_wait
         lines.append("an anonymous id's user is not forgotten with it: `streamer profiles get` says who that is")
     lines.append(
         f"what remains: your own topics; {topic} for 14 days, {config.topics.deliveries} for 30 (numbers masked);"
-        f" in {config.topics.state} the key and the time; Twilio's records. See docs/profiles.md"
+        f" in {config.topics.state} the key, the time and hashes; Twilio's records. See docs/profiles.md"
     )
     return "\n".join(lines)
 

@@ -4,5 +4,5 @@ Read in this order: `records`, `identity`, `filters` (made of `filter_…`, `glo
 `segments`, `channels`, `action` with `action_fields`, `event_filters`, `consent`, `rules`, `delivery`, `state`, `plan`;
 then `hop`, `retry`, `commit_tracker`, and the small `duration` and `caret`.
 Segment's mappings: `mapping`, `mapping_tree`, `directives`, then `liquid_sandbox` and `js_text`, on which all print.
-For the tools: `rehearsal`, `trial`, `story`, `lint`, `documents`, `schemas`.
+For the tools: `audit`, `profile_view`, `rehearsal`, `trial`, `story`, `lint`, `documents`, `schemas`.
 `now_ms`, jitter draws and limits arrive as arguments."""

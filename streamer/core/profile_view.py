@@ -8,6 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from streamer.core import delivery
+from streamer.core.identity import is_identity_key
 from streamer.core.links import ERASED
 from streamer.core.state import Person, Send
 
@@ -31,7 +32,7 @@ class LinkView(Struct, frozen=True):
 
 
 class MergedView(Struct, frozen=True):
-    """A key whose record moved into this one, and when."""
+    """A key whose record moved into this one, and when; hashes of those that were forgotten are left out."""
 
     key: str
     at_ms: int
@@ -115,7 +116,9 @@ def view_of(key: str, person: Person, sends_max: int = LAST_SENDS_MAX) -> Profil
         key=key,
         traits=sorted(_traits(person), key=lambda each: each.name),
         links=[LinkView(None if target == ERASED else target, since_ms) for since_ms, target in person.links],
-        merged=[MergedView(source, number) for source, number in person.merged.items()],
+        merged=[
+            MergedView(source, number) for source, number in person.merged.items() if is_identity_key(source.encode())
+        ],
         consent=[ConsentView(name, *person.consent[name]) for name in sorted(person.consent)],
         parked=[
             ParkedView(each.mapping, each.lacks, each.until_ms, each.origin.event_ms, each.message_id)

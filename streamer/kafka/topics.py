@@ -24,6 +24,8 @@ COMPACTED: Final = {
     POLICY: "compact",
     "segment.bytes": str(64 * 1024 * 1024),
     "min.compaction.lag.ms": str(60 * 60 * 1000),
+    # Kafka's own default is never: what somebody had before they were forgotten would stay for as long as few write.
+    "max.compaction.lag.ms": str(7 * _DAY_MS),
     DELETE_RETENTION: str(7 * _DAY_MS),
 }
 
