@@ -99,7 +99,8 @@ def announce(person: Person, key: str, target: str, event_ms: int) -> None:
 
 def note_passed(person: Person, moved: Moved, target: str) -> None:
     """Remember where the events of a move went, so that their repeats follow them."""
-    for each in (*(decision for _, decision in moved.decided), *moved.held, *moved.parked):
+    events: list[Decision | Send | Parked] = [decision for _, decision in moved.decided]
+    for each in (*events, *moved.held, *moved.parked):
         mark = mark_of(each.origin, each.message_id)
         if person.passed.get(mark) not in (ERASED, GONE):
             person.note_passed(mark, target)

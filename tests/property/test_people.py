@@ -46,7 +46,7 @@ class People(RuleBasedStateMachine):
         event |= {"userId": user} if user else {}
         event |= {"anonymousId": anonymous} if anonymous else {}
         event |= {"messageId": message} if message else {}
-        event |= {name: value for name, value in more.items() if name in ("event", "traits", "previousId", "properties")}
+        event |= {name: value for name, value in more.items() if name != "release_ms"}
         self.put(event, at_ms, partition, more.get("release_ms", 0))
 
     def put(self, event, at_ms, partition, release_ms=0):
@@ -107,7 +107,7 @@ class People(RuleBasedStateMachine):
 
     @rule(one=st.integers(0, 2), other=st.integers(0, 2), ago=st.integers(0, LAG_MS // 50), partition=st.integers(0, 1))
     def alias(self, one, other, ago, partition):
-        if self.mode == "shared" or (self.mode == "plain" and one <= other) or (self.mode == "plain" and other != one - 1):
+        if self.mode == "shared" or (self.mode == "plain" and other != one - 1):
             return
         at_ms = self.when(ago)
         self.produce("alias", (f"p{other}", ""), at_ms, partition, "", previousId=f"p{one}")
