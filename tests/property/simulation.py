@@ -349,9 +349,7 @@ class World:
 def _moving(person):
     """The send ids in moves that a record lists and that are not known to have left."""
     moves = [moved_of(each.value) for each in person.outgoing if each.kind == MERGE]
-    return {
-        sent for move in moves for sent in (*dict(move.decided), *(each.id for each in (*move.held, *move.parked)))
-    }
+    return {sent for move in moves for sent in (*dict(move.decided), *(each.id for each in (*move.held, *move.parked)))}
 
 
 class Disk:
