@@ -133,7 +133,7 @@ def _onward(person: Person, hop: Hop) -> Handled | None:
     """Where a record goes that came to a pointer; None where it is to be handled here.
 
     One that passed before, while the key was another's too, may have gone by what was known then: it goes to all of
-    them, to repeat what it caused and to cause nothing.
+    them, to repeat what it caused and to cause nothing. After two hops that can't be told: one may overtake another.
     """
     if not person.links or hop.hops >= HOPS_MAX:
         return None
@@ -141,9 +141,13 @@ def _onward(person: Person, hop: Hop) -> Handled | None:
     if target == ERASED:
         return None
     everyone = targets(person.links)
-    if hop.kind == EVENT and len(everyone) > 1 and person.was_seen(place_of(hop.origin, hop.hops), hop.origin.offset):
+    if hop.kind == EVENT and len(everyone) > 1 and hop.hops < 2 and _was_seen(person, hop):
         return Handled(forward=everyone, is_repeat=True)
     return Handled(forward=(target,), is_repeat=hop.is_repeat)
+
+
+def _was_seen(person: Person, hop: Hop) -> bool:
+    return person.was_seen(place_of(hop.origin, hop.hops), hop.origin.offset)
 
 
 def _is_stranded(person: Person) -> bool:

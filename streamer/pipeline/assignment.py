@@ -18,7 +18,7 @@ from streamer.core import attempts, erasure, plan, state
 from streamer.core.commit_tracker import CommitTracker
 from streamer.core.delivery import Answer, Decision, Origin, delivery_event
 from streamer.core.handling import Handled, handle
-from streamer.core.hop import Hop, headers_of, read_hop
+from streamer.core.hop import MERGE, Hop, headers_of, read_hop
 from streamer.core.identity import partition_of
 from streamer.core.state import EVENT_KIND, SCHEDULED, Outgoing, Person, Send
 from streamer.core.wheel import TimerWheel
@@ -118,9 +118,7 @@ class Assignment:
             self._publish(lane, list(person.out), list(person.outgoing), at, is_new=False)
         if attempts.interrupted(person, self._now_ms()):
             lane.is_dirty = True
-        for send in person.held:
-            if send.reason != SCHEDULED:
-                heappush(self._retries, (send.until_ms, key))
+        self._note_retries(lane)
         self._go_on(lane)
 
     def remind(self, key: bytes, timer_ms: int) -> None:
@@ -299,6 +297,8 @@ class Assignment:
             return
         applied = handled.applied
         self._count(applied, is_stranded=handled.is_stranded)
+        if hop.kind == MERGE:
+            self._note_retries(lane)
         if applied.is_changed:
             lane.is_dirty = True
             lane.offsets.append(record.offset)
@@ -307,6 +307,12 @@ class Assignment:
         for send_id in applied.repeated:
             is_last = not applied.is_changed and send_id is applied.repeated[-1]
             self._repeat(lane, send_id, record.offset if is_last else None)
+
+    def _note_retries(self, lane: Lane) -> None:
+        """Have each send that waits for its next attempt looked at when it is due, twice if it is noted twice."""
+        for send in lane.person.held:
+            if send.reason != SCHEDULED:
+                heappush(self._retries, (send.until_ms, lane.key))
 
     @staticmethod
     def _count(applied: plan.Applied, *, is_stranded: bool) -> None:

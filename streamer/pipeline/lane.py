@@ -7,9 +7,10 @@ import random
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from streamer.core.delivery import Answer, Message
+from streamer.core.hop import EVENT
 from streamer.core.rules import RuleSet
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Outgoing, Person, Send
 from streamer.pipeline.dead_letters import DeadLetters
@@ -33,6 +34,9 @@ class Services:
     deliveries_topic: str
     by_user_topic: str
     partitions: int
+
+
+_EVENT: Final = EVENT.encode()
 
 
 class Lane:
@@ -74,7 +78,18 @@ class Lane:
         person = self.person
         if person.due or person.outgoing or len(person.out) >= OUT_MAX:
             return True
+        if self.forwarding and not (self.events and self._may_follow(self.events[0])):
+            return True
         return bool(person.held) and (person.retries() >= HELD_MAX or person.held_bytes() >= HELD_BYTES_MAX)
+
+    def _may_follow(self, record: Record) -> bool:
+        """Whether it may be handled while others are still on their way to another key.
+
+        What follows them there keeps their order. What changes where records go, or is noted as handled here, waits:
+        after a crash those on their way are read again, and have to be told from those that arrived.
+        """
+        is_event = ("kind", _EVENT) in record.headers and b"delete" not in (record.value or b"")
+        return is_event and len(self.person.links) == 1
 
     def is_finished(self) -> bool:
         """Nothing is left to do that needs this lane in memory."""

@@ -96,13 +96,10 @@ class Model:
     def is_circular(self, key):
         """Whether some of the person's keys are each other's successors: such an event is decided where it strands."""
         links = self.links()
-
-        def reach(one, goal, seen):
-            return any(
-                each == goal or (each not in seen and reach(each, goal, seen | {each})) for each in links.get(one, ())
-            )
-
-        return any(reach(each, each, frozenset()) for each in self.component(key))
+        person, ended = self.component(key), set()
+        while more := {each for each in person - ended if links.get(each, set()) <= ended}:
+            ended |= more
+        return ended != person
 
     def home(self, key):
         """Where a plain person's record ends up."""

@@ -115,7 +115,7 @@ class World:
         self.order = defaultdict(list)  # key → (kind, origin, value) in the order in which it handled them first
         self.stranded = set()  # coordinates of what hopped too often
         self.rejected = 0
-        self.writes = 0  # of state records, all keys'
+        self.writes = 0  # of state records, of all keys
 
     # ── inputs and routers ─────────────────────────────────────────────────
 
@@ -285,9 +285,8 @@ class World:
         for send_id in person.out:
             decision = person.decision(send_id)
             assert decision is not None, "an outcome listed in `out` is stored"
-            found = Outcome(
-                send_of(decision), decision.outcome, decision.reason, decision.detail, decision.person or key
-            )
+            said = (decision.outcome, decision.reason, decision.detail)
+            found = Outcome(send_of(decision), *said, decision.person or key)
             self.outcomes[found.send].add(found)
         for each in person.outgoing:
             if each.kind == EVENT_KIND:

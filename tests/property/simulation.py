@@ -14,8 +14,9 @@ from functools import partial
 from streamer.core import state
 from streamer.core.channels import Sender
 from streamer.core.delivery import Accepted, Origin, Refused, Unknown, send_id
-from streamer.core.hop import event_origin
+from streamer.core.hop import EVENT, MERGE, Hop, read_hop
 from streamer.core.identity import RESERVED, partition_of
+from streamer.core.merging import moved_of
 from streamer.core.profile import values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.errors import CopyUnusable
@@ -44,7 +45,7 @@ SENDERS = {
     "shop": Sender("shop", "main", number="+15550006789"),
     "alerts": Sender("alerts", "second", service_sid="MG" + "0" * 32),
 }
-DEFAULTS = RuleDefaults(region="US", sender="shop", max_age_s=86_400.0)
+DEFAULTS = RuleDefaults(region="US", sender="shop", max_age_s=86_400.0, wait_s=20.0)
 BODY_WITH_X = "three-c {{properties.n}} {{properties.x}}"
 DOCUMENTS = {
     "one": ('event = "One"', "shop", {}),
@@ -117,7 +118,10 @@ class World:
         self.log = MemoryLog(INPUTS | OURS, self.clock)
         self.gateway = FakeGateway(self._posted)
         self.mappings = mappings()
-        self.expected = {}  # send id → (mapping, n, person)
+        self.expected = {}  # send id → (mapping, n, origin key)
+        self.users = {}  # key → the user's key that some event linked it to, by design one
+        self.doubted = set()  # keys of whom less is claimed: `is_doubted`
+        self.waited = set()  # send ids that were parked or held for their time: they leave out of order
         self.place_of = {}  # n → (topic, partition, offset) of its first record
         self.homes = {}  # person whose events all have one partition → that partition
         self.needs = {}  # input coordinates → what must be in the log before they may be committed
@@ -125,9 +129,11 @@ class World:
         self.due_ms = {}  # (mapping, n) of a send that was held for its time → that time
         self.came_of = {}  # by-user place → the input coordinates it came from
         self.hopped, self.buried, self.stated = set(), set(), set()
+        self.forwarded = set()  # (origin, hops) of events in by-user
+        self.read = {}  # by-user place → (origin, hops) of an event
         self.claims = {}  # by-user place → send ids it matched
         self.traits = defaultdict(dict)  # person → name → (time, value)
-        self.times = defaultdict(set)  # person → times of their identifies
+        self.times = defaultdict(set)  # "" → times of identifies: no two are at once
         self.committed = {}
         self.disks = [{}, {}]  # of machines: partition → the snapshot left there
         self.waiting = set()  # people whose last state record has sends without an outcome
@@ -143,6 +149,11 @@ class World:
         offset = self.log.append(place, b"any key", json.dumps(event).encode())
         coordinates = (*place, offset)
         self.came_ms[coordinates] = kafka_ms
+        if event["type"] != "delete":
+            self._link(event)
+        if event["type"] in ("alias", "delete"):
+            self.needs[coordinates] = "hop"
+            return
         if event["type"] == "identify":
             event_ms = ms_of(event["timestamp"])
             self.needs[coordinates] = "hop"
@@ -159,6 +170,27 @@ class World:
             self.expected[sent] = (mapping, event["properties"]["n"], person)
         self.place_of.setdefault(event["properties"]["n"], coordinates)
 
+    def _link(self, event):
+        """Note who is who by an event's ids."""
+        user, device = event.get("userId"), event.get("anonymousId")
+        if event["type"] == "alias":
+            self.users[f"u:{event['previousId']}"] = f"u:{user}"
+            self.users.setdefault(f"a:{event['previousId']}", f"u:{user}")
+        elif user and device:
+            self.users.setdefault(f"a:{device}", f"u:{user}")
+
+    def root(self, key):
+        """The key whose record a person's ends up in."""
+        while key in self.users:
+            key = self.users[key]
+        return key
+
+    def is_doubted(self, key):
+        """Whether less is claimed of somebody: they are erased, or their device is everybody's."""
+        while key not in self.doubted and key in self.users:
+            key = self.users[key]
+        return key in self.doubted
+
     def produce_junk(self, value, place):
         """Put a record into an input topic that is no event."""
         self.needs[*place, self.log.append(place, None, value)] = "letter"
@@ -167,24 +199,42 @@ class World:
 
     def _appended(self, record):
         if record.topic == "by-user":
-            origin = event_origin(record.headers)
-            came_of = (origin.topic, origin.partition, origin.offset)
-            self.came_of[record.partition, record.offset] = came_of
-            self.hopped.add(came_of)
-            event = json.loads(record.value)
-            claimed = matches(event) if event["type"] == "track" else []
-            ids = [send_id(mapping, origin, event.get("messageId", "")) for mapping in claimed]
-            self.claims[record.partition, record.offset] = ids
+            hop = read_hop(record.key, record.value, record.headers)
+            if hop.kind == EVENT:
+                self._hopped(record, hop)
         elif record.topic == "dead-letters":
             found = dict(record.headers)
             self.buried.add((found["topic"].decode(), int(found["partition"]), int(found["offset"])))
         elif record.topic == "state" and not record.key.startswith(RESERVED):
             person = state.decode(record.value)
-            (self.waiting.add if state.waits(record.value) else self.waiting.discard)(record.key)
-            self.stated |= person.decided.keys() | {send.id for send in (*person.due, *person.held)}
+            is_waiting = person.due or person.held or person.parked or person.outgoing
+            (self.waiting.add if is_waiting else self.waiting.discard)(record.key)
+            waiting = {each.id for each in (*person.due, *person.held, *person.parked)}
+            self.stated |= person.decided.keys() | waiting | _moving(person)
+            self.waited |= {each.id for each in person.parked}
             for send in person.held:
                 if send.reason == state.SCHEDULED:
+                    self.waited.add(send.id)
                     self.due_ms[tuple(send.message.body.split()[:2])] = send.until_ms
+
+    def _hopped(self, record, hop: Hop):
+        """An event came to by-user: from a router, or from an owner whose pointer it passed."""
+        origin, place = hop.origin, (record.partition, record.offset)
+        came_of = (origin.topic, origin.partition, origin.offset)
+        self.came_of[place] = came_of
+        self.hopped.add(came_of)
+        self.forwarded.add((origin, hop.hops))
+        self.read[place] = (origin, hop.hops)
+        event = json.loads(record.value)
+        claimed = matches(event) if event["type"] == "track" and not hop.is_repeat else []
+        self.claims[place] = [send_id(mapping, origin, event.get("messageId", "")) for mapping in claimed]
+
+    def is_handled(self, place):
+        """Whether an event of by-user is safe without it: every send it matched is in a state record, or it went on."""
+        if self.stated.issuperset(self.claims.get(place, ())):
+            return True
+        origin, hops = self.read[place]
+        return (origin, hops + 1) in self.forwarded
 
     def _committed(self, group, place, offset):
         """Everything below a committed offset must be safe: a crash would never see it again."""
@@ -196,7 +246,7 @@ class World:
                 need = self.needs.get(coordinates, "")  # a transaction's marker needs nothing
                 is_safe = not need or coordinates in (self.hopped if need == "hop" else self.buried)
             else:
-                is_safe = self.stated.issuperset(self.claims.get((place.partition, number), ()))
+                is_safe = self.is_handled((place.partition, number))
             if not is_safe:
                 self.faults.append(f"{group} committed {place} to {offset}, beyond the unresolved {number}")
 
@@ -206,13 +256,13 @@ class World:
         due_ms = self.due_ms.get((mapping, n), 0)
         came = {coordinates for coordinates, ms in self.came_ms.items() if ms < due_ms}
         unread = {each for each in came if self.needs[each] == "hop"} - self.hopped
-        [home] = {
-            partition_of(person.encode(), PARTITIONS)
-            for *what, person in self.expected.values()
-            if what == [mapping, int(n)]
-        }
-        here = [place for place, origin in self.came_of.items() if place[0] == home and origin in came]
-        unhandled = [place for place in here if not self.stated.issuperset(self.claims[place])]
+        [person] = {person for *what, person in self.expected.values() if what == [mapping, int(n)]}
+        unhandled = []
+        if person not in self.users:  # else it may have left from where it moved to
+            home = partition_of(person.encode(), PARTITIONS)
+            direct = [place for place, (_, hops) in self.read.items() if not hops]
+            here = [place for place in direct if place[0] == home and self.came_of[place] in came]
+            unhandled = [place for place in here if not self.is_handled(place)]
         if unread or unhandled:
             self.faults.append(f"{mapping} {n} left at {due_ms}, before {unread} was read, or {unhandled} handled")
 
@@ -232,7 +282,9 @@ class World:
         """Send id → the distinct delivery events published for it."""
         found = defaultdict(set)
         for record in self.log.records("deliveries"):
-            found[bytes.fromhex(json.loads(record.value)["properties"]["send_id"])].add(record.value)
+            said = json.loads(record.value)["properties"]
+            if "send_id" in said:
+                found[bytes.fromhex(said["send_id"])].add(record.value)
         return found
 
     def _outcome_faults(self):
@@ -241,10 +293,14 @@ class World:
             created[tuple(message.body.split()[:2])].append(sid)
         for sent in outcomes.keys() - self.expected.keys():
             yield f"an outcome of nothing: {outcomes[sent]}"
-        for sent, (mapping, n, _) in self.expected.items():
+        for sent, (mapping, n, person) in self.expected.items():
             what, sids = f"{mapping} {n}", created[mapping, str(n)]
             if len(sids) > 1:
                 yield f"{what}: doubled, {len(sids)} messages"
+            if len(outcomes[sent]) > 1 and self.is_doubted(person):
+                continue  # a client's repeat of what was erased ends once more, as forgotten
+            if len(outcomes[sent]) > 1 and person == "a:2" and self.root(person) == "u:1":
+                outcomes[sent] = {value for value in outcomes[sent] if b'"cannot_prove_new"' not in value}
             if len(outcomes[sent]) != 1:
                 yield f"{what}: {'lost' if not outcomes[sent] else f'two outcomes {outcomes[sent]}'}"
                 continue
@@ -257,11 +313,12 @@ class World:
     def _order_faults(self):
         posted = Counter(message.body for message in self.gateway.posted)
         people = {(mapping, str(n)): person for mapping, n, person in self.expected.values()}
+        waited = {(self.expected[sent][0], str(self.expected[sent][1])) for sent in self.waited & self.expected.keys()}
         orders = defaultdict(list)
         for message in self.gateway.posted:
             mapping, n = message.body.split()[:2]
             person = people[mapping, n]
-            if posted[message.body] == 1 and person in self.homes and (mapping, n) not in self.due_ms:
+            if posted[message.body] == 1 and person in self.homes and (mapping, n) not in waited:
                 orders[person].append(self.place_of[int(n)][2])
         return [f"{person}: posted in the order {order}" for person, order in orders.items() if order != sorted(order)]
 
@@ -277,13 +334,22 @@ class World:
         people = {
             record.key.decode(): record.value for record in self.log.records("state") if record.key[:1] != RESERVED
         }
+        united = defaultdict(dict)
         for person, traits in self.traits.items():
+            whole = united[self.root(person)]
+            for name, stamped in traits.items():
+                whole[name] = max(whole.get(name, (-1, None)), stamped, key=lambda each: each[0])
+        for person, traits in united.items():
             expected = {name: value for name, (_, value) in traits.items() if value is not None}
-            if not traits:
-                continue
-            kept = state.decode(people[person]) if person in people else state.Person()
-            if values(kept.traits) != expected:
+            kept = state.decode(people[person]) if people.get(person) else state.Person()
+            if values(kept.traits) != expected and not self.is_doubted(person):
                 yield f"{person}: traits {values(kept.traits)} instead of {expected}"
+
+
+def _moving(person):
+    """The send ids in moves that a record lists and that are not known to have left."""
+    moves = [moved_of(each.value) for each in person.outgoing if each.kind == MERGE]
+    return {sent for move in moves for sent in (*dict(move.decided), *(each.id for each in (*move.held, *move.parked)))}
 
 
 class Disk:
@@ -347,6 +413,8 @@ class Worker:
             jitter=random.Random(draw.random()),
             state_topic="state",
             deliveries_topic="deliveries",
+            by_user_topic="by-user",
+            partitions=PARTITIONS,
         )
         inputs = InputsTime(FakeGroupOffsets(log), "router", list(INPUTS), clock)
         self.owner = Owner(OwnerPlan("by-user", 12.0), self.owner_source, FakeChangelog(log), inputs, services)
@@ -394,7 +462,11 @@ class Simulation:
         self.draw = self.world.random
         self.workers_max = workers_max
         self.workers = []
-        self.people = [f"u:u{number}" for number in range(self.draw.randint(2, 7))] + ["a:anonymous"]
+        users = self.draw.randint(2, 7)
+        self.people = [f"{kind}:{number + 1}" for number in range(users) for kind in "ua"] + ["a:device", "a:guest"]
+        self.successor = self.draw.choice(("", "", "1"))  # the user that user 2 becomes
+        self.doomed = self.draw.choice((0, 0, users))  # the user that is erased
+        self.shared_share = self.draw.choice((0.0, 0.2))  # of a user's events that come from everybody's device
         self.left = self.draw.choice((30, 80, 160))
         self.hot_share = self.draw.choice((0.0, 0.3, 0.8))
         self.crash_share = self.draw.choice((0.0, 0.003, 0.01))
@@ -408,7 +480,10 @@ class Simulation:
         self.past = []
         places = [Partition(topic, number) for topic, count in INPUTS.items() for number in range(count)]
         self.places = places
-        self.world.homes = {person: self.draw.choice(places) for person in self.people[:-1]}
+        self.world.homes = {person: self.draw.choice(places) for person in self.people[:-2]}
+        self.world.doubted.add("a:device")
+        if self.doomed:
+            self.world.doubted |= {f"u:{self.doomed}", self._root_of(self.doomed)}
         self.counts = Counter()
 
     async def run(self):
@@ -541,11 +616,16 @@ class Simulation:
         person = self.people[0] if draw.random() < self.hot_share else draw.choice(self.people)
         place = world.homes.get(person) or draw.choice(self.places)
         kind = draw.random()
-        if kind < 0.1:
+        if kind < 0.02 and self.successor:
+            event = {"type": "alias", "previousId": "2", "userId": self.successor}
+            world.produce("u:1", event, place)
+        elif kind < 0.03 and self.doomed:
+            world.produce(f"u:{self.doomed}", {"type": "delete", "userId": str(self.doomed)}, place)
+        elif kind < 0.1:
             world.produce_junk(draw.choice(JUNK), place)
         elif kind < 0.15 and self.past:
             world.produce(*draw.choice(self.past[-8:]))  # the client repeats itself
-        elif kind < 0.4:
+        elif kind < 0.4 and person != "a:device":  # what somebody says of themselves there is anybody's
             world.produce(person, self._identify(person), place)
         else:
             event = self._track(person)
@@ -554,7 +634,7 @@ class Simulation:
                 self.past.append((person, event, place))
 
     def _identify(self, person):
-        draw, times = self.draw, self.world.times[person]
+        draw, times = self.draw, self.world.times[""]
         event_ms = self.world.clock.now_ms() - draw.randint(0, 20_000)
         while event_ms in times:
             event_ms -= 1
@@ -577,9 +657,15 @@ class Simulation:
             event["messageId"] = f"m{self.n}"
         return self._of(person) | event
 
-    @staticmethod
-    def _of(person):
-        return {"userId": person[2:], "anonymousId": "device"} if person[0] == "u" else {"anonymousId": person[2:]}
+    def _of(self, person):
+        """The ids of an event: a user's may come from their own device, or from everybody's."""
+        if person[0] == "a":
+            return {"anonymousId": person[2:]}
+        device = "device" if self.draw.random() < self.shared_share else person[2:]
+        return {"userId": person[2:]} | ({"anonymousId": device} if self.draw.random() < 0.5 else {})
+
+    def _root_of(self, number):
+        return f"u:{self.successor}" if number == 2 and self.successor else f"u:{number}"
 
     # ── rest ───────────────────────────────────────────────────────────────
 
