@@ -13,6 +13,7 @@ from tests.service import ANSWER_S, CHECKOUT, MAPPINGS, PARTITIONS, Send, Tail, 
 
 ADA, BOB = "+14155550100", "+14155550101"
 INPUTS = {"events": 3, "events.identify": 2}
+WAITING = {"shipped": {**MAPPINGS["shipped"], "identify_wait": "5m"}}
 # As a welcome to everybody who signs up; corrections are identify events too.
 WELCOME = {"when": 'type = "identify"', "send": {"body": "Welcome! #{{messageId}}/welcome"}}
 BAD = {
@@ -62,6 +63,7 @@ async def identifies(here) -> list:
 
 async def test_get_says_who_set_each_trait_and_follows_a_link(kafka, topic_prefix, tmp_path):
     async with world(kafka, topic_prefix, tmp_path) as here:
+        here.configure(WAITING)
         service = await (await here.start()).ready()
         await here.put(
             {**identify("a:anon-1", phone="+1 415 555 0199", plan="free"), "messageId": "i1"},
@@ -192,6 +194,7 @@ async def test_a_fix_that_was_stopped_goes_on_where_it_was(kafka, topic_prefix, 
 async def test_whoever_is_forgotten_stays_so_through_a_replay(kafka, topic_prefix, tmp_path):
     """The inputs still hold what was said of them; only newer events are somebody new."""
     async with world(kafka, topic_prefix, tmp_path) as here:
+        here.configure(WAITING)
         service = await (await here.start()).ready()
         await here.put(
             identify("a:anon-1", plan="free"),
