@@ -71,12 +71,16 @@ def erase(person: Person, key: str, forget: Forget, event_ms: int, rules: RuleSe
 
 
 def _unlink(person: Person, by: str, event_ms: int, rules: RuleSet, now_ms: int) -> bool:
-    """Erase what a key has to do with somebody who is erased; where it is another's too, their times stay theirs."""
-    kept = links.erased(person.links, by)
+    """Erase what a key has to do with somebody who is erased; where it is another's too, their times stay theirs.
+
+    No link of before is believed any more: a repeat of one would bring the erased back.
+    """
+    kept = links.erased(person.links, by, event_ms)
     if kept == person.links:
         return False
     if links.targets(kept):
         person.links = kept
+        person.erased_ms = max(person.erased_ms, event_ms)
     else:
         _clear(person, event_ms, rules, now_ms)
     return True

@@ -49,13 +49,14 @@ def handle(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> H
                 return _delete(person, key, hop, event, rules, now_ms)
             return _onward(person, hop) or _event(person, hop, event, rules, now_ms)
         case _:
-            return _onward(person, hop) or Handled(_merge(person, hop, rules, now_ms), is_stranded=_is_stranded(person))
+            onward = _onward(person, hop)
+            return onward or Handled(_merge(person, hop, rules, now_ms), is_stranded=_is_stranded(person, hop))
 
 
 def _event(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet, now_ms: int) -> Handled:
     passage = Passage(hop.hops, hop.is_repeat)
     applied = plan.apply_event(person, event, hop.origin, rules, now_ms, passage)
-    return Handled(applied, is_stranded=bool(applied.matched) and _is_stranded(person))
+    return Handled(applied, is_stranded=bool(applied.matched) and _is_stranded(person, hop))
 
 
 def _merge(person: Person, hop: Hop, rules: RuleSet, now_ms: int) -> Applied:
@@ -66,6 +67,7 @@ def _merge(person: Person, hop: Hop, rules: RuleSet, now_ms: int) -> Applied:
 def _link(person: Person, key: str, hop: Hop, now_ms: int) -> bool:
     """Note who this key's events belong to; the first link has its record move. Whether anything changed.
 
+    After an erasure the key may have become a person of its own again, who moves like the first.
     A link to somebody who was merged into this key closes a circle: they are one person already, and this is the key.
     """
     event_ms = hop.origin.event_ms
@@ -78,7 +80,7 @@ def _link(person: Person, key: str, hop: Hop, now_ms: int) -> bool:
     person.links = linked(known, event_ms, target)
     if person.links is known:
         return False
-    if not known:
+    if not known or (target_at(known, event_ms) == ERASED and merging.has_to_move(person)):
         merging.move_out(person, key, target, event_ms, now_ms)
     elif target not in targets(known):
         merging.announce(person, key, target, event_ms, now_ms)
@@ -109,5 +111,5 @@ def _onward(person: Person, hop: Hop) -> Handled | None:
     return Handled(forward=(target,), is_repeat=hop.is_repeat)
 
 
-def _is_stranded(person: Person) -> bool:
-    return bool(person.links)
+def _is_stranded(person: Person, hop: Hop) -> bool:
+    return bool(person.links) and hop.hops >= HOPS_MAX

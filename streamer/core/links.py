@@ -12,16 +12,17 @@ from streamer.core.state import Link
 
 LINKS_MAX: Final = 64  # of one key; only the first, and the ends of runs of one person, are kept
 LINKS_BYTES_MAX: Final = 8 * 1024
-ERASED: Final = ""  # the target of a link whose person was forgotten on demand
+ERASED: Final = ""  # the target of a link whose person was forgotten on demand, or of one there was no room for
 LATELY_MAX: Final = 100_000  # pairs a router remembers: 30 MB; one that fell out is linked again, which changes nothing
 REFRESH_MS: Final = 60_000  # of event time: how much of a run may be missing at an owner, that has it from routers
 
 
 def linked(links: list[Link], event_ms: int, target: str) -> list[Link]:
-    """The links with one more; the same list if it says nothing new. In any order of arrival the result is one.
+    """The links with one more; the same list if it says nothing new.
 
-    Of a run of one target only its ends are kept. Beyond the bounds the oldest but the first goes: what happened then
-    belongs to the link before it.
+    Of a run of one target only its ends are kept; as far as no later arrival falls between them, the order of arrival
+    makes no difference. Beyond the bounds the oldest but the first goes: its times are nobody's from then on, for they
+    must not become another person's.
     """
     link = (event_ms, target)
     at = sum(each <= link for each in links)
@@ -32,9 +33,18 @@ def linked(links: list[Link], event_ms: int, target: str) -> list[Link]:
     if before == target == after:
         return links
     kept = _ends_of_runs([*links[:at], link, *links[at:]])
-    while len(kept) > LINKS_MAX or (len(kept) > 2 and sum(len(key.encode()) for _, key in kept) > LINKS_BYTES_MAX):
-        del kept[1]
+    while _is_too_much(kept):
+        oldest = next(number for number, each in enumerate(kept) if number and each[1] != ERASED)
+        kept[oldest] = (kept[oldest][0], ERASED)
+        kept = _ends_of_runs(kept)
     return kept
+
+
+def _is_too_much(links: Sequence[Link]) -> bool:
+    if len(links) > LINKS_MAX:
+        return True
+    targets = [key for _, key in links[1:] if key != ERASED]
+    return len(targets) > 1 and sum(len(key.encode()) for _, key in links) > LINKS_BYTES_MAX
 
 
 def target_at(links: Sequence[Link], event_ms: int) -> str:
@@ -52,9 +62,17 @@ def targets(links: Sequence[Link]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for _, key in links if key != ERASED))
 
 
-def erased(links: Sequence[Link], target: str) -> list[Link]:
-    """The links without any word of `target`: its times belong to nobody."""
-    return _ends_of_runs([(ms, ERASED if key == target else key) for ms, key in links])
+def is_nobodys(links: Sequence[Link], event_ms: int) -> bool:
+    """Whether an event of this time lies between links, and where they don't say whose it is.
+
+    What comes after the last link is not: where that one was erased, the key is a person of its own again.
+    """
+    return bool(links) and event_ms < links[-1][0] and target_at(links, event_ms) == ERASED
+
+
+def erased(links: Sequence[Link], target: str, until_ms: int) -> list[Link]:
+    """The links without any word of `target` until then: its times belong to nobody."""
+    return _ends_of_runs([(ms, ERASED if key == target and ms <= until_ms else key) for ms, key in links])
 
 
 def _ends_of_runs(links: list[Link]) -> list[Link]:

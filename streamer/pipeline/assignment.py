@@ -18,12 +18,12 @@ from streamer.core import erasure, plan, state
 from streamer.core.commit_tracker import CommitTracker
 from streamer.core.delivery import Answer, Decision, Origin, delivery_event
 from streamer.core.handling import Handled, handle
-from streamer.core.hop import Hop, headers_of, read_hop
+from streamer.core.hop import MERGE, Hop, headers_of, read_hop
 from streamer.core.identity import partition_of
 from streamer.core.state import EVENT_KIND, SCHEDULED, Outgoing, Person, Send
 from streamer.core.wheel import TimerWheel
 from streamer.errors import BadRecord
-from streamer.pipeline.lane import Lane, Posting, Services
+from streamer.pipeline.lane import Lane, Onward, Posting, Services
 from streamer.pipeline.sender import Sender
 from streamer.ports import Partition, Record
 from streamer.telemetry import (
@@ -118,10 +118,13 @@ class Assignment:
             self._publish(lane, list(person.out), list(person.outgoing), at, is_new=False)
         if plan.interrupted(person, self._now_ms()):
             lane.is_dirty = True
-        for send in person.held:
-            if send.reason != SCHEDULED:
-                heappush(self._retries, (send.until_ms, key))
+        self._await_retries(lane)
         self._go_on(lane)
+
+    def _await_retries(self, lane: Lane) -> None:
+        for send in lane.person.held:
+            if send.reason != SCHEDULED:
+                heappush(self._retries, (send.until_ms, lane.key))
 
     def remind(self, key: bytes, timer_ms: int) -> None:
         """Take up the timer of a restored person, whose record need not be read for it."""
@@ -296,6 +299,8 @@ class Assignment:
         applied = handled.applied
         self._count(applied, is_stranded=handled.is_stranded)
         if applied.is_changed:
+            if hop.kind == MERGE:
+                self._await_retries(lane)
             lane.is_dirty = True
             lane.offsets.append(record.offset)
         elif not applied.repeated:
@@ -318,31 +323,32 @@ class Assignment:
 
     def _forward(self, lane: Lane, offset: int, hop: Hop, handled: Handled) -> None:
         """Send a record on to who it belongs to. That it passed is noted after its ack: until then it is read again."""
-        left = len(handled.forward)
-        lane.forwarding += 1
+        onward = Onward(hop, offset, len(handled.forward))
+        lane.forwarding.append(onward)
         headers = headers_of(hop.kind, hop.origin, hop.hops + 1, is_repeat=handled.is_repeat)
 
         def acked(_at: int) -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                self._forwarded(lane, offset, hop)
+            onward.left -= 1
+            self._forwarded(lane)
 
         for key in handled.forward:
             RECORDS_FORWARDED.inc()
             self._hop(key, hop.value, headers, acked)
 
-    def _forwarded(self, lane: Lane, offset: int, hop: Hop) -> None:
-        lane.forwarding -= 1
+    def _forwarded(self, lane: Lane) -> None:
+        """Note what passed, in order: a later record that is noted first would say of an earlier one that it passed."""
         if self._is_over:
             return
-        place = state.place_of(hop.origin, hop.hops)
-        if lane.person.may_have_seen(place, hop.origin.offset):
-            self.tracker.resolve(offset)
-        else:
-            lane.person.note_seen(place, hop.origin.offset)
-            lane.offsets.append(offset)
-            lane.is_dirty = True
+        while lane.forwarding and not lane.forwarding[0].left:
+            passed = lane.forwarding.popleft()
+            origin = passed.hop.origin
+            place = state.place_of(origin, passed.hop.hops)
+            if lane.person.may_have_seen(place, origin.offset):
+                self.tracker.resolve(passed.offset)
+            else:
+                lane.person.note_seen(place, origin.offset)
+                lane.offsets.append(passed.offset)
+                lane.is_dirty = True
         self._go_on(lane)
 
     def _hop(self, key: str, value: bytes, headers: list[tuple[str, bytes]], on_ack: Callable[[int], None]) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from streamer.core.delivery import Answer, Message
+from streamer.core.hop import Hop
+from streamer.core.links import ERASED
 from streamer.core.rules import RuleSet
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Person, Send
 from streamer.pipeline.dead_letters import DeadLetters
@@ -33,6 +35,17 @@ class Services:
     deliveries_topic: str
     by_user_topic: str
     partitions: int
+
+
+class Onward:
+    """A record on its way to other keys: how many of them have not acked it, and its offset here."""
+
+    __slots__ = ("hop", "left", "offset")
+
+    def __init__(self, hop: Hop, offset: int, left: int) -> None:
+        self.hop = hop
+        self.offset = offset
+        self.left = left
 
 
 class Lane:
@@ -62,7 +75,7 @@ class Lane:
         self.publishing: set[bytes] = set()  # send ids of `out` that are on their way, or will be at a write's ack
         self.posting: Posting | None = None
         self.timer_ms = 0  # when it is to be looked at by the handled time, as the wheel knows; 0: never
-        self.forwarding = 0  # records on their way to another key
+        self.forwarding: deque[Onward] = deque()  # records on their way to another key, in order
         self.is_sending = False  # `outgoing` is on its way, or will be at a write's ack
         self.writes = 0  # not yet acked
         self.is_dirty = False
@@ -74,6 +87,8 @@ class Lane:
         person = self.person
         if person.due or person.outgoing or len(person.out) >= OUT_MAX:
             return True
+        if self.forwarding and any(key == ERASED for _, key in person.links):
+            return True  # what is decided here is noted at once, and must not overtake what passes
         return bool(person.held) and (person.retries() >= HELD_MAX or person.held_bytes() >= HELD_BYTES_MAX)
 
     def is_finished(self) -> bool:
