@@ -81,6 +81,7 @@ def _unlink(person: Person, key: str, by: str, event_ms: int, rules: RuleSet, no
         return False
     if links.targets(kept):
         person.links = kept
+        person.erased_ms = max(person.erased_ms, event_ms)  # no repeat of an older link is believed any more
         person.passed = {mark: links.GONE if to == by else to for mark, to in person.passed.items()}
         if by in links.targets(kept):
             merging.announce(person, key, by, event_ms + 1)

@@ -60,7 +60,7 @@ def _event(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet, now_
     was_decided = known in (ERASED, GONE) and not is_back
     passage = Passage(hop.hops, hop.is_repeat or was_decided, is_back)
     applied = plan.apply_event(person, event, hop.origin, rules, now_ms, passage)
-    return Handled(applied, is_stranded=bool(applied.matched) and _is_stranded(person))
+    return Handled(applied, is_stranded=bool(applied.matched) and _is_stranded(person, hop))
 
 
 def _move(person: Person, hop: Hop, rules: RuleSet, now_ms: int) -> Handled:
@@ -70,7 +70,7 @@ def _move(person: Person, hop: Hop, rules: RuleSet, now_ms: int) -> Handled:
         merging.note_passed(person, moved, onward.forward[0])
         return onward
     is_changed, left_out = merging.take_in(person, moved, rules, now_ms)
-    return Handled(Applied(is_changed, rejected=left_out), is_stranded=_is_stranded(person))
+    return Handled(Applied(is_changed, rejected=left_out), is_stranded=_is_stranded(person, hop))
 
 
 def _agree(person: Person, hop: Hop) -> Applied:
@@ -85,6 +85,7 @@ def _agree(person: Person, hop: Hop) -> Applied:
 def _link(person: Person, key: str, hop: Hop, now_ms: int) -> bool:
     """Note who this key's events belong to; the first link has its record move. Whether anything changed.
 
+    After an erasure the key may have become a person of its own again, who moves like the first.
     A link to somebody who was merged into this key closes a circle: they are one person already, and this is the key.
     """
     event_ms = hop.origin.event_ms
@@ -97,7 +98,7 @@ def _link(person: Person, key: str, hop: Hop, now_ms: int) -> bool:
     person.links = linked(known, event_ms, target)
     if person.links is known:
         return False
-    if not known:
+    if not known or (target_at(known, event_ms) == ERASED and merging.has_to_move(person)):
         merging.move_out(person, key, target, event_ms, now_ms)
     elif target not in targets(known):
         merging.announce(person, key, target, event_ms)
@@ -150,5 +151,5 @@ def _was_seen(person: Person, hop: Hop) -> bool:
     return person.was_seen(place_of(hop.origin, hop.hops), hop.origin.offset)
 
 
-def _is_stranded(person: Person) -> bool:
-    return bool(person.links)
+def _is_stranded(person: Person, hop: Hop) -> bool:
+    return bool(person.links) and hop.hops >= HOPS_MAX

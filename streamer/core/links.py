@@ -12,17 +12,18 @@ from streamer.core.state import Link
 
 LINKS_MAX: Final = 64  # of one key; only the first, and the ends of runs of one person, are kept
 LINKS_BYTES_MAX: Final = 8 * 1024
-ERASED: Final = ""  # the target of a link whose person was forgotten on demand
-GONE: Final = "#"  # where an event went that was passed on to such a person
+ERASED: Final = ""  # the target of a link whose person was forgotten on demand, or of one there was no room for
+GONE: Final = "#"  # where an event went that was passed on to somebody who was erased since
 LATELY_MAX: Final = 100_000  # pairs a router remembers: 30 MB; one that fell out is linked again, which changes nothing
 REFRESH_MS: Final = 60_000  # of event time: how much of a run may be missing at an owner, that has it from routers
 
 
 def linked(links: list[Link], event_ms: int, target: str) -> list[Link]:
-    """The links with one more; the same list if it says nothing new. In any order of arrival the result is one.
+    """The links with one more; the same list if it says nothing new.
 
-    Of a run of one target only its ends are kept. Beyond the bounds the oldest but the first goes: what happened then
-    belongs to the link before it.
+    Of a run of one target only its ends are kept; as far as no later arrival falls between them, the order of arrival
+    makes no difference. Beyond the bounds the oldest but the first goes: its times are nobody's from then on, for they
+    must not become another person's.
     """
     link = (event_ms, target)
     at = sum(each <= link for each in links)
@@ -33,9 +34,18 @@ def linked(links: list[Link], event_ms: int, target: str) -> list[Link]:
     if before == target == after:
         return links
     kept = _ends_of_runs([*links[:at], link, *links[at:]])
-    while len(kept) > LINKS_MAX or (len(kept) > 2 and sum(len(key.encode()) for _, key in kept) > LINKS_BYTES_MAX):
-        del kept[1]
+    while _is_too_much(kept):
+        oldest = next(number for number, each in enumerate(kept) if number and each[1] != ERASED)
+        kept[oldest] = (kept[oldest][0], ERASED)
+        kept = _ends_of_runs(kept)
     return kept
+
+
+def _is_too_much(links: Sequence[Link]) -> bool:
+    if len(links) > LINKS_MAX:
+        return True
+    targets = [key for _, key in links[1:] if key != ERASED]
+    return len(targets) > 1 and sum(len(key.encode()) for _, key in links) > LINKS_BYTES_MAX
 
 
 def target_at(links: Sequence[Link], event_ms: int) -> str:
@@ -51,6 +61,14 @@ def target_at(links: Sequence[Link], event_ms: int) -> str:
 def targets(links: Sequence[Link]) -> tuple[str, ...]:
     """Everyone who ever was linked, once each, in order of time; those erased are left out."""
     return tuple(dict.fromkeys(key for _, key in links if key != ERASED))
+
+
+def is_nobodys(links: Sequence[Link], event_ms: int) -> bool:
+    """Whether an event of this time lies between links, and where they don't say whose it is.
+
+    What comes after the last link is not: where that one was erased, the key is a person of its own again.
+    """
+    return bool(links) and event_ms < links[-1][0] and target_at(links, event_ms) == ERASED
 
 
 def erased(links: Sequence[Link], target: str, to_ms: int) -> list[Link]:

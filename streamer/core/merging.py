@@ -89,6 +89,11 @@ def move_out(person: Person, key: str, target: str, event_ms: int, now_ms: int) 
     person.keep_ms = 0
 
 
+def has_to_move(person: Person) -> bool:
+    """Whether a record holds anything that a move would take along."""
+    return bool(person.traits or person.held or person.parked or person.decided or person.consent or person.merged)
+
+
 def announce(person: Person, key: str, target: str, event_ms: int) -> None:
     """List a move without anything in it: a pointer's next user has to know who belongs to them.
 

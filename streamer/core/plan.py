@@ -15,7 +15,7 @@ from streamer.core.action import Draft, Unsendable
 from streamer.core.delivery import Decision, Origin, masked
 from streamer.core.event_filters import Taken
 from streamer.core.hop import HOPS_MAX
-from streamer.core.links import ERASED, target_at
+from streamer.core.links import is_nobodys
 from streamer.core.profile import Update, fold, overlaid, values
 from streamer.core.rules import Rule, RuleSet
 from streamer.core.state import (
@@ -114,10 +114,8 @@ def apply_event(
 
 
 def is_erased(person: Person, event_ms: int) -> bool:
-    """Whether what happened then was forgotten on demand."""
-    if person.erased_ms and event_ms <= person.erased_ms:
-        return True
-    return bool(person.links) and target_at(person.links, event_ms) == ERASED
+    """Whether what happened then was forgotten on demand, or can't be told whose it was."""
+    return bool(person.erased_ms and event_ms <= person.erased_ms) or is_nobodys(person.links, event_ms)
 
 
 def learn(person: Person, event: Mapping[str, Any], origin: Origin, rules: RuleSet) -> tuple[bool, str]:

@@ -89,7 +89,7 @@ class Lane:
         after a crash those on their way are read again, and have to be told from those that arrived.
         """
         is_event = ("kind", _EVENT) in record.headers and b"delete" not in (record.value or b"")
-        return is_event and len(self.person.links) == 1
+        return is_event and len({key for _, key in self.person.links}) == 1
 
     def is_finished(self) -> bool:
         """Nothing is left to do that needs this lane in memory."""

@@ -1,8 +1,10 @@
 """Where a person lives: pinned, for a partition function that changes splits everyone from their state."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from streamer.core.identity import RESERVED, Identities, partition_of
+from streamer.core.identity import RESERVED, Identities, is_identity_key, partition_of, pattern_fault
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,79 @@ def test_a_user_id_goes_before_an_anonymous_id():
 def test_no_id_makes_a_reserved_key():
     """A NUL first byte marks our own records of the state topic."""
     assert not Identities().key("\x00effects", None).encode().startswith(RESERVED)
+
+
+@pytest.mark.parametrize(
+    "blocked",
+    ["", "0", "00000000-0000-0000-0000-000000000000", "-1", "null", "NULL", "None", "undefined", "NaN", "Anonymous"],
+)
+def test_what_programs_write_for_nobody_is_nobody(blocked):
+    """Everybody whom a program calls so would become one person, and get each other's messages."""
+    ids = Identities()
+    assert ids.key(blocked, blocked) is None
+    assert ids.key(blocked, "device") == "a:device"
+    assert ids.key("alice", blocked) == "u:alice"
+    assert ids.links("track", "alice", blocked, None) == ()
+    assert ids.links("track", blocked, "device", None) == ()
+    assert ids.links("alias", "alice", None, blocked) == ()
+    assert ids.links("alias", blocked, None, "old") == ()
+
+
+@pytest.mark.parametrize("plain", ["1", "-10", "00x", "nulls", "a null", "anonymous-1", "nobody"])
+def test_an_id_is_blocked_only_as_a_whole(plain):
+    assert Identities().key(plain, None) == f"u:{plain}"
+
+
+def test_the_blocked_ids_are_those_that_are_configured():
+    ids = Identities(("guest-.*", "é"))
+    assert [None, None, "u:guest", "u:null"] == [ids.key(each, None) for each in ("Guest-7", "É", "guest", "null")]
+
+
+@pytest.mark.parametrize(
+    ("event_type", "ids", "expected"),
+    [
+        ("track", ("1", "d", None), [("a:d", "u:1")]),
+        ("identify", ("1", "d", "old"), [("a:d", "u:1")]),
+        ("track", ("1", None, None), []),
+        ("track", (None, "d", None), []),
+        ("alias", ("1", None, "old"), [("u:old", "u:1"), ("a:old", "u:1")]),
+        ("alias", ("1", "d", "old"), [("a:d", "u:1"), ("u:old", "u:1"), ("a:old", "u:1")]),
+        ("alias", ("1", "old", "old"), [("a:old", "u:1"), ("u:old", "u:1")]),
+        ("alias", ("1", None, "1"), []),
+        ("alias", (None, "d", "old"), []),
+        ("delete", ("1", "d", None), []),
+    ],
+)
+def test_an_event_links_what_it_says_is_one_person(event_type, ids, expected):
+    """A previous id may be a user's or a device's; and who is deleted is not tied to anybody by that."""
+    assert expected == list(Identities().links(event_type, *ids))
+
+
+@pytest.mark.parametrize("pattern", ["x" * 200, "test-[0-9]+", "(?i)null", ""])
+def test_a_pattern_of_some_ids_is_right(pattern):
+    assert "" == pattern_fault(pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "says"),
+    [
+        ("x" * 201, "at most 200"),
+        ("(", "no regular expression"),
+        ("*", "no regular expression"),
+        ("x{9999999999999}", "no regular expression"),
+        (".*", "every kind"),
+        ("[^ ]+", "every kind"),
+        ("", ""),
+    ],
+)
+def test_what_is_wrong_with_a_pattern_is_said(pattern, says):
+    """One that matches every id would make a dead letter of every event."""
+    assert says in pattern_fault(pattern)
+
+
+@given(st.binary(max_size=4).map(lambda tail: b"u:" + tail) | st.binary(max_size=6))
+def test_only_a_key_that_a_person_can_have_is_one(key):
+    """Under another a state record could not be restored."""
+    if is_identity_key(key):
+        assert key.decode()[:2] in ("u:", "a:", "n:")
+        assert len(key) > 2

@@ -1,0 +1,120 @@
+"""Owners without Kafka: people by key, and records on their way between them, which a test delivers as it likes."""
+
+import json
+from itertools import count
+
+from streamer.core import attempts, plan
+from streamer.core.channels import Sender
+from streamer.core.delivery import Accepted, Origin
+from streamer.core.handling import handle
+from streamer.core.hop import EVENT, LINK, Hop
+from streamer.core.profile import values
+from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.state import EVENT_KIND, Person, decode, encode
+
+NOW_MS = 1_767_225_600_000
+MINUTE_MS = 60_000
+SENDERS = {"shop": Sender("shop", "main", number="+15550006789")}
+
+
+def rule(name="shipped", body="Order {{properties.order}}", event="Shipped", max_age_s=86_400.0, wait_s=600.0, **send):
+    document = {"when": f'event = "{event}" or type = "{event}"', "send": {"body": body, **send}}
+    return compile_rule(name, document, SENDERS, RuleDefaults("US", "shop", max_age_s, wait_s))
+
+
+def track(order=1, **fields):
+    return {"type": "track", "event": "Shipped", "messageId": f"m{order}", "properties": {"order": order}, **fields}
+
+
+def identify(message_id="i1", **traits):
+    return {"type": "identify", "messageId": message_id, "traits": traits}
+
+
+class Town:
+    """`way` has what is not delivered yet: (key, hop). Each owner stores and restores a person between records."""
+
+    def __init__(self, *rules, people=None):
+        self.rules = RuleSet.of(rules or (rule(),), people=people)
+        self.people = {}
+        self.way = []
+        self.sent = []  # (key of the record that it was sent from, text)
+        self.events = []  # of the deliveries topic, other than outcomes
+        self.handled = []
+        self.now_ms = NOW_MS
+        self._offsets = count()
+
+    def person(self, key):
+        return self.people.setdefault(key, Person())
+
+    def traits(self, key):
+        return values(self.person(key).traits)
+
+    def put(self, kind, key, value, event_ms=0, offset=None, origin_key=None, **passage):
+        """One record for `key` is on its way; its event time is so many ms after NOW_MS."""
+        offset = next(self._offsets) if offset is None else offset
+        origin = Origin(origin_key or key, "in", 0, offset, NOW_MS + event_ms, max(self.now_ms, NOW_MS))
+        self.way.append((key, Hop(kind, origin, value, **passage)))
+        return self
+
+    def event(self, key, event, event_ms=0, **more):
+        ids = {"userId": key[2:]} if key[0] == "u" else {"anonymousId": key[2:]}
+        return self.put(EVENT, key, json.dumps({**ids, **event}).encode(), event_ms, **more).run()
+
+    def link(self, key, target, event_ms=0):
+        return self.put(LINK, key, target.encode(), event_ms).run()
+
+    def deliver(self, number=0):
+        """One record that is on its way arrives, and what is due of its person is sent."""
+        key, hop = self.way.pop(number)
+        person = self.person(key)
+        handled = handle(person, key, hop, self.rules, self.now_ms)
+        self.handled.append(handled)
+        self.way += [
+            (target, Hop(hop.kind, hop.origin, hop.value, hop.hops + 1, handled.is_repeat))
+            for target in handled.forward
+        ]
+        if handled.forward:
+            person.note_seen(plan.place_of(hop.origin, hop.hops), hop.origin.offset)
+        for each in person.outgoing:
+            if each.kind == EVENT_KIND:
+                self.events.append(json.loads(each.value))
+            else:
+                origin = Origin(key, "state", 0, next(self._offsets), each.event_ms, self.now_ms)
+                self.way.append((each.key, Hop(each.kind, origin, each.value, 1)))
+        person.outgoing.clear()
+        while person.due:
+            send = attempts.begin(person, self.now_ms)
+            self.sent.append((key, send.message.body))
+            attempts.settle(person, Accepted("SM1", "queued"), self.now_ms, 0.0)
+        person.out.clear()
+        self.people[key] = decode(encode(person))
+        assert self.people[key] == person
+        return handled
+
+    def run(self):
+        """Everything arrives, in order."""
+        for _ in range(1_000):
+            if not self.way:
+                return self
+            self.deliver()
+        raise AssertionError("records go round for ever")
+
+    def tell(self, ms):
+        """Time passes, and everything before it is handled."""
+        self.now_ms = NOW_MS + ms
+        for person in self.people.values():
+            plan.give_up(person, self.rules, self.now_ms, self.now_ms)
+
+    def reasons(self):
+        """Of all that was decided, wherever it stands: message id to reason."""
+        found = {}
+        for person in self.people.values():
+            for send_id in person.decided:
+                decision = person.decision(send_id)
+                assert found.setdefault(decision.message_id, decision.reason) == decision.reason
+        return found
+
+    def parked(self):
+        return {
+            key: [each.message_id for each in person.parked] for key, person in self.people.items() if person.parked
+        }
