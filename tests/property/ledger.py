@@ -106,6 +106,9 @@ class World:
         self.expected = {}  # send id → (mapping, n, origin key)
         self.users = {}  # key → the user's key that some event linked it to, by design one
         self.doubted = set()  # keys of whom less is claimed: `is_doubted`
+        self.repeated = set()  # send ids of events that the client sent again
+        self.decided = defaultdict(set)  # key → the send ids that its last state record has decided
+        self.evicted = set()  # send ids that a record had decided and has no more: only their place tells a repeat
         self.waited = set()  # send ids that were parked or held for their time: they leave out of order
         self.place_of = {}  # n → (topic, partition, offset) of its first record
         self.homes = {}  # person whose events all have one partition → that partition
@@ -152,6 +155,8 @@ class World:
         self.needs[coordinates] = "hop" if is_candidate else ""
         for mapping in matched:
             sent = send_id(mapping, origin, event.get("messageId", ""))
+            if sent in self.expected:
+                self.repeated.add(sent)
             self.expected[sent] = (mapping, event["properties"]["n"], person)
         self.place_of.setdefault(event["properties"]["n"], coordinates)
 
@@ -201,6 +206,10 @@ class World:
             waiting = {each.id for each in (*person.due, *person.held, *person.parked)}
             self.stated |= person.decided.keys() | waiting | _moving(person)
             self.waited |= {each.id for each in person.parked}
+            self.evicted |= set() if person.links else self.decided[record.key] - person.decided.keys()
+            self.decided[record.key] = set(person.decided)
+            for target, moved in _moves(person):
+                self.decided[target] |= {sent for sent, _ in moved.decided}
             for send in person.held:
                 if send.reason == state.SCHEDULED:
                     self.waited.add(send.id)
@@ -284,6 +293,8 @@ class World:
             yield f"an outcome of nothing: {outcomes[sent]}"
         for sent, (mapping, n, person) in self.expected.items():
             what, sids = f"{mapping} {n}", created[mapping, str(n)]
+            if sent in self.evicted & self.repeated and outcomes[sent]:
+                continue  # a client's repeat is told by the id alone, of which a person keeps the last 8 KB
             if len(sids) > 1:
                 yield f"{what}: doubled, {len(sids)} messages"
             if len(outcomes[sent]) > 1 and self.is_doubted(person):
@@ -336,7 +347,12 @@ class World:
                 yield f"{person}: traits {values(kept.traits)} instead of {expected}"
 
 
+def _moves(person):
+    """The moves that a record lists and that are not known to have left: (the key they go to, what moves)."""
+    return [(each.key.encode(), moved_of(each.value)) for each in person.outgoing if each.kind == MERGE]
+
+
 def _moving(person):
-    """The send ids in moves that a record lists and that are not known to have left."""
-    moves = [moved_of(each.value) for each in person.outgoing if each.kind == MERGE]
-    return {sent for move in moves for sent in (*dict(move.decided), *(each.id for each in (*move.held, *move.parked)))}
+    """The send ids in them."""
+    moves = [moved for _, moved in _moves(person)]
+    return {sent for each in moves for sent in (*dict(each.decided), *(one.id for one in (*each.held, *each.parked)))}
