@@ -105,9 +105,11 @@ def announce(person: Person, key: str, target: str, event_ms: int) -> None:
 
 def note_passed(person: Person, moved: Moved, target: str) -> None:
     """Remember where the events of a move went, so that their repeats follow them."""
-    events: list[Decision | Send | Parked] = [decision for _, decision in moved.decided]
-    for each in (*events, *moved.held, *moved.parked):
-        mark = mark_of(each.origin, each.message_id)
+    events = [(decision.origin, decision.message_id) for _, decision in moved.decided]
+    events += [(send.origin, send.message_id) for send in moved.held]
+    events += [(parked.origin, parked.message_id) for parked in moved.parked]
+    for origin, message_id in events:
+        mark = mark_of(origin, message_id)
         if person.passed.get(mark) not in (ERASED, GONE):
             person.note_passed(mark, target)
 
