@@ -50,7 +50,7 @@ def handle(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> H
             return _onward(person, hop) or _event(person, hop, event, rules, now_ms)
         case _:
             onward = _onward(person, hop)
-            return onward or Handled(_merge(person, hop, rules, now_ms), is_stranded=_is_stranded(person, hop))
+            return onward or Handled(_merge(person, key, hop, rules, now_ms), is_stranded=_is_stranded(person, hop))
 
 
 def _event(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet, now_ms: int) -> Handled:
@@ -59,8 +59,12 @@ def _event(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet, now_
     return Handled(applied, is_stranded=bool(applied.matched) and _is_stranded(person, hop))
 
 
-def _merge(person: Person, hop: Hop, rules: RuleSet, now_ms: int) -> Applied:
-    is_changed, left_out = merging.take_in(person, merging.moved_of(hop.value), rules, now_ms)
+def _merge(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> Applied:
+    """Take in a move; the key it comes from is told, if it was on its way while its person was erased."""
+    moved = merging.moved_of(hop.value)
+    is_changed, left_out = merging.take_in(person, moved, rules, now_ms)
+    if is_changed and plan.is_erased(person, hop.origin.event_ms):
+        person.outgoing.append(erasure.told(moved.source, key, person.erased_ms))
     return Applied(is_changed, rejected=left_out)
 
 

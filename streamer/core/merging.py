@@ -111,7 +111,7 @@ def take_in(person: Person, moved: Moved, rules: RuleSet, now_ms: int) -> tuple[
     known = person.merged.get(moved.source, 0)
     if known >= moved.number:
         return False, ""
-    turn = Turn(person, now_ms)
+    turn = Turn(person, now_ms, rules)
     is_proven = known > 0 or moved.number > person.merged_to
     united = unite(person.traits, [each for each in moved.traits if not is_erased(person, each.event_ms)])
     person.traits = united.updates
@@ -122,7 +122,7 @@ def take_in(person: Person, moved: Moved, rules: RuleSet, now_ms: int) -> tuple[
         _take_parked(person, turn, parked, is_proven)
     person.is_suppressed = person.is_suppressed or moved.is_suppressed
     _note_merged(person, moved)
-    turn.decide_parked(rules)
+    turn.decide_parked()
     turn.close()
     person.evict()
     return True, united.left_out

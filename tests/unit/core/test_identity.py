@@ -1,7 +1,6 @@
 """Where a person lives: pinned, for a partition function that changes splits everyone from their state."""
 
 import pytest
-
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -74,7 +74,7 @@ def truth(heard, at):
 
 @given(pairs)
 def test_heard_of_in_order_nobody_gets_what_is_not_theirs_however_many_there_are(heard):
-    """On a shared device nothing of one reaches another; where the bounds have no room for who it was, nobody gets it."""
+    """On a shared device nothing of one reaches another; where there was no room for who it was, nobody gets it."""
     kept, said = [], []
     for pair in sorted(heard):
         kept = linked(kept, *pair)
