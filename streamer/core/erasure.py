@@ -60,15 +60,20 @@ def erase(person: Person, key: str, forget: Forget, event_ms: int, rules: RuleSe
         return _unlink(person, key, forget.by, event_ms, rules, now_ms)
     if event_ms <= person.erased_ms and person.is_suppressed >= forget.suppress:
         return False
-    below = [(other, Forget(by=key)) for other in person.merged if other[0] != "#"]
-    above = [(other, Forget(suppress=forget.suppress)) for other in links.targets(person.links) if key[0] == "u"]
-    for other, command in (*below, *above):
-        person.outgoing.append(Outgoing(other, FORGET, encode_forget(command), event_ms))
+    person.outgoing += [told(other, key, event_ms) for other in person.merged if other[0] != "#"]
+    above = encode_forget(Forget(suppress=forget.suppress))
+    if key[0] == "u":
+        person.outgoing += [Outgoing(other, FORGET, above, event_ms) for other in links.targets(person.links)]
     ended = _clear(person, event_ms, rules, now_ms)
     person.is_suppressed = person.is_suppressed or forget.suppress
     event = delivery.forgotten_event(key, event_ms, now_ms, ended, is_suppressed=person.is_suppressed)
     person.outgoing.append(Outgoing(key, EVENT_KIND, event, event_ms))
     return True
+
+
+def told(other: str, key: str, event_ms: int) -> Outgoing:
+    """The word to a key that was merged into `key`, that this one is erased up to `event_ms`."""
+    return Outgoing(other, FORGET, encode_forget(Forget(by=key)), event_ms)
 
 
 def _unlink(person: Person, key: str, by: str, event_ms: int, rules: RuleSet, now_ms: int) -> bool:
@@ -92,7 +97,7 @@ def _unlink(person: Person, key: str, by: str, event_ms: int, rules: RuleSet, no
 
 def _clear(person: Person, event_ms: int, rules: RuleSet, now_ms: int) -> int:
     """Leave of a record what is newer, what is not published, and that it was erased; how many sends it ended."""
-    turn = Turn(person, now_ms)
+    turn = Turn(person, now_ms, rules)
     held = [send for send in person.held if send.origin.event_ms <= event_ms]
     parked = [each for each in person.parked if each.origin.event_ms <= event_ms]
     person.held = [send for send in person.held if send.origin.event_ms > event_ms]

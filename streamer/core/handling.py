@@ -51,7 +51,7 @@ def handle(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> H
         case "consent":
             return _onward(person, hop) or Handled(_agree(person, hop))
         case _:
-            return _move(person, hop, rules, now_ms)
+            return _move(person, key, hop, rules, now_ms)
 
 
 def _event(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet, now_ms: int) -> Handled:
@@ -63,13 +63,16 @@ def _event(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet, now_
     return Handled(applied, is_stranded=bool(applied.matched) and _is_stranded(person, hop))
 
 
-def _move(person: Person, hop: Hop, rules: RuleSet, now_ms: int) -> Handled:
+def _move(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> Handled:
+    """Take in a move, or pass it on; where its person was erased meanwhile, the key it comes from is told."""
     moved = merging.moved_of(hop.value)
     onward = _onward(person, hop)
     if onward is not None:
         merging.note_passed(person, moved, onward.forward[0])
         return onward
     is_changed, left_out = merging.take_in(person, moved, rules, now_ms)
+    if is_changed and plan.is_erased(person, hop.origin.event_ms):
+        person.outgoing.append(erasure.told(moved.source, key, person.erased_ms))
     return Handled(Applied(is_changed, rejected=left_out), is_stranded=_is_stranded(person, hop))
 
 

@@ -129,7 +129,7 @@ def take_in(person: Person, moved: Moved, rules: RuleSet, now_ms: int) -> tuple[
     known = max(person.merged.get(moved.source, -1), person.merged.get(hidden(moved.source), -1))
     if known >= moved.number and (known or moved.source in person.merged):
         return False, ""
-    turn = Turn(person, now_ms)
+    turn = Turn(person, now_ms, rules)
     is_proven = known > 0 or moved.number > person.merged_to
     united = unite(person.traits, [each for each in moved.traits if not is_erased(person, each.event_ms)])
     person.traits = united.updates
@@ -142,7 +142,7 @@ def take_in(person: Person, moved: Moved, rules: RuleSet, now_ms: int) -> tuple[
     _, refused = consent.merge(person.consent, agreed)
     person.is_suppressed = person.is_suppressed or moved.is_suppressed
     _note_merged(person, moved)
-    turn.decide_parked(rules)
+    turn.decide_parked()
     turn.close()
     person.evict()
     return True, united.left_out or refused

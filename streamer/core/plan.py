@@ -72,13 +72,13 @@ def apply_event(
     was decided and forgotten is never decided again; where that can't be told, it is suppressed.
     """
     place = place_of(origin, passage.hops)
-    turn = Turn(person, now_ms)
+    turn = Turn(person, now_ms, rules)
     is_learnt, rejected = False, ""
     if not (passage.is_repeat or is_erased(person, origin.event_ms)):
         is_learnt, rejected = learn(person, event, origin, rules)
         is_agreed, refused = _agree(person, event, origin, rules)
         if is_learnt and person.parked:
-            turn.decide_parked(rules)
+            turn.decide_parked()
         is_learnt, rejected = is_learnt or is_agreed, rejected or refused
     seen = _seen(person, event, origin, rules)
     if isinstance(seen, Taken):
@@ -230,9 +230,10 @@ class Case(Struct, frozen=True):
 class Turn:
     """What one record makes of a person: verdicts find their place at once, outcomes are stored by `close`."""
 
-    def __init__(self, person: Person, now_ms: int) -> None:
+    def __init__(self, person: Person, now_ms: int, rules: RuleSet) -> None:
         self.now_ms = now_ms
         self._person = person
+        self._rules = rules
         self._decided: list[Decision] = []
         self._due_bytes = -1  # not counted yet
         self._is_changed = False
@@ -254,31 +255,31 @@ class Turn:
             case Decision() as decision:
                 self._decided.append(decision)
             case Parked() as parked:
-                self.park(parked, case.rule)
+                self.park(parked)
             case (send, size):
                 if send.until_ms:
                     self._schedule(send, size, case)
                 else:
                     self._make_due(send, size, case)
 
-    def decide_parked(self, rules: RuleSet) -> None:
+    def decide_parked(self) -> None:
         """Decide again, in event order, all that waited for the profile; what still lacks something waits on."""
-        person, now_ms = self._person, self.now_ms
+        person, now_ms, rules = self._person, self.now_ms, self._rules
         waiting, person.parked = sorted(person.parked, key=parking.in_event_order), []
         for parked in waiting:
             rule = rules.by_id.get(parked.mapping)
             if rule is None or rule.reads_hash != parked.reads:
-                self.suppress([parked], parking.CHANGED, rule)
+                self.suppress([parked], parking.CHANGED)
                 continue
             scope = scope_of(parking.event_of(parked), person, rules)
             case = Case(rule, parked.id, parked.origin, parked.message_id, now_ms, until_ms=parked.until_ms)
             self.decide(scope, case, rules.people.consent.mode)
 
-    def suppress(self, gone: Iterable[Parked], reason: str, rule: Rule | None = None) -> None:
+    def suppress(self, gone: Iterable[Parked], reason: str) -> None:
         """End parked events; what they lacked is said."""
         for parked in gone:
             self._is_changed = True
-            known = rule if rule is not None and rule.id == parked.mapping else None
+            known = self._rules.by_id.get(parked.mapping)
             self._decided.append(
                 Decision(
                     send_id=parked.id,
@@ -295,10 +296,10 @@ class Turn:
                 )
             )
 
-    def park(self, parked: Parked, rule: Rule | None = None) -> None:
+    def park(self, parked: Parked) -> None:
         """Have an event wait for the profile, whatever must go for it."""
         self._is_changed = True
-        self.suppress(parking.park(self._person, parked), parking.OVERFLOW, rule)
+        self.suppress(parking.park(self._person, parked), parking.OVERFLOW)
 
     def end(self, decision: Decision) -> None:
         """Take an outcome that was decided elsewhere."""
@@ -331,9 +332,8 @@ class Turn:
 
 def give_up(person: Person, rules: RuleSet, handled_ms: int, now_ms: int) -> bool:
     """End the parked events whose deadline everything handled has passed; True if there were any."""
-    turn = Turn(person, now_ms)
-    for parked in parking.overdue(person, handled_ms):
-        turn.suppress([parked], parking.INCOMPLETE, rules.by_id.get(parked.mapping))
+    turn = Turn(person, now_ms, rules)
+    turn.suppress(parking.overdue(person, handled_ms), parking.INCOMPLETE)
     return turn.close()
 
 

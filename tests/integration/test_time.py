@@ -34,7 +34,7 @@ async def test_the_time_is_near_while_idle_and_stands_still_with_the_router(kafk
         await here.put(identify("u:ada", phone=PHONE, first_name="A"), track("u:ada", "m1", at=iso_of(due_ms)))
 
         async def is_held() -> bool:
-            return (await owner.metrics()).sum("streamer_held_sends") == 1
+            return (await owner.metrics()).sum("streamer_waiting_people") == 1
 
         await until("the send to be held", is_held)
         await router.kill()

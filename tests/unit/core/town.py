@@ -104,6 +104,7 @@ class Town:
         self.now_ms = NOW_MS + ms
         for person in self.people.values():
             plan.give_up(person, self.rules, self.now_ms, self.now_ms)
+            person.out.clear()
 
     def reasons(self):
         """Of all that was decided, wherever it stands: message id to reason."""
@@ -111,6 +112,9 @@ class Town:
         for person in self.people.values():
             for send_id in person.decided:
                 decision = person.decision(send_id)
+                assert decision.channel == (
+                    self.rules.by_id[decision.mapping].action.channel if decision.mapping in self.rules.by_id else ""
+                )
                 assert found.setdefault(decision.message_id, decision.reason) == decision.reason
         return found
 

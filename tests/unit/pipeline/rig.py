@@ -41,9 +41,9 @@ def shipped(n, user="1", phone=PHONE, **fields):
 class Rig:
     """Sinks and gateway do nothing until told; `assignment` is one tenure of the one partition."""
 
-    def __init__(self, concurrency=1, mappings=None, log=None, clock=None):
+    def __init__(self, concurrency=1, mappings=None, log=None, clock=None, partitions=1):
         self.clock = clock or ManualClock()
-        self.log = log or MemoryLog(TOPICS, self.clock)
+        self.log = log or MemoryLog(TOPICS | {"by-user": partitions}, self.clock)
         self.state, self.events = (FakeSink(self.log, is_automatic=False) for _ in range(2))
         self.gateway = FakeGateway(lambda message: None)
         self.sender, self.second = (Slots(name, self.gateway, concurrency, self.clock) for name in ("main", "second"))
@@ -60,12 +60,12 @@ class Rig:
             state_topic="state",
             deliveries_topic="deliveries",
             by_user_topic="by-user",
-            partitions=1,
+            partitions=partitions,
         )
         self.assignment = Assignment(0, self.services, 0, 0)
 
     def arrive(self, *values, key=b"u:1"):
-        """Records of one person reach the owner."""
+        """Events of one person reach the owner."""
         before = self.log.end_offset(BY_USER)
         for value in values:
             offset = self.log.end_offset(BY_USER)

@@ -4,7 +4,7 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 
-from streamer.core.hop import read_hop
+from streamer.core.hop import LINK, read_hop
 from streamer.core.identity import partition_of
 from streamer.core.rules import RuleSet
 from streamer.pipeline.committer import PASS_EVERY_S
@@ -208,3 +208,63 @@ async def test_a_new_tenure_goes_on_at_the_commit():
             process.ack()
             process.stop.set()
     assert len(log.records("by-user")) == 2
+
+
+def hops_of(log):
+    """What was produced to by-user: (kind, key, value of a link)."""
+    found = [(each.key, read_hop(each.key, each.value, each.headers)) for each in log.records("by-user")]
+    return sorted((hop.kind, key.decode(), hop.value.decode() if hop.kind == LINK else "") for key, hop in found)
+
+
+async def test_an_event_with_both_ids_goes_to_its_user_and_links_its_device():
+    async with routing(shipped(1, user="alice", anonymousId="d")) as (log, process):
+        process.ack()
+    assert [("event", "u:alice", ""), ("link", "a:d", "u:alice")] == hops_of(log)
+    for record in log.records("by-user"):
+        assert record.partition == partition_of(record.key, PARTITIONS)
+
+
+async def test_an_input_record_is_complete_only_when_all_that_it_became_is_acked():
+    """A crash in between must not lose the link."""
+    event, link = (Partition("by-user", partition_of(key, PARTITIONS)) for key in (b"u:alice", b"a:d"))
+    assert event != link
+    for first, second in ((event, link), (link, event)):
+        async with routing(shipped(1, user="alice", anonymousId="d")) as (_, process):
+            for place in (first, second):
+                process.sink.write(place)
+            process.sink.ack(first)
+            assert 0 == process.router.positions()[IN]
+            process.sink.ack(second)
+            assert 1 == process.router.positions()[IN]
+
+
+async def test_of_an_event_that_nobody_wants_only_the_link_goes_on():
+    page = json.dumps({"type": "page", "userId": "alice", "anonymousId": "d"}).encode()
+    async with routing(page, page) as (log, process):
+        process.ack()
+        assert 2 == process.router.positions()[IN]
+    assert [("link", "a:d", "u:alice")] == hops_of(log)
+
+
+async def test_blocked_ids_link_nobody_and_are_nobody():
+    """Everyone whose program writes null would become one person."""
+    values = (shipped(1, user="null", anonymousId="d"), shipped(2, user="bob", anonymousId="00000000"))
+    async with routing(*values, shipped(3, user="null")) as (log, process):
+        process.ack()
+    assert [("event", "a:d", ""), ("event", "u:bob", "")] == hops_of(log)
+    [letter] = log.records("dead-letters")
+    assert b"no_user_anon_id" == dict(letter.headers)["reason"]
+
+
+async def test_a_new_tenure_links_again_what_the_last_one_may_not_have_sent():
+    clock = ManualClock()
+    log = log_of(clock)
+    for n in range(2):
+        log.append(IN, None, shipped(n, user="alice", anonymousId="d"))
+        process = Process(log, clock)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(process.router.run(process.stop), name="router")
+            await settle()
+            process.ack()
+            process.stop.set()
+    assert 2 == hops_of(log).count(("link", "a:d", "u:alice"))
