@@ -144,7 +144,14 @@ class TestBatchSink(OnKafka, RecordSinkContract):
         value = state.encode(Largest(seed).person())
         assert await write(broker, place, b"before", value, b"after") == [0, 1, 2]
         read = []
-        assert await broker.changelog().read(place, read.extend) == 3
+
+        async def from_start(log):
+            return log.start
+
+        async def keep(records):
+            read.extend(records)
+
+        assert await broker.changelog().read(place, from_start, keep) == 3
         assert [record.value for record in read] == [b"before", value, b"after"]
 
 
