@@ -13,6 +13,7 @@ from streamer.core.hop import EVENT, HOPS_MAX, Hop, event_of
 from streamer.core.identity import is_identity_key
 from streamer.core.links import ERASED, linked, target_at, targets
 from streamer.core.plan import Applied, Passage
+from streamer.core.records import told
 from streamer.core.rules import RuleSet
 from streamer.core.state import Person, place_of
 from streamer.errors import BadRecord
@@ -44,12 +45,18 @@ def handle(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> H
             command = erasure.forget_of(hop.value)
             return Handled(Applied(erasure.erase(person, key, command, hop.origin.event_ms, rules, now_ms)))
         case "event":
-            event = event_of(hop)
+            event = _read(hop, rules)
             if event["type"] == "delete":
                 return _delete(person, key, hop, event, rules, now_ms)
             return _onward(person, hop) or _event(person, hop, event, rules, now_ms)
         case _:
             return _onward(person, hop) or Handled(_merge(person, hop, rules, now_ms), is_stranded=_is_stranded(person))
+
+
+def _read(hop: Hop, rules: RuleSet) -> dict[str, Any]:
+    """The event: of one that no mapping can match, as most identifies, only what it says of its person."""
+    event = told(hop.value)
+    return event_of(hop) if rules.candidates(event["type"], event.get("event")) else event
 
 
 def _event(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet, now_ms: int) -> Handled:

@@ -17,7 +17,8 @@ KEY_BYTES_MAX: Final = 2 + 4 * 256  # a prefix, and the longest id that `records
 BLOCKED: Final = ("[0-]*", "-1", "null", "none", "nil", "undefined", "nan", "anonymous")
 BLOCKED_MAX: Final = 100  # patterns
 _IDS_CACHED: Final = 65_536  # 10 MB; a pattern is asked of an id once, not for each of its events
-_PREFIXES: Final = (b"u:", b"a:", b"n:")
+PREFIXES: Final = ("u:", "a:", "n:")
+_PREFIXES: Final = tuple(each.encode() for each in PREFIXES)
 
 
 class Identities(Struct, frozen=True):
