@@ -165,6 +165,8 @@ class Person(Struct, omit_defaults=True):
 
     def timer_ms(self) -> int:
         """When something here is to be given up or released by the handled time; 0: nothing is."""
+        if not (self.parked or self.held or self.keep_ms):
+            return 0
         times = [each.until_ms for each in self.parked]
         times += [send.until_ms for send in self.held if send.reason == SCHEDULED]
         if self.keep_ms and not (self.traits or self.held or self.due or self.parked):
@@ -257,10 +259,9 @@ def encode(person: Person) -> bytes:
         flags = _WAITS
     if person.out or person.outgoing:
         flags |= _OWES
-    if person.parked or person.held or person.keep_ms:
-        timer_ms = person.timer_ms()
-        if timer_ms:
-            return _HEADERS[flags | _TIMED] + timer_ms.to_bytes(_TIME_BYTES, "big") + _encoder.encode(person)
+    timer_ms = person.timer_ms()
+    if timer_ms:
+        return _HEADERS[flags | _TIMED] + timer_ms.to_bytes(_TIME_BYTES, "big") + _encoder.encode(person)
     return _HEADERS[flags] + _encoder.encode(person)
 
 
