@@ -34,7 +34,8 @@ class CommitTracker:
         """Note a record that is being worked on, and what it takes of memory."""
         self._in_flight[offset] = size
         self._bytes += size
-        self._position = max(self._position, offset + 1)
+        if offset >= self._position:
+            self._position = offset + 1
 
     def advance(self, position: int) -> None:
         """Note that everything below `position` has been read."""

@@ -6,10 +6,10 @@ ends in exactly one `Decision`; its send id never changes, so a repeat of it is 
 
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from streamer.core.channels import EVENT_NAMES
 
@@ -18,6 +18,7 @@ ACCEPTED: Final = "accepted"
 FAILED: Final = "failed"
 UNKNOWN: Final = "unknown"
 _json: Final = msgspec.json.Encoder()
+_Ms = Annotated[int, Meta(ge=-1, le=253_402_300_799_999)]  # from Kafka's "none at all" to the end of the year 9999
 
 
 class Message(Struct, frozen=True, array_like=True):
@@ -80,15 +81,16 @@ Answer = Accepted | Refused | Unknown
 class Origin(Struct, frozen=True, array_like=True):
     """Where an event was first read: its identity key then, and its coordinates; carried through every hop.
 
-    Units: `event_ms` is the corrected event time, `received_ms` the Kafka timestamp.
+    Units: `event_ms` is the corrected event time, `received_ms` the Kafka timestamp. Reading one checks the bounds, for
+    strangers can write to `by-user` too.
     """
 
-    key: str
-    topic: str
-    partition: int
-    offset: int
-    event_ms: int
-    received_ms: int
+    key: Annotated[str, Meta(max_length=258)]  # a prefix, and the longest id that `records` takes
+    topic: Annotated[str, Meta(max_length=249)]
+    partition: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+    offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    event_ms: _Ms
+    received_ms: _Ms
 
 
 class Decision(Struct, frozen=True, array_like=True):

@@ -13,6 +13,7 @@ from streamer.core.hop import EVENT, HOPS_MAX, Hop, event_of
 from streamer.core.identity import is_identity_key
 from streamer.core.links import ERASED, GONE, linked, target_at, targets
 from streamer.core.plan import Applied, Passage
+from streamer.core.records import told
 from streamer.core.rules import RuleSet
 from streamer.core.state import Person, mark_of, place_of
 from streamer.errors import BadRecord
@@ -44,7 +45,7 @@ def handle(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> H
             command = erasure.forget_of(hop.value)
             return Handled(Applied(erasure.erase(person, key, command, hop.origin.event_ms, rules, now_ms)))
         case "event":
-            event = event_of(hop)
+            event = _read(hop, rules)
             if event["type"] == "delete":
                 return _delete(person, key, hop, event, rules, now_ms)
             return _passed_on(person, hop, event, rules) or _event(person, hop, event, rules, now_ms)
@@ -52,6 +53,12 @@ def handle(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> H
             return _onward(person, hop) or Handled(_agree(person, hop))
         case _:
             return _move(person, key, hop, rules, now_ms)
+
+
+def _read(hop: Hop, rules: RuleSet) -> dict[str, Any]:
+    """The event: of one that no mapping can match, as most identifies, only what it says of its person."""
+    event = told(hop.value)
+    return event_of(hop) if rules.candidates(event["type"], event.get("event")) else event
 
 
 def _event(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet, now_ms: int) -> Handled:

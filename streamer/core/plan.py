@@ -155,7 +155,7 @@ def _seen(
     """The mappings that may match, and what they see: the event with its person's `profile`; or why nothing."""
     candidates = rules.candidates(event["type"], event.get("event"))
     if not candidates:
-        return candidates, event
+        return _UNWANTED
     scope = scope_of(event, person, rules)
     seen = rules.filters.apply(scope, f"{origin.topic}/{origin.partition}/{origin.offset}")
     return seen if isinstance(seen, Taken) else (candidates, seen)
@@ -172,6 +172,7 @@ def scope_of(event: Mapping[str, Any], person: Person, rules: RuleSet) -> dict[s
     return {**event, "profile": {"traits": traits, "consent": consent.view(person.consent)}}
 
 
+_UNWANTED: Final = Taken("")
 _NEW: Final = "new"
 _FORGOTTEN: Final = "forgotten"
 _UNPROVEN: Final = "unproven"
@@ -229,6 +230,8 @@ class Case(Struct, frozen=True):
 
 class Turn:
     """What one record makes of a person: verdicts find their place at once, outcomes are stored by `close`."""
+
+    __slots__ = ("_decided", "_due_bytes", "_is_changed", "_person", "_rules", "now_ms")
 
     def __init__(self, person: Person, now_ms: int, rules: RuleSet) -> None:
         self.now_ms = now_ms

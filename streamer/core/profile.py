@@ -45,9 +45,12 @@ def fold(updates: list[Update], update: Update) -> Folded:
 
     A null deletes, and its time stays so that an older value cannot return. Nested traits replace whole. Beyond
     TRAITS_MAX new names are left out; an update that brings a profile over TRAITS_BYTES_MAX is left out whole.
-    Costs: 2 µs for ten traits.
+    Costs: 1.6 µs for ten traits of a new profile, 2.6 over others.
     """
     update = _spelled(update)
+    if not updates and 0 < len(update.traits) <= TRAITS_MAX:
+        first = [update]
+        return Folded(first, "") if size(first) <= TRAITS_BYTES_MAX else Folded(updates, TOO_LARGE)
     won = dict(update.traits)
     stamp = (update.event_ms, update.id)
     older: list[Update] = []
@@ -62,7 +65,7 @@ def fold(updates: list[Update], update: Update) -> Folded:
             _lose(won, each, stamp)
     if not won:
         return Folded(updates, "")
-    kept = [_without(each, won) for each in older]
+    kept = [left for each in older if (left := _without(each, won)) is not None]
     room = TRAITS_MAX - count
     left_out = ""
     if room < len(won):
@@ -73,16 +76,15 @@ def fold(updates: list[Update], update: Update) -> Folded:
             left_out = TOO_MANY
         if not won:
             return Folded(updates, left_out)
-    result = [each for each in kept if each.traits]
     if newer and (newer[0].event_ms, newer[0].id) == stamp:
         same = newer[0]
         newer[0] = Update(update.event_ms, update.id, {**same.traits, **won})
     else:
-        result.append(Update(update.event_ms, update.id, won))
-    result += newer
-    if size(result) > TRAITS_BYTES_MAX:
+        kept.append(Update(update.event_ms, update.id, won))
+    kept += newer
+    if size(kept) > TRAITS_BYTES_MAX:
         return Folded(updates, TOO_LARGE)
-    return Folded(result, left_out)
+    return Folded(kept, left_out)
 
 
 def unite(updates: list[Update], others: Iterable[Update]) -> Folded:
@@ -125,7 +127,10 @@ def _lose(won: dict[str, Any], newer: Update, stamp: tuple[int, str]) -> None:
             del won[name]
 
 
-def _without(update: Update, won: Mapping[str, Any]) -> Update:
+def _without(update: Update, won: Mapping[str, Any]) -> Update | None:
+    """What is left of an update, None for nothing."""
+    if update.traits.keys() <= won.keys():
+        return None
     if update.traits.keys().isdisjoint(won):
         return update
     return Update(update.event_ms, update.id, {k: v for k, v in update.traits.items() if k not in won})

@@ -1,15 +1,16 @@
 """What a consumed input record is: an event of the Segment spec, or bad with one of Segment's discard codes.
 
-Two depths: `slim` reads what every event needs (kind, name, ids, times) and checks the shape of the rest without
-building it; `full` builds the whole event for those that matter. Numbers that nothing could hold (1e999, integers
-beyond 64 bits) stand in what `slim` skips, so only `full` refuses them: an event that nobody wants is no dead letter.
-Measured on an 850 B event: slim 1.0 µs, full 3.1 µs.
+Three depths: `slim` reads what every event needs (kind, name, ids, times) and checks the shape of the rest without
+building it; `full` builds the whole event for those that matter; `told` checks and builds in one go what an event says
+of its person. Numbers that nothing could hold (1e999, integers beyond 64 bits) stand in what `slim` skips, so only the
+others refuse them: an event that nobody wants is no dead letter. Measured on an 850 B event: slim 1.0 µs, full 3.1 µs,
+told 2.3 µs.
 """
 
 import json
 from datetime import UTC, datetime, timedelta
 from functools import reduce
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, Required, TypedDict, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -69,7 +70,21 @@ class Slim(Struct, rename="camel", gc=False):
     context: _Shape | None = None
 
 
+class _Told(TypedDict, total=False):
+    """The fields of the Segment spec that stay below; others are skipped."""
+
+    type: Required[EventType]
+    event: str | None
+    userId: _Id | None
+    anonymousId: _Id | None
+    messageId: _MessageId | None
+    properties: dict[str, Any] | None
+    traits: dict[str, Any] | None
+    context: dict[str, Any] | None
+
+
 _slim: Final = msgspec.json.Decoder(Slim).decode
+_told: Final = msgspec.json.Decoder(_Told).decode
 _full: Final = msgspec.json.Decoder(dict[str, Any])
 _LONE_SURROGATE: Final = "a lone surrogate: half of a character, as \\ud83d without the \\ude00 that belongs to it"
 _time: Final = msgspec.json.Decoder(datetime)
@@ -105,6 +120,30 @@ def full(value: bytes) -> dict[str, Any]:
         event = _full.decode(value)
     except _JSON_ERRORS as error:
         raise BadRecord("bad_request", f"not usable JSON: {error}"[:200]) from None
+    _check_storable(event)
+    return event
+
+
+def told(value: bytes | None) -> dict[str, Any]:
+    """Kind, name, ids, properties, traits and context of an event, all it can say of its person. Raises: BadRecord.
+
+    For what reaches an owner and no mapping can match: it refuses what `slim` and `full` refuse of these fields, and
+    leaves the others out, which nobody reads then.
+    """
+    if value is None or len(value) > EVENT_BYTES_MAX:
+        raise _fault(value)
+    try:
+        event: Any = _told(value)
+    except _JSON_ERRORS:
+        raise _fault(value) from None
+    if not (event.get("userId") or event.get("anonymousId")) or not (event.get("event") or event["type"] != "track"):
+        raise _fault(value)
+    _check_storable(event)
+    return event  # type: ignore[no-any-return]
+
+
+def _check_storable(event: object) -> None:
+    """Refuse what no state record could hold, and what nests so deep that a later stage could not read or write it."""
     _probe_inner[0] = event
     try:
         _msgpack.encode(_probe)
@@ -112,7 +151,6 @@ def full(value: bytes) -> dict[str, Any]:
         raise BadRecord("bad_request", f"not usable JSON: {error}"[:200]) from None
     finally:
         _probe_inner[0] = None
-    return event
 
 
 def origin(event: Slim, key: str | None, topic: str, partition: int, offset: int, kafka_ms: int) -> Origin:

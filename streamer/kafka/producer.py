@@ -22,6 +22,9 @@ from streamer.ports import Partition
 from streamer.telemetry import logger
 
 BATCH_BYTES_MAX: Final = 256 * 1024
+# Without it the worst state record would not fit into a message: `core.state`. aiokafka's lz4 is of level 9: 2.8 µs a
+# state record of 290 B and 4.8 µs an event of 800 B, where zstd takes 0.4 and 0.8 and leaves half; both read alike.
+COMPRESSION: Final = "zstd"
 LINGER_S: Final = 0.005  # measured at 64 in flight, sink 0 ms: 8 % more sends than 0; longer gains no more
 REBUILDS_MAX: Final = 5  # for one partition, without a batch of it acked between: then the process stops
 REBUILD_PAUSE_S: Final = 0.5
@@ -45,7 +48,7 @@ class BatchSink:
             **connection,
             "acks": "all",
             "enable_idempotence": is_idempotent,
-            "compression_type": "lz4",  # without it the worst state record would not fit into a message: `core.state`
+            "compression_type": COMPRESSION,
             "max_batch_size": BATCH_BYTES_MAX,
             "linger_ms": 0,
         }

@@ -82,16 +82,23 @@ class Assignment:
         return len(self._wheel)
 
     def accept(self, records: Sequence[Record]) -> None:
-        """Take records in offset order: each goes to its person's lane, and each lane on as far as it can."""
+        """Take records in offset order: each is handled, or waits in its person's lane; then each lane goes on.
+
+        So what these records make of a person is one write.
+        """
         if self.is_draining:
             return
         touched: dict[bytes, Lane] = {}
         for record in records:
             self.tracker.track(record.offset, len(record.value or b""))
             key = record.key or b""
-            lane = self._lane(key)
-            lane.events.append(record)
-            touched[key] = lane
+            lane = touched.get(key)
+            if lane is None:
+                lane = touched[key] = self._lane(key)
+            if lane.events or lane.is_blocked():
+                lane.events.append(record)
+            else:
+                self._handle(lane, record)
         for lane in touched.values():
             self._go_on(lane)
 
@@ -280,9 +287,9 @@ class Assignment:
 
         Unless an outcome, a refusal (the changelog still says posting), or the end of the tenure wants the write now.
         """
-        is_urgent = lane.is_refused or len(lane.publishing) != len(lane.person.out)
-        is_urgent = is_urgent or bool(lane.person.outgoing)
-        return lane.is_in_line and not is_urgent and not self.is_draining
+        if not lane.is_in_line or self.is_draining or lane.is_refused:
+            return False
+        return len(lane.publishing) == len(lane.person.out) and not lane.person.outgoing
 
     def _handle(self, lane: Lane, record: Record) -> None:
         """Have one record change its person or go on to another; or make it a dead letter."""

@@ -9,7 +9,7 @@ from streamer.core.state import DUE_BYTES_MAX, HELD_BYTES_MAX, MERGED_BYTES_MAX,
 from streamer.kafka.producer import BATCH_BYTES_MAX
 from tests.largest import CONSENT_BYTES_MAX, Largest, part_bytes
 
-V2, LZ4 = 2, 3  # Kafka's codes for the format and the compression that `BatchSink` writes
+V2, ZSTD = 2, 4  # Kafka's codes for the format and the compression that `BatchSink` writes
 MESSAGE_BYTES_MAX = 1_000_000  # a broker's default is 1 048 588
 
 
@@ -18,7 +18,7 @@ def test_the_largest_record_fits_into_a_kafka_message(seed):
     largest = Largest(seed)
     person = largest.person()
     value = state.encode(person)
-    batch = DefaultRecordBatchBuilder(V2, LZ4, 0, -1, -1, -1, BATCH_BYTES_MAX)
+    batch = DefaultRecordBatchBuilder(V2, ZSTD, 0, -1, -1, -1, BATCH_BYTES_MAX)
     assert batch.append(0, None, largest.key.encode(), value, []) is not None
     assert len(batch.build()) < MESSAGE_BYTES_MAX
     assert state.decode(value) == person
