@@ -39,7 +39,7 @@ OTHERS: Final = ""  # in `forgotten`, which is no mapping's id: every mapping th
 # refused moves from due to held); traits 24 KB; `seen` 66 KB (256 topics of 249 characters); `forgotten` 10 KB; links,
 # merged keys and consent 8 KB each; the outcomes of 1 000 mappings beside 63 not yet published, 0.35 KB each that they
 # don't share (send id, mapping, detail), 360 KB: 894 KB in all. What outcomes share (identity key 1 KB, message id
-# 0.4 KB, topic) makes it 2.9 MB as encoded, which the producer's lz4 undoes: 0.93 MB, as the test of the worst record
+# 0.4 KB, topic) makes it 2.9 MB as encoded, which the producer's lz4 undoes: 0.95 MB, as the test of the worst record
 # measures.
 
 

@@ -32,7 +32,7 @@ CONCURRENCY = 8
 SLOTS = 2 * CONCURRENCY  # sends that may be open, and so unknown after a kill
 BIG = {"when": f"{ORDER_SHIPPED} and properties.total > 50", "send": {"body": "Big! #{{messageId}}/big"}}
 HOT = "u:hot"
-PEOPLE = [HOT, *(f"u:{number}" for number in range(40)), *(f"a:{number}" for number in range(10))]
+PEOPLE = [HOT, *(f"u:p{number}" for number in range(40)), *(f"a:p{number}" for number in range(10))]
 PHONES = {"u:1": "12", "u:2": "+15005550001", "u:3": "+15005550004", "u:4": None}  # bad, refused, opted out, none
 HOT_SHARE = 0.07
 TICK_S = 0.05
@@ -117,7 +117,9 @@ async def check_books(here: World, load: Load) -> dict[str, int]:
     assert {place: value or b"" for place, value in load.junk.items()} == letters
     people = await here.people()
     folded = {key: {name: value for name, (_, value) in traits.items()} for key, traits in load.traits.items()}
-    assert folded == {key: values(person.traits) for key, person in people.items()}
+    stored = {key: values(person.traits) for key, person in people.items()}
+    assert all(traits.pop("firstName", None) == traits.get("first_name") for traits in stored.values())
+    assert folded == stored
     assert not [key for key, person in people.items() if person.due or person.held]
     return counts
 

@@ -10,7 +10,7 @@ from streamer.testing.fake_twilio_faults import Faults
 from tests.service import PARTITIONS, SHARED_SESSION, Send, audit, identify, track, until, world
 
 PHONE = "+14155550100"
-PEOPLE = [f"u:{number}" for number in range(30)]
+PEOPLE = [f"u:p{number}" for number in range(30)]
 
 
 def tracks(round_number: int) -> list[dict]:
