@@ -20,6 +20,9 @@ from streamer.config_yaml import Document, Faults
 from streamer.core import plan, records
 from streamer.core.channels import Sender
 from streamer.core.delivery import Message, Origin
+from streamer.core.links import LatelyLinked
+from streamer.core.profile import Update
+from streamer.core.routing import Place, routed
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.core.state import Person
 
@@ -44,15 +47,16 @@ def values(match_share: float) -> list[bytes]:
 
 
 def prefilter() -> tuple[Callable[[], int], Callable[[], int]]:
-    """Ours and theirs; both count what they drop."""
-    given, wants, slim = values(0.0), rules().wants, records.slim
+    """Ours and theirs; both count what they drop. Ours looks at whom an event links, too: they were linked before."""
+    given, ruleset, slim, lately = values(0.0), rules(), records.slim, LatelyLinked()
 
     def ours() -> int:
         dropped = 0
-        for value in given:
-            event = slim(value)
-            dropped += not wants(event.type, event.event)
+        for offset, value in enumerate(given):
+            dropped += not routed(slim(value), value, Place("events", 0, offset, NOW_MS), ruleset, lately)
         return dropped
+
+    ours()
 
     decode = msgspec.json.Decoder(records.Slim).decode
 
@@ -68,14 +72,14 @@ def prefilter() -> tuple[Callable[[], int], Callable[[], int]]:
 def decide() -> tuple[Callable[[], int], Callable[[], int]]:
     """Ours and theirs; both count the messages they make."""
     given, ruleset = [records.full(value) for value in values(1.0)], rules()
-    person = Person(traits={f"trait_{n}": ("a value", NOW_MS) for n in range(TRAITS)})
+    person = Person(traits=[Update(NOW_MS, "m1", {f"trait_{n}": "a value" for n in range(TRAITS)})])
     (rule,) = ruleset.mappings
     origin = Origin("u:1", "events", 0, 1, NOW_MS, NOW_MS)
 
     def ours() -> int:
         made = 0
         for event in given:
-            scope = plan.scope_of(event, person)
+            scope = plan.scope_of(event, person, ruleset)
             if rule.when(scope):
                 case = plan.Case(rule, b"", origin, event["messageId"], NOW_MS)
                 made += not isinstance(plan.decide(person, scope, case), plan.Decision)

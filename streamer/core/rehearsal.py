@@ -91,7 +91,8 @@ class Rehearsal:
             record = waiting.popleft()
             hop = read_hop(*record)
             handled = self._handle(record.key.decode(), hop, waiting)
-            if hop.kind == EVENT and not handled.forward and not hop.is_repeat:
+            is_decided = hop.kind == EVENT and not handled.forward and not hop.is_repeat
+            if is_decided and not applied.matched:  # a delete of both ids is decided under each of them
                 applied = handled.applied
         return applied
 
