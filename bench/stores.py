@@ -20,7 +20,7 @@ from typing import NamedTuple
 from streamer.clock import SystemClock
 from streamer.core import state
 from streamer.core.identity import partition_of
-from streamer.core.profile import fold
+from streamer.core.profile import Update, fold
 from streamer.ports import Log, StateStore
 from streamer.store.disk import LmdbStore
 from streamer.store.memory import MemoryStore
@@ -71,7 +71,8 @@ def value_of(number: int) -> bytes:
         "createdAt": "2026-01-01T00:00:00.000Z",
     }
     person = state.Person()
-    fold(person.traits, traits, NOW_MS + number)
+    update = Update(NOW_MS + number, f"4b1c6c2e-7e6b-4c51-9d55-{number:012d}", traits)
+    person.traits = fold(person.traits, update).updates
     return state.encode(person)
 
 
