@@ -6,12 +6,15 @@ from typing import Any, Final
 
 import msgspec
 
+from streamer.core.delivery import MS_MAX
+
 VALUE_CHARS_MAX: Final = 70
 _json: Final = msgspec.json.Encoder()
 
 
 def iso(at_ms: int) -> str:
     """A time in ms since the epoch as ISO 8601, UTC."""
+    at_ms = min(max(at_ms, 0), MS_MAX)  # what no calendar has is shown as its end
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

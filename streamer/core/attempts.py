@@ -51,6 +51,12 @@ def _due_time(send: Send, now_ms: int) -> Send:
     )
 
 
+def give_back(person: Person, now_ms: int, reason: str) -> None:
+    """End the first due send, which can't be posted."""
+    person.decide(end_of(person.due[0], now_ms, delivery.SUPPRESSED, reason))
+    del person.due[0]
+
+
 def unbegin(person: Person) -> None:
     """Take back `begin` for a request that never left."""
     send = person.due[0]

@@ -84,7 +84,10 @@ def category_fault(category: str) -> str:
     """Why a text is no category's id, or ""."""
     if not category:
         return "is empty"
-    size = len(category.encode("utf-8", "surrogatepass"))
+    try:
+        size = len(category.encode())
+    except UnicodeEncodeError:
+        return "is not UTF-8"
     return "" if size <= CATEGORY_BYTES_MAX else f"has {size} bytes; at most {CATEGORY_BYTES_MAX}"
 
 
@@ -123,7 +126,7 @@ def command_of(value: bytes) -> dict[str, Any]:
     """A command as its record holds it. Raises: BadRecord, for what is none."""
     try:
         return _command.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRecord("bad_request", f"not a statement of consent: {error}"[:200]) from None
 
 

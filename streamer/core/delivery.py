@@ -18,7 +18,8 @@ ACCEPTED: Final = "accepted"
 FAILED: Final = "failed"
 UNKNOWN: Final = "unknown"
 _json: Final = msgspec.json.Encoder()
-_Ms = Annotated[int, Meta(ge=-1, le=253_402_300_799_999)]  # from Kafka's "none at all" to the end of the year 9999
+MS_MAX: Final = 253_402_300_799_999  # the end of the year 9999
+_Ms = Annotated[int, Meta(ge=-1, le=MS_MAX)]  # from Kafka's "none at all"
 
 
 class Message(Struct, frozen=True, array_like=True):

@@ -60,7 +60,7 @@ def erase(person: Person, key: str, forget: Forget, event_ms: int, rules: RuleSe
         return _unlink(person, key, forget.by, event_ms, rules, now_ms)
     if event_ms <= person.erased_ms and person.is_suppressed >= forget.suppress:
         return False
-    person.outgoing += [told(other, key, event_ms) for other in person.merged if other[0] != "#"]
+    person.outgoing += [told(other, key, event_ms) for other in person.merged if not other.startswith("#")]
     above = encode_forget(Forget(suppress=forget.suppress))
     if key[0] == "u":
         person.outgoing += [Outgoing(other, FORGET, above, event_ms) for other in links.targets(person.links)]

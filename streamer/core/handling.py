@@ -15,7 +15,7 @@ from streamer.core.links import ERASED, GONE, linked, target_at, targets
 from streamer.core.plan import Applied, Passage
 from streamer.core.records import told
 from streamer.core.rules import RuleSet
-from streamer.core.state import Person, mark_of, place_of
+from streamer.core.state import Person, hidden, mark_of, place_of
 from streamer.errors import BadRecord
 
 _NOTHING: Final = Applied(is_changed=False)
@@ -80,6 +80,7 @@ def _move(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> Ha
     is_changed, left_out = merging.take_in(person, moved, rules, now_ms)
     if is_changed and plan.is_erased(person, hop.origin.event_ms):
         person.outgoing.append(erasure.told(moved.source, key, person.erased_ms))
+        person.merged[hidden(moved.source)] = person.merged.pop(moved.source, moved.number)
     return Handled(Applied(is_changed, rejected=left_out), is_stranded=_is_stranded(person, hop))
 
 

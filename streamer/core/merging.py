@@ -10,14 +10,16 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streamer.core import consent, delivery
+from streamer.core import consent, delivery, parking
 from streamer.core.attempts import end_of
 from streamer.core.consent import Consent
-from streamer.core.delivery import Decision
+from streamer.core.delivery import MS_MAX, Decision
 from streamer.core.hop import MERGE
+from streamer.core.identity import is_identity_key
 from streamer.core.links import ERASED, GONE
 from streamer.core.plan import Turn, is_erased
 from streamer.core.profile import Update, unite
+from streamer.core.records import check_storable
 from streamer.core.rules import RuleSet
 from streamer.core.state import (
     HELD_BYTES_MAX,
@@ -117,9 +119,27 @@ def note_passed(person: Person, moved: Moved, target: str) -> None:
 def moved_of(value: bytes) -> Moved:
     """The move in a record's value. Raises: BadRecord, for what no owner wrote."""
     try:
-        return _decoder.decode(value)
-    except msgspec.DecodeError as error:
+        moved = _decoder.decode(value)
+        for update in moved.traits:
+            check_storable(update.traits)
+        for parked in moved.parked:
+            check_storable(parking.event_of(parked))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRecord("bad_request", f"a move that does not decode: {error}"[:200]) from None
+    if not _is_plausible(moved):
+        raise BadRecord("bad_request", "a move that no owner wrote")
+    return moved
+
+
+def _is_plausible(moved: Moved) -> bool:
+    """Whether keys, states and times are such as a record can hold: strangers can write to the topic too."""
+    keys = is_identity_key(moved.source.encode()) and all(
+        key.startswith("#") or is_identity_key(key.encode()) for key in moved.merged
+    )
+    states = all(state in consent.STRICTNESS for state, _ in moved.consent.values())
+    times = [moved.number, *moved.merged.values(), *(parked.until_ms for parked in moved.parked)]
+    times += [ms for send in moved.held for ms in (send.until_ms, send.expires_ms, send.decided_ms, send.posted_ms)]
+    return keys and states and all(0 <= ms <= MS_MAX for ms in times)
 
 
 def take_in(person: Person, moved: Moved, rules: RuleSet, now_ms: int) -> tuple[bool, str]:
@@ -151,7 +171,13 @@ def take_in(person: Person, moved: Moved, rules: RuleSet, now_ms: int) -> tuple[
 def _unite_decisions(person: Person, moved: Moved) -> None:
     """Both records' ids in order of age, and both tables of what can no longer be told."""
     mine = [(send_id, person.decision(send_id)) for send_id in person.decided]
-    both = {send_id: each for send_id, each in (*moved.decided, *mine) if each is not None}
+    theirs: list[tuple[bytes, Decision]] = []
+    for send_id, decision in moved.decided:
+        if is_erased(person, decision.origin.event_ms):
+            person.note_passed(mark_of(decision.origin, decision.message_id), ERASED)
+        else:
+            theirs.append((send_id, decision))
+    both = {send_id: each for send_id, each in (*theirs, *mine) if each is not None}
     ordered = sorted(both.items(), key=lambda item: item[1].decided_ms)
     person.decided = {send_id: delivery.encode_decision(each) for send_id, each in ordered}
     for place, offset in moved.seen.items():

@@ -120,7 +120,7 @@ def full(value: bytes) -> dict[str, Any]:
         event = _full.decode(value)
     except _JSON_ERRORS as error:
         raise BadRecord("bad_request", f"not usable JSON: {error}"[:200]) from None
-    _check_storable(event)
+    check_storable(event)
     return event
 
 
@@ -138,11 +138,11 @@ def told(value: bytes | None) -> dict[str, Any]:
         raise _fault(value) from None
     if not (event.get("userId") or event.get("anonymousId")) or not (event.get("event") or event["type"] != "track"):
         raise _fault(value)
-    _check_storable(event)
+    check_storable(event)
     return event  # type: ignore[no-any-return]
 
 
-def _check_storable(event: object) -> None:
+def check_storable(event: object) -> None:
     """Refuse what no state record could hold, and what nests so deep that a later stage could not read or write it."""
     _probe_inner[0] = event
     try:

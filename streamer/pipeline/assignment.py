@@ -255,7 +255,11 @@ class Assignment:
                 self._handle(lane, lane.events.popleft())
             if lane.posting is not None or lane.is_in_line or not lane.person.due:
                 return
-            sender = self._sender(lane.person.due[0])
+            sender = self._services.senders.get(lane.person.due[0].message.account)
+            if sender is None:  # the account was taken out of the configuration while the send waited
+                attempts.give_back(lane.person, self._now_ms(), "account_removed")
+                lane.is_dirty = True
+                continue
             if not sender.acquire(partial(self._granted, lane, sender)):
                 lane.is_in_line = True
                 return
@@ -265,7 +269,7 @@ class Assignment:
     def _granted(self, lane: Lane, sender: Sender) -> None:
         """The lane has come to the front of a sender's line and holds a slot of it."""
         lane.is_in_line = False
-        if self.is_draining or self._sender(lane.person.due[0]) is not sender:
+        if self.is_draining or self._services.senders.get(lane.person.due[0].message.account) is not sender:
             sender.release()  # a released send of another account may have come first meanwhile
         else:
             self._begin(lane)

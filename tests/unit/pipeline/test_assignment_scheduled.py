@@ -118,3 +118,13 @@ async def test_a_scheduled_send_found_at_a_restore_leaves_at_its_time_and_once()
         await pass_time(here, LATER_S)
     assert here.bodies() == ["later 1"]
     assert here.outcomes() == [("accepted", "accepted", "l1")]
+
+
+async def test_a_send_whose_account_was_taken_out_ends_with_its_outcome():
+    """Its owner must not fall over it at each start."""
+    async with sending(rig()) as here:
+        here.arrive(later(here, 1))
+        await go_on(here)
+        here.services.senders.clear()
+        await pass_time(here, LATER_S)
+        assert [("suppressed", "account_removed", "l1")] == here.outcomes()
