@@ -37,6 +37,8 @@ def nothing(_stored: Stored) -> None:
 def table_of(tally: Tally) -> str:
     """The kinds by how often they were found, each with its examples."""
     looked_at = f"{tally.people:,} people, {tally.phones:,} stored phones"
+    if not tally.phones:
+        return f"{looked_at}: nobody has such a trait; name others with --trait"
     if not tally.kinds:
         return f"{looked_at}: all are E.164 and possible"
     found = sum(tally.kinds.values())

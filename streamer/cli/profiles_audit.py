@@ -18,6 +18,7 @@ from streamer.cli.profiles_fix import Corrector, Progress, require_topic, topic_
 from streamer.cli.progress import progress_bar
 from streamer.config_model import Config
 from streamer.core.audit import PHONE, Stored, Tally, correction, phones
+from streamer.core.profile import kept_name
 from streamer.kafka.inspection import Inspector
 from streamer.ports import Partition
 
@@ -105,7 +106,9 @@ def audit(
     config = load_for_kafka(config_path)
     target = topic_of(config, topic) if is_fix else ""
     tally = Tally(examples)
-    task = Task(config, tuple(dict.fromkeys(traits)), form, is_fix, target if is_applied else "", rate, resume)
+    task = Task(
+        config, tuple(dict.fromkeys(map(kept_name, traits))), form, is_fix, target if is_applied else "", rate, resume
+    )
     try:
         count = run(_audit(task, tally))
     except KeyboardInterrupt:

@@ -96,6 +96,11 @@ def unite(updates: list[Update], others: Iterable[Update]) -> Folded:
     return Folded(updates, left_out)
 
 
+def kept_name(name: str) -> str:
+    """The name that a trait is kept by, whichever way it is spelled."""
+    return _CAMEL_OF.get(name, name)
+
+
 def values(updates: Iterable[Update]) -> dict[str, Any]:
     """The traits as a filter or template sees them: name to value in both spellings, deleted ones absent."""
     seen = {name: value for each in updates for name, value in each.traits.items() if value is not None}

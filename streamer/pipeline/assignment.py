@@ -202,8 +202,7 @@ class Assignment:
 
     def may_start(self, posting: Posting) -> bool:
         """Whether an acked posting may leave now; one of a tenure that ends has been taken back."""
-        may_start = posting.is_queued and not self.is_draining
-        posting.is_queued = False
+        may_start, posting.is_queued = posting.is_queued and not self.is_draining, False
         return may_start
 
     def settle(self, posting: Posting, answer: Answer) -> None:
@@ -256,7 +255,7 @@ class Assignment:
             if lane.posting is not None or lane.is_in_line or not lane.person.due:
                 return
             sender = self._services.senders.get(lane.person.due[0].message.account)
-            if sender is None:  # the account was taken out of the configuration while the send waited
+            if sender is None:  # its account was taken out of the configuration
                 attempts.give_back(lane.person, self._now_ms(), "account_removed")
                 lane.is_dirty = True
                 continue
@@ -277,9 +276,8 @@ class Assignment:
 
     def _begin(self, lane: Lane) -> bool:
         """Open the first due send with the slot just taken; False if it can't leave now, and the slot is free again."""
-        sender = self._sender(lane.person.due[0])
+        sender, lane.is_dirty = self._sender(lane.person.due[0]), True
         send = attempts.begin(lane.person, self._now_ms())
-        lane.is_dirty = True
         if send is None or not send.is_posting:
             sender.release()
             return False
