@@ -82,10 +82,7 @@ class Assignment:
         return len(self._wheel)
 
     def accept(self, records: Sequence[Record]) -> None:
-        """Take records in offset order: each is handled, or waits in its person's lane; then each lane goes on.
-
-        So what these records make of a person is one write.
-        """
+        """Take records in offset order: handled or waiting in their lanes; what they make of a person is one write."""
         if self.is_draining:
             return
         touched: dict[bytes, Lane] = {}

@@ -222,7 +222,6 @@ class Owner:
         await self._source.start(self)
         while True:
             await self._turn()
-            await asyncio.sleep(0)  # a poll returns what was prefetched, up to 8 MB, without a look at acks and answers
 
     async def _turn(self) -> None:
         batches = await self._source.poll(POLL_RECORDS_MAX)
