@@ -62,7 +62,7 @@ def _read(hop: Hop, rules: RuleSet) -> dict[str, Any]:
 
 
 def _event(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet, now_ms: int) -> Handled:
-    known = person.passed.get(_mark(hop, event))
+    known = person.passed.get(_mark(hop, event)) if person.passed else None
     is_back = known == GONE and hop.hops > 1  # by a circle perhaps, and not decided anywhere
     was_decided = known in (ERASED, GONE) and not is_back
     passage = Passage(hop.hops, hop.is_repeat or was_decided, is_back)
