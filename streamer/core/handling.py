@@ -9,7 +9,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from streamer.core import consent, erasure, merging, plan
-from streamer.core.hop import EVENT, HOPS_MAX, Hop, event_of
+from streamer.core.hop import CONSENT, EVENT, FORGET, HOPS_MAX, LINK, Hop, event_of
 from streamer.core.identity import is_identity_key
 from streamer.core.links import ERASED, GONE, linked, target_at, targets
 from streamer.core.plan import Applied, Passage
@@ -38,21 +38,19 @@ def handle(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> H
 
     No send of the person may be due: the owner has the record wait until then.
     """
-    match hop.kind:
-        case "link":
-            return Handled(Applied(_link(person, key, hop, now_ms)))
-        case "forget":
-            command = erasure.forget_of(hop.value)
-            return Handled(Applied(erasure.erase(person, key, command, hop.origin.event_ms, rules, now_ms)))
-        case "event":
-            event = _read(hop, rules)
-            if event["type"] == "delete":
-                return _delete(person, key, hop, event, rules, now_ms)
-            return _passed_on(person, hop, event, rules) or _event(person, hop, event, rules, now_ms)
-        case "consent":
-            return _onward(person, hop) or Handled(_agree(person, hop))
-        case _:
-            return _move(person, key, hop, rules, now_ms)
+    if hop.kind == EVENT:
+        event = _read(hop, rules)
+        if event["type"] == "delete":
+            return _delete(person, key, hop, event, rules, now_ms)
+        return _passed_on(person, hop, event, rules) or _event(person, hop, event, rules, now_ms)
+    if hop.kind == LINK:
+        return Handled(Applied(_link(person, key, hop, now_ms)))
+    if hop.kind == FORGET:
+        command = erasure.forget_of(hop.value)
+        return Handled(Applied(erasure.erase(person, key, command, hop.origin.event_ms, rules, now_ms)))
+    if hop.kind == CONSENT:
+        return _onward(person, hop) or Handled(_agree(person, hop))
+    return _move(person, key, hop, rules, now_ms)
 
 
 def _read(hop: Hop, rules: RuleSet) -> dict[str, Any]:

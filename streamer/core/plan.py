@@ -103,7 +103,7 @@ def apply_event(
             proof = _proof(person, rule.id, place, origin, passage)
             if proof != _FORGOTTEN:
                 case = Case(rule, send_id, origin, message_id, now_ms, proof == _NEW, own=own)
-                turn.decide(scope, case, rules.people.consent.mode)
+                turn.decide(scope, case)
     is_changed = turn.close() or is_learnt
     if passage.is_repeat:
         return Applied(is_changed=False, matched=tuple(matched), repeated=tuple(repeated))
@@ -250,11 +250,11 @@ class Turn:
             self._person.decide(*self._decided)
         return self._is_changed
 
-    def decide(self, scope: Mapping[str, Any], case: Case, mode: str) -> None:
+    def decide(self, scope: Mapping[str, Any], case: Case) -> None:
         """Decide one (event, mapping): it is due, held, parked, or has its outcome."""
         self._is_changed = True
         person = self._person
-        match _verdict(person, scope, case, mode):
+        match _verdict(person, scope, case, self._rules.people.consent.mode):
             case Decision() as decision:
                 self._decided.append(decision)
             case Parked() as parked:
@@ -276,7 +276,7 @@ class Turn:
                 continue
             scope = scope_of(parking.event_of(parked), person, rules)
             case = Case(rule, parked.id, parked.origin, parked.message_id, now_ms, until_ms=parked.until_ms)
-            self.decide(scope, case, rules.people.consent.mode)
+            self.decide(scope, case)
 
     def suppress(self, gone: Iterable[Parked], reason: str) -> None:
         """End parked events; what they lacked is said."""
