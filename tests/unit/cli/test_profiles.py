@@ -194,3 +194,26 @@ traits
 
 belongs to
   u:bob  for what happened from 1970-01-01T00:00:01.000Z on""" == text_of(view_of("a:1", person))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "way_out"),
+    [
+        (("u:1", "maybe"), "'subscribed'"),
+        (("1", "subscribed"), "u:1 for a user id"),
+        (("u:1", "subscribed", "--channel", "fax"), "'whatsapp'"),
+        (("u:1", "subscribed", "--category", ""), "the category is empty"),
+        (("u:1", "subscribed", "--category", "x" * 65), "at most 64"),
+        (("u:1", "subscribed", "--category", "\udcff"), "is not UTF-8"),
+    ],
+)
+def test_a_consent_that_states_nothing_is_refused_before_it_connects(run, arguments, way_out):
+    result = run("consent", *arguments)
+    assert 2 == result.exit_code
+    assert way_out in result.output
+
+
+def test_a_consent_without_a_broker_says_so_in_a_line(run):
+    result = run("consent", "u:1", "unsubscribed")
+    assert 1 == result.exit_code
+    assert isinstance(result.exception, StreamerError | SystemExit)

@@ -98,3 +98,12 @@ def test_traits_in_the_context_are_wanted_where_they_are_kept():
 def test_what_can_not_be_kept_is_refused_before_it_hops():
     with pytest.raises(BadRecord):
         of(json.dumps(track(userId="1", properties={"x": 2**64})).encode())
+
+
+def test_an_event_that_states_a_subscription_is_needed_though_no_mapping_asks_for_it():
+    """Of every type and name: an opt-out must not depend on what the mappings read."""
+    context = {"messaging_subscriptions": [{"key": "+15550001111", "type": "SMS", "status": "UNSUBSCRIBED"}]}
+    for kind in ("page", "track"):
+        event = {"type": kind, "event": "Other", "userId": "1", "context": context}
+        assert [(EVENT, "u:1", "")] == of(event)
+        assert [] == of({**event, "context": {}})
