@@ -237,6 +237,26 @@ async def test_whoever_is_forgotten_stays_so_through_a_replay(kafka, topic_prefi
         )
 
 
+async def test_a_consent_by_command_is_asked_of_the_next_event(kafka, topic_prefix, tmp_path):
+    """And the person's profile says it, until they say otherwise."""
+    async with world(kafka, topic_prefix, tmp_path) as here:
+        here.configure({"shipped": {**MAPPINGS["shipped"], "category": "orders"}})
+        service = await (await here.start()).ready()
+        await here.put(identify("u:ada", phone=ADA, first_name="Ada"), track("u:ada", "m1"))
+        await here.decided([Send("m1")])
+        for state, message_id in (("unsubscribed", "m2"), ("subscribed", "m3")):
+            said = await profiles(here, "consent", "u:ada", state, "--category", "orders", "--channel", "sms")
+            assert (0, "") == (said.code, said.error)
+            await here.caught_up()
+            await here.put(track("u:ada", message_id))
+            await here.decided([Send(message_id)])
+            known = json.loads((await profiles(here, "get", "u:ada", "--json")).out)
+            assert [("orders/sms", state)] == [(each["name"], each["state"]) for each in known["consent"]]
+        await service.stop()
+        reasons = {each.send.message_id: each.said["reason"] for each in await here.deliveries()}
+        assert {"m1": "accepted", "m2": "opted_out", "m3": "accepted"} == reasons
+
+
 async def test_commands_that_cannot_be_done_say_why_in_a_line(kafka, topic_prefix, tmp_path):
     async with world(kafka, topic_prefix, tmp_path) as here:
         for arguments in (("get", "u:1"), ("audit",), ("forget", "u:1", "--yes")):

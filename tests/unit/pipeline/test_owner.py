@@ -13,6 +13,7 @@ from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.owner import REVOKE_DRAIN_S, WAITING_BYTES_MAX, WAITING_MAX, Owner, OwnerPlan
 from streamer.testing.fake_groups import FakeGroupOffsets
 from streamer.testing.fakes import FakeChangelog, FakeSource, ManualClock, run_manually, settle
+from streamer.testing.memory_log import MemoryLog
 from tests.unit.pipeline.rig import BY_USER, PHONE, STATE, Rig, shipped
 
 ACCEPTED = Accepted("", "queued", 1)
@@ -96,6 +97,37 @@ async def test_it_is_ready_once_everything_is_restored():
         assert process.owner.is_ready
         process.stop.set()
         await process.go_on()
+
+
+class Stuck(FakeChangelog):
+    """One partition of it is read for as long as the test likes."""
+
+    def __init__(self, log, partition):
+        super().__init__(log)
+        self.partition = partition
+        self.may_end = asyncio.Event()
+
+    async def read(self, partition, begin, apply):
+        if partition.partition == self.partition:
+            await self.may_end.wait()
+        return await super().read(partition, begin, apply)
+
+
+async def test_a_partition_that_is_still_restored_holds_up_no_other_and_nobody_is_told_it_is_ready():
+    clock = ManualClock()
+    log = MemoryLog(dict.fromkeys(("by-user", "state", "deliveries", "dead-letters"), 2), clock)
+    process = Process(log=log, clock=clock, partitions=2)
+    changelog = process.owner._changelog = Stuck(log, 1 - BY_USER.partition)
+    put(process, shipped(1))
+    async with owning(process):
+        await process.go_on()
+        process.gateway.answer(process.gateway.open[0], ACCEPTED)
+        await process.go_on()
+        assert [("accepted", "accepted", "m1")] == process.outcomes()
+        assert not process.owner.is_ready
+        changelog.may_end.set()
+        await process.go_on()
+        assert process.owner.is_ready
 
 
 async def test_a_state_record_that_cannot_be_read_stops_the_start():
