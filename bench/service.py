@@ -40,6 +40,7 @@ accounts:
   main: {{account_sid: {account}, api_key_sid: {key}, api_key_secret: secret, base_url: "{url}", concurrency: {slots}}}
 senders: {{shop: {{from: "+15550006789"}}}}
 http: {{listen: "127.0.0.1:{port}"}}
+store: {{engine: {engine}}}
 """
 MAPPING = f"""
 when: type = "track" and event = "{EVENT_SENT}"
@@ -181,7 +182,8 @@ class Streamer:
     @staticmethod
     def _fields(stand: Any, topic: str, prefix: str, url: str, slots: int) -> dict[str, Any]:
         topics = json.dumps([topic])
-        return {"bootstrap": stand.bootstrap, "topics": topics, "prefix": prefix, "url": url, "slots": slots}
+        where = {"bootstrap": stand.bootstrap, "topics": topics, "prefix": prefix, "url": url}
+        return where | {"slots": slots, "engine": "memory"}
 
     @staticmethod
     def _route(scenario: Any, fields: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -260,7 +262,7 @@ class Streamer:
 
     def _restore(self, scenario: Any, stand: Any, topic: str, folder: Path) -> dict[str, Any]:
         fields = self._fields(stand, topic.removesuffix(".r.state"), self._restored, "http://127.0.0.1:9", 64)
-        with running(folder, fields, "owner,http") as service:
+        with running(folder, fields | {"engine": scenario.engine}, "owner,http") as service:
             service.until(service.is_listening, READY_S)
             started_s = service.cpu_s()
             service.until(service.is_ready, READY_S)
