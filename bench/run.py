@@ -124,7 +124,11 @@ UNDELAYED = Goal("t50_others_s", 1.5, is_floor=False)
 # Enough events for 5 s or more of the loop. Zipf at 50 ms: the hottest user's 600 sends take 30 s by themselves.
 SCENARIOS = (
     Scenario("route 1 %", "route", Workload(500_000, 100_000, match_share=0.01), goals=(Goal("rate", 0.6),)),
+    Scenario(
+        "route 1 %, known devices", "route", Workload(500_000, 1_000, match_share=0.01), goals=(Goal("rate", 0.6),)
+    ),
     Scenario("send 0 ms, 64", "send", Workload(20_000, 10_000), 0, 64, SEND_GOALS[0]),
+    Scenario("send 0 ms, 64, known devices", "send", Workload(20_000, 1_000), 0, 64, SEND_GOALS[0]),
     Scenario("send 0 ms, 256", "send", Workload(20_000, 10_000), 0, 256, SEND_GOALS[0]),
     Scenario("send 50 ms, 64", "send", Workload(10_000, 10_000), 50, 64, SEND_GOALS[50]),
     Scenario("send 50 ms, 256", "send", Workload(20_000, 10_000), 50, 256),
