@@ -15,7 +15,7 @@ from streamer.core.commit_tracker import CommitTracker
 from streamer.core.frontier import encode_time
 from streamer.core.identity import partition_of
 from streamer.core.links import LatelyLinked
-from streamer.core.routing import Place, Routed, routed
+from streamer.core.routing import Routed, routed
 from streamer.core.rules import RuleSet
 from streamer.errors import BadRecord
 from streamer.pipeline.committer import Passing
@@ -159,17 +159,13 @@ class Router:
     def _route(self, tracker: CommitTracker, batch: Sequence[Record]) -> None:
         """The hot path: an irrelevant event costs its slim decode and one look-up."""
         slim, rules, lately = records.slim, self._plan.mappings, self._lately
-        wants, may_say = rules.wants, rules.people.needs
         dead = forwarded = 0
         for record in batch:
             try:
                 event = slim(record.value)
                 value = record.value
                 assert value is not None  # slim refused it otherwise
-                if not (wants(event.type, event.event) or (event.user_id and event.anonymous_id) or may_say(value)):
-                    continue
-                place = Place(record.topic, record.partition, record.offset, record.timestamp)
-                hops = routed(event, value, place, rules, lately)
+                hops = routed(event, value, record, rules, lately)
                 if hops:
                     forwarded += 1
                     tracker.track(record.offset)
