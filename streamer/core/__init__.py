@@ -1,8 +1,9 @@
 """Pure rules: values in, values out; no asyncio, clock, randomness, logging or environment.
 
 Read in this order: `records`, `identity`, `filters` (made of `filter_…`, `globs` and `paths`), `template`, `phone`,
-`segments`, `channels`, `action` with `action_fields`, `event_filters`, `consent`, `rules`, `delivery`, `state`, `plan`;
-then `hop`, `retry`, `commit_tracker`, and the small `duration` and `caret`.
+`segments`, `channels`, `action` with `action_fields`, `event_filters`, `consent`, `rules`, `delivery`, `profile`,
+`state`, `parking`, `plan`, `attempts`; how people are told apart: `people`, `links`, `hop`, `routing`, `merging`,
+`erasure`; and `handling`, the entry to all; then `wheel`, `frontier`, `retry`, `commit_tracker`, `duration`, `caret`.
 Segment's mappings: `mapping`, `mapping_tree`, `directives`, then `liquid_sandbox` and `js_text`, on which all print.
 For the tools: `audit`, `profile_view`, `rehearsal`, `trial`, `story`, `lint`, `documents`, `schemas`.
 `now_ms`, jitter draws and limits arrive as arguments."""
