@@ -1,31 +1,54 @@
-"""The life of an open send: due, posting, held for another attempt, and its outcome.
+"""The life of an open send: due, held for its turn, posting, refused and held for another attempt, and its outcome.
 
 Every function changes the `Person` it is given and nothing else; the owner writes the person before it does what the
-record says. Read after `plan`, which decides what is due.
+record says. Read after `plan`, which decides what is due; before `following`, which is about what comes after an outcome.
 """
 
+from collections.abc import Callable
+from functools import cache
 from typing import Final
 
+import phonenumbers
+from msgspec import Struct
 from msgspec.structs import replace
 
-from streamer.core import delivery
+from streamer.core import delivery, outcomes, state
 from streamer.core.delivery import Accepted, Answer, Decision, Refused, Unknown, masked
 from streamer.core.plan import SCHEDULE_MIN_S
-from streamer.core.retry import RetryPolicy, delay_s
-from streamer.core.state import SCHEDULED, Person, Send
+from streamer.core.retry import later_at_ms, retry_at_ms
+from streamer.core.rules import Rule, RuleSet
+from streamer.core.state import EVENT_KIND, LATER, SCHEDULED, Outgoing, Person, Send, send_bytes
 
 SCHEDULE_MARGIN_S: Final = 10  # more, when the request leaves: the longest it may take to get there
+CALLBACK_WAIT_MS: Final = 30_000  # for a callback with our token, before the gateway's list is asked
+GIVEN_UP: Final = "given_up"  # the status of a send that stays unknown for ever
+TOO_MANY_HELD: Final = "too_many_held"
+_FULL: Final = f"over {state.WAITING_BYTES_MAX >> 10} KB of this person's wait"
 
 
-def begin(person: Person, now_ms: int) -> Send | None:
+class Moment(Struct, frozen=True):
+    """What the life of a send depends on beside the person: whose record it is, the rules, the time, and a jitter draw
+    from [0, 1).
+    """
+
+    key: str
+    rules: RuleSet
+    now_ms: int
+    jitter: float = 0.0
+
+    def rule(self, send: Send) -> Rule | None:
+        """The mapping of a send, if it still exists."""
+        return self.rules.by_id.get(send.mapping)
+
+
+def begin(person: Person, moment: Moment) -> Send | None:
     """Mark the first due send as posting its next attempt; None if it expired first and has its outcome now.
 
     A send that Twilio was to hold, and that waited so long that Twilio would refuse it, is returned held instead.
     """
-    send = person.due[0]
+    send, now_ms = person.due[0], moment.now_ms
     if now_ms > send.expires_ms:
-        person.decide(end_of(send, now_ms, delivery.SUPPRESSED, "too_old"))
-        del person.due[0]
+        expire(person, moment)
         return None
     if send.message.send_at_ms:
         send = _due_time(send, now_ms)
@@ -51,37 +74,100 @@ def _due_time(send: Send, now_ms: int) -> Send:
     )
 
 
-def give_back(person: Person, now_ms: int, reason: str) -> None:
+def give_back(person: Person, moment: Moment, reason: str) -> None:
     """End the first due send, which can't be posted."""
-    person.decide(end_of(person.due[0], now_ms, delivery.SUPPRESSED, reason))
-    del person.due[0]
+    send = person.due.pop(0)
+    conclude(person, moment, send, end_of(send, moment.now_ms, delivery.SUPPRESSED, reason))
+
+
+def expire(person: Person, moment: Moment) -> None:
+    """End the first due send, which became too old before its request left: failed, if one was refused before."""
+    send = unposted(person.due.pop(0))
+    outcome = delivery.FAILED if send.attempt else delivery.SUPPRESSED
+    conclude(person, moment, send, replace(end_of(send, moment.now_ms, outcome, "too_old"), code=send.code))
 
 
 def unbegin(person: Person) -> None:
     """Take back `begin` for a request that never left."""
+    person.due[0] = unposted(person.due[0])
+
+
+def unposted(send: Send) -> Send:
+    """A send as it was before its attempt began."""
+    return replace(send, attempt=send.attempt - 1, is_posting=False, posted_ms=0) if send.is_posting else send
+
+
+def hold(person: Person, moment: Moment, reason: str) -> Send | None:
+    """Hold the first due send for its turn, for one of `state.QUEUED`; None if too much waits, and it has its outcome."""
+    send = replace(person.due.pop(0), until_ms=0, reason=reason)
+    if person.waiting_bytes() + send_bytes(send) > state.WAITING_BYTES_MAX:
+        ended = end_of(send, moment.now_ms, delivery.SUPPRESSED, TOO_MANY_HELD)
+        conclude(person, moment, send, replace(ended, detail=_FULL))
+        return None
+    person.held.append(send)
+    return send
+
+
+def settle(person: Person, answer: Answer, moment: Moment) -> Send | None:
+    """Give the posting send what its answer means; one that is held for another attempt is returned."""
     send = person.due[0]
-    person.due[0] = replace(send, attempt=send.attempt - 1, is_posting=False, posted_ms=0)
-
-
-def settle(person: Person, answer: Answer, now_ms: int, jitter: float) -> Send | None:
-    """Give the posting send its outcome; or hold it for the next attempt, and then return it."""
-    send = person.due[0]  # it goes only once what follows it is stored
     held: Send | None = None
     match answer:
         case Accepted(sid, _, said_parts):
-            person.decide(replace(end_of(send, now_ms, delivery.ACCEPTED, "accepted", said_parts), sid=sid))
+            accept(person, moment, send, sid, said_parts)
         case Unknown(reason, http_status):
-            person.decide(replace(end_of(send, now_ms, delivery.UNKNOWN, reason), detail=_http(http_status)))
-        case Refused(reason, code, http_status, is_retryable, retry_after_s):
-            until_ms = now_ms + int(delay_s(send.attempt, RetryPolicy(), jitter, retry_after_s) * 1000)
-            if is_retryable and until_ms <= send.expires_ms:
-                held = replace(send, is_posting=False, posted_ms=0, until_ms=until_ms, reason=reason)
-                person.held.append(held)
-            else:
-                failed = end_of(send, now_ms, delivery.FAILED, reason)
-                person.decide(replace(failed, code=code, detail=_http(http_status)))
-    del person.due[0]
+            decision = replace(end_of(send, moment.now_ms, delivery.UNKNOWN, reason), detail=_http(http_status))
+            lose(person, moment, send, decision)
+        case Refused():
+            held = refuse(person, moment, send, answer)
+    del person.due[0]  # only now: what follows it is stored
     return held
+
+
+def accept(person: Person, moment: Moment, send: Send, sid: str, parts: int = 0) -> None:
+    """Note that the send's message exists; it is watched, where its mapping wants another attempt should it fail."""
+    decision = end_of(send, moment.now_ms, delivery.ACCEPTED, "accepted", parts)
+    conclude(person, moment, send, replace(decision, sid=sid))
+    rule = moment.rule(send)
+    if rule is not None and rule.retries_accepted and moment.now_ms <= send.expires_ms:
+        follow(person, moment, replace(_answered(send, delivery.ACCEPTED), until_ms=send.expires_ms, reason=state.WATCHED))
+
+
+def lose(person: Person, moment: Moment, send: Send, decision: Decision) -> None:
+    """Note that the send's message may exist, and have it looked for."""
+    conclude(person, moment, send, decision)
+    until_ms = moment.now_ms + CALLBACK_WAIT_MS
+    follow(person, moment, replace(_answered(send, delivery.UNKNOWN), until_ms=until_ms, reason=state.UNKNOWN, checks=0))
+
+
+def refuse(person: Person, moment: Moment, send: Send, refused: Refused) -> Send | None:
+    """Hold a send whose message was definitely not created for its next attempt, or end it as failed."""
+    held = next_attempt(send, moment, refused)
+    if held is None or (held.until_ms or moment.now_ms) > send.expires_ms:
+        failed = end_of(send, moment.now_ms, delivery.FAILED, refused.reason)
+        conclude(person, moment, send, replace(failed, code=refused.code, detail=_http(refused.http_status)))
+        return None
+    person.held.append(held)
+    return held
+
+
+def next_attempt(send: Send, moment: Moment, refused: Refused) -> Send | None:
+    """The send as held for another attempt, whose time is not checked; None where there is to be none."""
+    send = replace(send, is_posting=False, code=refused.code)
+    if refused.kind == outcomes.RETRY:
+        at_ms = retry_at_ms(send.tries + 1, moment.now_ms, moment.jitter, refused.retry_after_s)
+        return None if at_ms is None else replace(send, tries=send.tries + 1, until_ms=at_ms, reason=refused.reason)
+    if refused.kind == outcomes.LATER:
+        at_ms = later_at_ms(refused.schedule, send.laters + 1, moment.now_ms, moment.jitter)
+        return None if at_ms is None else replace(send, laters=send.laters + 1, until_ms=at_ms, reason=LATER)
+    if refused.kind == outcomes.STOP:
+        return replace(send, until_ms=0, reason=state.BREAKER)
+    return None
+
+
+def _answered(send: Send, outcome: str) -> Send:
+    """A send whose attempt has been answered, and of which `outcome` is out unless another was before."""
+    return replace(send, is_posting=False, told=send.told or outcome)
 
 
 def release(person: Person, now_ms: int, handled_ms: int) -> bool:
@@ -89,27 +175,77 @@ def release(person: Person, now_ms: int, handled_ms: int) -> bool:
 
     A next attempt is due at its time; a scheduled send once all that came before its time is handled too.
     """
-    ready: list[Send] = []
-    waiting: list[Send] = []
-    for send in person.held:
-        is_ready = send.until_ms <= (handled_ms if send.reason == SCHEDULED else now_ms)
-        (ready if is_ready else waiting).append(send)
+
+    def is_ready(send: Send) -> bool:
+        if send.reason in state.QUEUED:
+            return False
+        return send.until_ms <= (handled_ms if send.reason == SCHEDULED else now_ms)
+
+    return _make_due(person, is_ready)
+
+
+def release_queued(person: Person, sender: str, mapping: str) -> bool:
+    """Move the oldest send that waits for its turn with this sender and mapping to the due ones; True if there was one."""
+    waiting = [
+        each for each in person.held if each.reason in state.QUEUED and (each.sender, each.mapping) == (sender, mapping)
+    ]
+    if not waiting:
+        return False
+    first = min(waiting, key=in_event_order)
+    return _make_due(person, lambda send: send is first)
+
+
+def _make_due(person: Person, is_ready: Callable[[Send], bool]) -> bool:
+    ready = [send for send in person.held if is_ready(send)]
     if not ready:
         return False
-    person.held = waiting
-    first = person.due[:1] if person.due and person.due[0].is_posting else []
-    rest = [*person.due[len(first) :], *(replace(send, until_ms=0, reason="") for send in ready)]
-    person.due = first + sorted(rest, key=lambda send: (send.origin.event_ms, send.origin.offset))
+    person.held = [send for send in person.held if not is_ready(send)]
+    posting = person.due[:1] if person.due and person.due[0].is_posting else []
+    rest = [*person.due[len(posting) :], *(replace(send, until_ms=0, reason="") for send in ready)]
+    person.due = posting + sorted(rest, key=in_event_order)
     return True
 
 
-def interrupted(person: Person, now_ms: int) -> bool:
+def in_event_order(send: Send) -> tuple[int, int]:
+    """By what a person's sends are sorted."""
+    return (send.origin.event_ms, send.origin.offset)
+
+
+def interrupted(person: Person, moment: Moment) -> bool:
     """After a crash a posting send is unknown: its request may have left. True if there was one."""
     if not (person.due and person.due[0].is_posting):
         return False
-    person.decide(end_of(person.due[0], now_ms, delivery.UNKNOWN, "interrupted"))
+    send = person.due[0]
+    lose(person, moment, send, end_of(send, moment.now_ms, delivery.UNKNOWN, "interrupted"))
     del person.due[0]
     return True
+
+
+def follow(person: Person, moment: Moment, send: Send) -> None:
+    """Keep a send whose outcome is out; the oldest is given up where that is too much."""
+    person.followed.append(send)
+    while sum(map(send_bytes, person.followed)) > state.FOLLOWED_BYTES_MAX:
+        give_up(person, moment, person.followed.pop(0), "too_many_followed")
+
+
+def give_up(person: Person, moment: Moment, send: Send, reason: str) -> None:
+    """Say of a send that is no longer followed that it stays what it is; of an accepted one there is nothing to say."""
+    if send.reason != state.WATCHED:
+        tell(person, moment, replace(end_of(send, moment.now_ms, send.told, reason), code=send.code), GIVEN_UP)
+
+
+def conclude(person: Person, moment: Moment, send: Send, decision: Decision) -> None:
+    """Store the outcome of a send; or, where it has had one, tell what became of it."""
+    if send.told:
+        tell(person, moment, replace(decision, outcome=send.told), decision.outcome)
+    else:
+        person.decide(decision)
+
+
+def tell(person: Person, moment: Moment, decision: Decision, status: str) -> None:
+    """List the event that says what became of a send after its outcome."""
+    event = delivery.resolved_event(moment.key, decision, status)
+    person.outgoing.append(Outgoing(moment.key, EVENT_KIND, event, decision.origin.event_ms))
 
 
 def _http(status: int) -> str:
@@ -135,3 +271,22 @@ def end_of(send: Send, now_ms: int, outcome: str, reason: str, parts: int = 0) -
         posted_ms=send.posted_ms,
         answered_ms=now_ms,
     )
+
+
+@cache
+def _calling_code(digits: str) -> str:
+    """The country calling code at the start of at least three digits."""
+    codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
+    return next((digits[:count] for count in (1, 2, 3) if int(digits[:count]) in codes), digits[:3])
+
+
+def region_of(number: str) -> str:
+    """The region that a gateway's geographic permission is about: the calling code, e.g. `44`.
+
+    Where many countries share one code, the area code tells them: `1 876` is Jamaica.
+    """
+    digits = number[1:]
+    if not digits.isdecimal() or len(digits) < 4:
+        return ""
+    code = _calling_code(digits[:3])
+    return f"{code} {digits[1:4]}" if code in ("1", "7") else code

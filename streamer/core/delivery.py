@@ -165,13 +165,26 @@ def delivery_event(key: str, decision: Decision) -> bytes:
     A function of its arguments alone, so that publishing it again repeats it to the byte. Times (`…_ms`) are ms
     since the epoch; 0 means that the step was not reached. Flat, so that a warehouse loads it as columns.
     """
+    event = f"{EVENT_NAMES.get(decision.channel, 'Message')} {decision.outcome.capitalize()}"
+    message_id = event_id(decision.send_id, decision.attempt, decision.outcome)
+    return _event(event, message_id, key, decision, {})
+
+
+def resolved_event(key: str, decision: Decision, status: str) -> bytes:
+    """The JSON of what became of a send after its outcome, which it repeats: "SMS Resolved", with its `status`."""
+    event = f"{EVENT_NAMES.get(decision.channel, 'Message')} Resolved"
+    message_id = event_id(decision.send_id, decision.attempt, f"resolved {status}")
+    return _event(event, message_id, key, decision, {"status": status})
+
+
+def _event(event: str, message_id: str, key: str, decision: Decision, more: dict[str, str]) -> bytes:
     origin = decision.origin
     happened_ms = decision.answered_ms or decision.decided_ms
     return _json.encode(
         {
             "type": "track",
-            "event": f"{EVENT_NAMES.get(decision.channel, 'Message')} {decision.outcome.capitalize()}",
-            "messageId": event_id(decision.send_id, decision.attempt, decision.outcome),
+            "event": event,
+            "messageId": message_id,
             **_ids(decision.person or key),
             "timestamp": datetime.fromtimestamp(happened_ms / 1000, UTC),
             "properties": {
@@ -184,6 +197,7 @@ def delivery_event(key: str, decision: Decision) -> bytes:
                 "source_partition": origin.partition,
                 "source_offset": origin.offset,
                 "outcome": decision.outcome,
+                **more,
                 "reason": decision.reason,
                 "detail": decision.detail,
                 "twilio_code": decision.code,

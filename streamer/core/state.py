@@ -20,12 +20,22 @@ FORMAT: Final = 2
 DECIDED_BYTES_MAX: Final = 8 * 1024
 DUE_MAX: Final = 64  # sends that one event may find or make due; what is more is suppressed
 DUE_BYTES_MAX: Final = 256 * 1024  # of those
-HELD_MAX: Final = 16  # sends waiting for their next attempt; at the limit the person's next event waits
+HELD_MAX: Final = 16  # sends waiting for their next attempt soon; at the limit the person's next event waits
 HELD_BYTES_MAX: Final = 128 * 1024  # of all that wait, alike
 SCHEDULED: Final = "scheduled"  # the reason of a send held until its own `send_at`
-WAITING_BYTES_MAX: Final = (
-    24 * 1024
-)  # of those and of what is parked: they wait for long, so what is more is suppressed
+LATER: Final = "later"  # held until the gateway may take it: minutes to a day
+RATE: Final = "rate"  # held until its sender's or account's pace lets it go
+BREAKER: Final = "breaker"  # held until what its account, sender, region or mapping was refused for is mended
+BUSY: Final = "busy"  # held because too many wait for a slot of its account
+QUEUED: Final = frozenset((RATE, BREAKER, BUSY))  # these go when their dispatcher says so, at no time of their own
+LONG: Final = QUEUED | {SCHEDULED, LATER}  # these may wait for hours
+# Of those and of what is parked; what is more is suppressed.
+WAITING_BYTES_MAX: Final = 24 * 1024
+FOLLOWED_BYTES_MAX: Final = 24 * 1024  # of sends that are followed; beyond, the oldest is given up
+ADOPTED_MAX: Final = 32  # message SIDs remembered that were found for an unknown send
+UNKNOWN: Final = "unknown"  # the reason of a followed send that is looked for
+UNRESOLVED: Final = "unresolved"  # of one that somebody has to decide
+WATCHED: Final = "accepted"  # of one that is attempted again, should its message fail
 DETAIL_BYTES_MAX: Final = 200  # of a decision: what it repeats of an event or a configuration
 OUT_MAX: Final = 64  # outcomes listed and not yet acked; at the limit the person's next event waits
 SEEN_MAX: Final = 256  # source partitions remembered per person
@@ -47,9 +57,12 @@ OTHERS: Final = ""  # in `forgotten`, which is no mapping's id: every mapping th
 
 
 class Send(Struct, frozen=True, array_like=True):
-    """A decided send that has no outcome yet. `attempt` counts from 1 once posted; 0 before.
+    """A decided send that has no outcome yet, or is followed. `attempt` counts from 1 once posted; 0 before.
 
-    Units: ms since the epoch; `until_ms` is when a held send is due, `expires_ms` when it is too old to be sent.
+    Units: ms since the epoch; `until_ms` is when a held send is due or a followed one looked at, `expires_ms` when it is
+    too old to be sent. `tries` and `laters` count the refusals that led to another attempt soon, and later. `told`: the
+    outcome that is out, so what follows is told as its resolution. `checks`: how often the gateway's list lacked it. `code` is
+    the gateway's of the last refusal.
     """
 
     id: bytes
@@ -67,6 +80,11 @@ class Send(Struct, frozen=True, array_like=True):
     posted_ms: int = 0
     until_ms: int = 0
     reason: str = ""
+    tries: int = 0
+    laters: int = 0
+    told: str = ""
+    checks: int = 0
+    code: int = 0
 
 
 class Parked(Struct, frozen=True, array_like=True):
@@ -108,7 +126,9 @@ class Person(Struct, omit_defaults=True):
     `seen`: per source partition the highest offset decided here (`place_of`). `decided`: send id to encoded Decision,
     oldest first. `forgotten`: per mapping the latest event time among evicted decisions; under OTHERS that of the
     mappings dropped from it. `due`: sends in order, of which only the first may be posting. `held`: sends waiting for a
-    time. `parked`: events waiting for the profile. `out`: the send ids whose outcome event is not known to be on the
+    time or a turn. `followed`: sends whose outcome is out and that may go on: unknown ones that are looked for, and accepted
+    ones that are attempted again if they fail. `adopted`: the SIDs found for unknown ones. `parked`: events waiting for
+    the profile. `out`: the send ids whose outcome event is not known to be on the
     deliveries topic; `outgoing`: other records not known to be produced.
     `links`: who this key's events belong to, by event time; one that has any is a pointer, and its state moved on.
     `passed`: events that left this record, to the key they went to ("#": to somebody erased; "": decided here, and
@@ -126,6 +146,8 @@ class Person(Struct, omit_defaults=True):
     due: list[Send] = field(default_factory=list, name="o")
     held: list[Send] = field(default_factory=list, name="h")
     parked: list[Parked] = field(default_factory=list, name="p")
+    followed: list[Send] = field(default_factory=list, name="w")
+    adopted: list[str] = field(default_factory=list, name="a")
     out: list[bytes] = field(default_factory=list, name="x")
     outgoing: list[Outgoing] = field(default_factory=list, name="y")
     links: list[Link] = field(default_factory=list, name="l")
@@ -156,25 +178,26 @@ class Person(Struct, omit_defaults=True):
         return any(send.id == send_id for send in (*self.due, *self.held))
 
     def retries(self) -> int:
-        """How many sends wait for their next attempt."""
-        return sum(send.reason != SCHEDULED for send in self.held)
+        """How many sends wait for their next attempt soon."""
+        return sum(send.reason not in LONG for send in self.held)
 
     def held_bytes(self) -> int:
         """The encoded size of all that waits for a time; costs 1 µs a send."""
         return sum(map(send_bytes, self.held))
 
     def waiting_bytes(self) -> int:
-        """The encoded size of what waits for its `send_at` or for the profile, bounded by WAITING_BYTES_MAX."""
-        scheduled = sum(send_bytes(send) for send in self.held if send.reason == SCHEDULED)
-        return scheduled + sum(map(parked_bytes, self.parked))
+        """The encoded size of what may wait for long, bounded by WAITING_BYTES_MAX before the next is decided."""
+        held = sum(send_bytes(send) for send in self.held if send.reason in LONG)
+        return held + sum(map(parked_bytes, self.parked))
 
     def timer_ms(self) -> int:
         """When something here is to be given up or released by the handled time; 0: nothing is."""
-        if not (self.parked or self.held or self.keep_ms):
+        if not (self.parked or self.held or self.keep_ms or self.followed):
             return 0
         times = [each.until_ms for each in self.parked]
         times += [send.until_ms for send in self.held if send.reason == SCHEDULED]
-        if self.keep_ms and not (self.traits or self.held or self.due or self.parked):
+        times += [send.until_ms for send in self.followed]
+        if self.keep_ms and not (self.traits or self.held or self.due or self.parked or self.followed):
             times.append(self.keep_ms)
         return min(times, default=0)
 
@@ -256,7 +279,7 @@ class Person(Struct, omit_defaults=True):
 _encoder: Final = msgspec.msgpack.Encoder()
 _decision: Final = msgspec.msgpack.Decoder(Decision)
 _person: Final = msgspec.msgpack.Decoder(Person)
-_WAITS: Final = 1  # header bit: sends are due, or held for another attempt
+_WAITS: Final = 1  # header bit: sends are due, or held for something else than their own time
 _OWES: Final = 2  # header bit: something is listed in `out` or `outgoing`
 _TIMED: Final = 4  # header bit: six more bytes say when something is given up or released
 _HEADERS: Final = tuple(bytes((FORMAT, flags)) for flags in range(8))
@@ -267,7 +290,7 @@ _TIME_BYTES: Final = 6
 def encode(person: Person) -> bytes:
     """The state record's value."""
     flags = 0
-    if person.due or (person.held and person.retries()):
+    if person.due or (person.held and any(send.reason != SCHEDULED for send in person.held)):
         flags = _WAITS
     if person.out or person.outgoing:
         flags |= _OWES
@@ -289,7 +312,7 @@ def decode(value: bytes) -> Person:
 
 
 def waits(value: bytes) -> bool:
-    """The record has sends that are due, or held for another attempt; read from the header alone."""
+    """The record has sends that are due, or held for an attempt or a turn; read from the header alone."""
     return bool(value[1] & _WAITS)
 
 

@@ -1,0 +1,257 @@
+"""What comes after an outcome: an unknown send is looked for, a person decides, a message that was accepted fails.
+
+An unknown send is settled by whatever tells first: a callback with our token, the answer that a former owner still got,
+the gateway's list, or a person. What it becomes is told as a "Resolved" event; the outcome that is out stays as it was.
+Source: ARCHITECTURE, "A send's life".
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Final, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import replace
+
+from streamer.core import delivery
+from streamer.core.attempts import GIVEN_UP, Moment, accept, end_of, follow, give_up, next_attempt, refuse, tell
+from streamer.core.delivery import ATTEMPT_TAG, Accepted, Attempt, Found, Message, Refused
+from streamer.core.state import ADOPTED_MAX, UNKNOWN, UNRESOLVED, WATCHED, Person, Send
+from streamer.errors import BadRecord
+
+CHECKS_MS: Final = (135_000, 165_000)  # after the first miss, and the second: three misses take five minutes
+LIST_RETRY_MS: Final = 30_000  # a list that could not be had is no miss
+KEEP_MS: Final = 7 * 86_400_000  # how long a send waits for a person to decide
+SINCE_MARGIN_MS: Final = 5_000  # the gateway's clock may be behind ours, and its dates have whole seconds
+NOT_CREATED: Final = "not_created"  # statuses of a resolved send
+AMBIGUOUS: Final = "ambiguous"
+RETRYING: Final = "retrying"
+FAILED_STATUSES: Final = frozenset(("failed", "undelivered"))
+
+_Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
+_Attempt = Annotated[int, Meta(ge=1, le=2**31)]
+_Short = Annotated[str, Meta(max_length=64)]
+_Code = Annotated[int, Meta(ge=0, le=10**9)]
+
+
+class Callback(Struct, frozen=True, array_like=True):
+    """What a status callback says of one attempt."""
+
+    send_id: _Id
+    attempt: _Attempt
+    sid: _Short
+    status: _Short
+    code: _Code = 0
+
+
+class LateAnswer(Struct, frozen=True, array_like=True):
+    """The answer to one attempt's request, which came when its person had another owner."""
+
+    send_id: _Id
+    attempt: _Attempt
+    answer: Accepted | Refused
+
+
+class Resolution(Struct, frozen=True, array_like=True):
+    """What a person decided of an unknown send: `accepted` (with its SID, if known), `not_created`, or `resend`."""
+
+    send_id: _Id
+    verdict: _Short
+    sid: _Short = ""
+
+
+VERDICTS: Final = (delivery.ACCEPTED, NOT_CREATED, "resend")
+_T = TypeVar("_T")
+_encoder: Final = msgspec.msgpack.Encoder()
+_callback: Final = msgspec.msgpack.Decoder(Callback)
+_answer: Final = msgspec.msgpack.Decoder(LateAnswer)
+_resolution: Final = msgspec.msgpack.Decoder(Resolution)
+
+
+def encode(said: Callback | LateAnswer | Resolution) -> bytes:
+    """The value of the record that carries it."""
+    return _encoder.encode(said)
+
+
+def take_callback(person: Person, value: bytes, moment: Moment) -> bool:
+    """Hear a status callback; whether anything changed. Raises: BadRecord."""
+    said = _decoded(_callback, value)
+    send = _followed(person, said.send_id)
+    if send is not None and send.reason == WATCHED:
+        return send.attempt == said.attempt and _heard_failure(person, send, said, moment)
+    return _created(person, said.send_id, said.attempt, said.sid, moment)
+
+
+def take_answer(person: Person, value: bytes, moment: Moment) -> bool:
+    """Hear a former owner's late answer; whether anything changed. Raises: BadRecord."""
+    said = _decoded(_answer, value)
+    if isinstance(said.answer, Accepted):
+        return _created(person, said.send_id, said.attempt, said.answer.sid, moment)
+    send = _followed(person, said.send_id)
+    if send is None or send.reason == WATCHED or send.attempt != said.attempt:
+        return False
+    person.followed.remove(send)
+    refuse(person, moment, send, said.answer)
+    return True
+
+
+def take_resolution(person: Person, value: bytes, moment: Moment) -> bool:
+    """Do what a person decided of an unknown send; whether anything changed. Raises: BadRecord."""
+    said = _decoded(_resolution, value)
+    if said.verdict not in VERDICTS:
+        raise BadRecord("bad_request", f"a resolution is one of {', '.join(VERDICTS)}")
+    send = _followed(person, said.send_id)
+    if send is None or send.reason == WATCHED:
+        return False
+    if said.verdict == delivery.ACCEPTED:
+        return _created(person, said.send_id, send.attempt, said.sid, moment)
+    person.followed.remove(send)
+    if said.verdict == NOT_CREATED:
+        tell(person, moment, end_of(send, moment.now_ms, send.told, "decided"), NOT_CREATED)
+    else:
+        _again(person, send, moment)
+    return True
+
+
+def due_for_a_look(person: Person, handled_ms: int) -> list[Send]:
+    """The unknown sends that the gateway's list is to be asked for now."""
+    return [send for send in person.followed if send.reason == UNKNOWN and send.until_ms <= handled_ms]
+
+
+def since_ms(send: Send) -> int:
+    """From when on its message may have been created."""
+    return send.posted_ms - SINCE_MARGIN_MS
+
+
+def look(person: Person, send: Send, listed: Sequence[Found] | None, moment: Moment) -> bool:
+    """Judge an unknown send by the gateway's list; None: it could not be had. Whether anything changed."""
+    if send not in person.followed:
+        return False  # it was settled while the list was asked for
+    now_ms = moment.now_ms
+    if listed is None:
+        _set(person, send, replace(send, until_ms=now_ms + LIST_RETRY_MS))
+        return True
+    candidates = candidates_of(send, listed, person)
+    if len(candidates.sure) == 1 and not candidates.doubtful:
+        return _created(person, send.id, send.attempt, candidates.sure[0].sid, moment)
+    if candidates.sure or candidates.doubtful:
+        tell(person, moment, end_of(send, now_ms, send.told, "several_candidates"), AMBIGUOUS)
+        _set(person, send, replace(send, reason=UNRESOLVED, until_ms=now_ms + KEEP_MS))
+        return True
+    if send.checks < len(CHECKS_MS):
+        _set(person, send, replace(send, checks=send.checks + 1, until_ms=now_ms + CHECKS_MS[send.checks]))
+        return True
+    _missed(person, send, moment)
+    return True
+
+
+class Candidates(NamedTuple):
+    """The messages of a list that are this attempt's as far as can be told, and those of which it can't be told."""
+
+    sure: list[Found]
+    doubtful: list[Found]
+
+
+def candidates_of(send: Send, listed: Sequence[Found], person: Person) -> Candidates:
+    """The message whose tags name the attempt; or else those without tags, by their body, where it can be compared.
+
+    One whose SID another send of this person holds is none.
+    """
+    attempt_id = Attempt(send.id, send.attempt, send.origin.key).id
+    tagged = [each for each in listed if each.tags and each.tags.get(ATTEMPT_TAG) == attempt_id]
+    if tagged:
+        return Candidates(tagged[:1], [])
+    taken = {decision.sid for send_id in person.decided if (decision := person.decision(send_id))}
+    taken.update(person.adopted)
+    created = [each for each in listed if not each.tags and each.created_ms >= since_ms(send)]
+    free = [each for each in created if each.sid not in taken and _is_from_us(each, send)]
+    sure = [each for each in free if send.message.body and each.body.strip() == send.message.body.strip()]
+    doubtful = [each for each in free if each not in sure] if _may_change(send.message) else []
+    return Candidates(sure, doubtful)
+
+
+def _may_change(message: Message) -> bool:
+    """Whether the gateway may make another body of what was posted: of a template, or with links to shorten."""
+    if message.service_sid and not message.content_sid:
+        return not (message.shorten_urls is False and message.smart_encoded is False)
+    return bool(message.content_sid or message.smart_encoded)
+
+
+def _is_from_us(found: Found, send: Send) -> bool:
+    """Whether its sender may be the send's; a service's message may not name the number that it is from yet."""
+    message = send.message
+    if message.service_sid and found.service_sid:
+        return found.service_sid == message.service_sid
+    is_other = found.sender_from and message.sender_from and found.sender_from.rpartition(":")[2] != message.sender_from
+    return not is_other and not found.direction.startswith("inbound")
+
+
+def end_overdue(person: Person, handled_ms: int, moment: Moment) -> bool:
+    """Stop following what nobody decided in time; whether there was any."""
+    over = [send for send in person.followed if send.reason != UNKNOWN and send.until_ms <= handled_ms]
+    for send in over:
+        person.followed.remove(send)
+        give_up(person, moment, send, "not_decided")
+    return bool(over)
+
+
+def _missed(person: Person, send: Send, moment: Moment) -> None:
+    """The message does not exist: attempt it again where its mapping says so, else leave it to a person."""
+    tell(person, moment, end_of(send, moment.now_ms, send.told, "not_listed"), NOT_CREATED)
+    rule = moment.rule(send)
+    if rule is not None and rule.may_resend:
+        person.followed.remove(send)
+        _again(person, send, moment)
+    else:
+        _set(person, send, replace(send, reason=UNRESOLVED, until_ms=moment.now_ms + KEEP_MS))
+
+
+def _again(person: Person, send: Send, moment: Moment) -> None:
+    """Have the next attempt made, unless it is too old for that."""
+    if moment.now_ms > send.expires_ms:
+        tell(person, moment, end_of(send, moment.now_ms, send.told, "too_old"), delivery.FAILED)
+    else:
+        person.held.append(replace(send, until_ms=moment.now_ms, reason=RETRYING, checks=0))
+
+
+def _created(person: Person, send_id: bytes, attempt: int, sid: str, moment: Moment) -> bool:
+    """The message of an attempt exists after all: also where it was taken for lost, and another is about to be made."""
+    for waiting in (person.followed, person.held):
+        for send in waiting:
+            if send.id == send_id and send.told == delivery.UNKNOWN and send.attempt >= attempt:
+                waiting.remove(send)
+                person.adopted = [*person.adopted, sid][-ADOPTED_MAX:]
+                accept(person, moment, replace(send, attempt=attempt), sid)
+                return True
+    return False
+
+
+def _heard_failure(person: Person, send: Send, said: Callback, moment: Moment) -> bool:
+    """An accepted message of a mapping that wants another attempt then; a failure that no attempt can mend is final."""
+    if said.status not in FAILED_STATUSES:
+        return False
+    verdict = moment.outcomes.of_code(said.code)
+    refused = Refused(verdict.kind, said.code, 0, verdict.kind, verdict.scope, verdict.schedule)
+    held = next_attempt(send, moment, refused)
+    person.followed.remove(send)
+    decision = replace(end_of(send, moment.now_ms, send.told, verdict.kind), code=said.code, sid=said.sid)
+    if held is None or (held.until_ms or moment.now_ms) > send.expires_ms:
+        tell(person, moment, decision, delivery.FAILED)
+    else:
+        tell(person, moment, decision, RETRYING)
+        person.held.append(held)
+    return True
+
+
+def _followed(person: Person, send_id: bytes) -> Send | None:
+    return next((send for send in person.followed if send.id == send_id), None)
+
+
+def _set(person: Person, old: Send, new: Send) -> None:
+    person.followed[person.followed.index(old)] = new
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[_T], value: bytes) -> _T:
+    try:
+        return decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRecord("bad_request", f"not what an owner reads: {error}"[:200]) from None

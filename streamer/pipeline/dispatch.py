@@ -1,0 +1,404 @@
+"""Who may send now, of one account: breakers, then paces, then slots; and the tasks that post.
+
+A slot is held from the decision to post until the gateway's answer, so it covers the acked intent and the request. There
+are twice as many slots as requests in flight: while one half is at the gateway, the intents of the other half are being
+acked. How many requests may be in flight is learnt (`core.concurrency`); who finds no slot waits in line, in turns
+(`core.fair`). What would wait for a pace or behind a breaker is held by its owner instead, and only its key waits here.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from math import inf
+from typing import Final, NamedTuple, Protocol
+
+from streamer.core import gcra
+from streamer.core.attempts import region_of
+from streamer.core.breaker import ACCOUNT, Blocked, Breakers, Go, Key
+from streamer.core.concurrency import Limiter
+from streamer.core.delivery import Accepted, Answer, Attempt, Found, Message, Refused, Unknown
+from streamer.core.fair import Group, Line
+from streamer.core.gcra import Bucket, Pace, Wait
+from streamer.core.outcomes import GATEWAY_BUSY, STOP
+from streamer.core.state import BREAKER, BUSY, RATE, Send
+from streamer.ports import Clock, SmsGateway
+from streamer.telemetry import (
+    BREAKERS_MOVED,
+    BREAKERS_OPEN,
+    REQUEST_SECONDS,
+    REQUESTS,
+    REQUESTS_MAX,
+    SENDS_OPEN,
+    SENDS_QUEUED,
+    logger,
+)
+
+SLOTS_PER_REQUEST: Final = 2
+WARN_EVERY_S: Final = 10.0
+PACE_LINE_S: Final = 1.0  # who would wait longer for a pace is held; to hold one costs a write
+PACE_LINE_MAX: Final = 256  # of one account's line, while a pace is what it waits for
+TURNS_MAX: Final = 256  # woken in one go; the rest at the next answer or tick
+LISTS_MAX: Final = 4  # of the gateway's list at once
+GO: Final = "go"
+LINE: Final = "line"
+_REFUSED: Final = "refused"
+_RESULTS: Final = ("accepted", _REFUSED, GATEWAY_BUSY, "not_sent", "unknown")
+
+log = logger(__name__)
+
+
+class Job(Protocol):
+    """One posting whose intent is acked."""
+
+    @property
+    def message(self) -> Message:
+        """What to post."""
+
+    @property
+    def attempt(self) -> Attempt:
+        """Which attempt of which send it is."""
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The breakers that it stands behind."""
+
+    def start(self) -> bool:
+        """Asked right before the request leaves. False: it must not, and has been taken back."""
+
+    def settle(self, answer: Answer) -> None:
+        """Told the answer, once."""
+
+
+class Waiter(Protocol):
+    """A tenure whose sends wait here."""
+
+    def wake(self, key: bytes, sender: str, mapping: str) -> None:
+        """A send of this person with this sender and mapping may go now: it is to ask again, at once."""
+
+
+class _Entry(NamedTuple):
+    """One that waits: in its owner's memory, or held."""
+
+    owner: Waiter
+    key: bytes
+    parts: int
+    is_held: bool
+
+
+class Account(NamedTuple):
+    """What a dispatcher has to know of its account. `limits` are the senders' paces, for all owners together."""
+
+    name: str
+    concurrency: int
+    requests: Pace | None
+    limits: Mapping[str, Pace]
+    line_max: int  # of lanes in memory; beyond, sends are held
+
+
+def keys_of(account: str, send: Send) -> tuple[Key, ...]:
+    """The breakers of a send, the widest first."""
+    message = send.message
+    return ((ACCOUNT, account), ("sender", send.sender), ("region", region_of(message.to)), ("mapping", send.mapping))
+
+
+class _Tap:
+    """The pace of one sender or account: this owner's share of a limit."""
+
+    __slots__ = ("_bucket", "_limit", "_pace")
+
+    def __init__(self, limit: Pace, now_s: float) -> None:
+        self._limit = limit
+        self._pace = Pace(0.0, 0.0)
+        self._bucket = gcra.empty(now_s)
+
+    def share(self, owned: int, total: int, now_s: float) -> None:
+        pace = gcra.shared(self._limit, owned, total)
+        self._bucket = gcra.changed(self._bucket, self._pace, pace, now_s)
+        self._pace = pace
+
+    def opens_s(self, parts: int, now_s: float) -> float:
+        """When so many parts pass, if nothing else does before; not after now if they do."""
+        found = gcra.take(self._bucket, self._pace, parts, now_s)
+        return found.until_s if isinstance(found, Wait) else now_s
+
+    def take(self, parts: int, now_s: float) -> None:
+        found = gcra.take(self._bucket, self._pace, parts, now_s)
+        assert isinstance(found, Bucket)  # asked before, in the same turn
+        self._bucket = found
+
+
+class Dispatcher:
+    """The slots and request tasks of one account. Everything but `run` and `find` changes state without an await."""
+
+    def __init__(self, account: Account, gateway: SmsGateway, clock: Clock) -> None:
+        self._account = account
+        self._gateway = gateway
+        self._clock = clock
+        self._limiter = Limiter(account.concurrency)
+        self._breakers = Breakers()
+        now_s = clock.now_s()
+        self._requests = None if account.requests is None else _Tap(account.requests, now_s)
+        self._taps = {sender: _Tap(pace, now_s) for sender, pace in account.limits.items()}
+        self._open = 0  # slots taken
+        self._running = 0  # requests given to a task
+        self._acked: deque[Job] = deque()  # bounded by the slots
+        self._jobs: asyncio.Queue[Job] = asyncio.Queue()  # bounded by the limit
+        self._line: Line[_Entry] = Line()  # bounded by the lanes in memory, and by the sends held
+        self._lines = 0  # entries that are not held
+        self._is_serving = False
+        self._is_waking = False
+        self._lists = asyncio.Semaphore(LISTS_MAX)
+        self._warn_s = -inf  # before then trouble is not logged again
+
+    # ── who may go ─────────────────────────────────────────────────────────
+
+    def ask(self, send: Send) -> str:
+        """Whether a send may begin now: GO, and a slot and its parts are taken; LINE, if it is to `queue` in memory;
+        else the reason for which it is to be held and then queued.
+        """
+        now_s = self._clock.now_s()
+        if self._breakers and isinstance(self._breakers.check(self.keys(send), now_s), Blocked):
+            return BREAKER
+        if not self._is_waking and self._line and (self._free <= 0 or self._line.holds(send.sender)):
+            return self._line_or(BUSY if self._free <= 0 else RATE, self._account.line_max)
+        opens_s = self._opens_s(send.sender, send.parts, now_s)
+        if opens_s > now_s:
+            return self._line_or(RATE, PACE_LINE_MAX) if opens_s - now_s <= PACE_LINE_S else RATE
+        if self._free <= 0:
+            return self._line_or(BUSY, self._account.line_max)
+        for tap in self._taps_of(send.sender):
+            tap.take(1 if tap is self._requests else send.parts, now_s)
+        self._open += 1
+        return GO
+
+    def queue(self, owner: Waiter, key: bytes, send: Send, *, is_urgent: bool, is_held: bool) -> None:
+        """Have a send wait; `owner.wake` is called when it may go."""
+        group = Group(send.mapping, region_of(send.message.to))
+        self._line.push(send.sender, group, _Entry(owner, key, send.parts, is_held), is_urgent=is_urgent)
+        self._lines += not is_held
+
+    def begin(self, job: Job) -> None:
+        """Note that an attempt begins with the slot just taken: it may be what a breaker is probed with."""
+        if self._breakers:
+            now_s = self._clock.now_s()
+            checked = self._breakers.check(job.keys, now_s)
+            if isinstance(checked, Go):
+                self._breakers.begin(checked, job.attempt.id, now_s)
+
+    def may_leave(self, job: Job) -> bool:
+        """Whether an acked posting may still go: a breaker may have opened meanwhile."""
+        if not self._breakers:
+            return True
+        found = (self._breakers.of(key) for key in job.keys)
+        return all(not breaker.opened or breaker.probe == job.attempt.id for breaker in found)
+
+    def release(self) -> None:
+        """Give a slot back: to whoever is next."""
+        self._open -= 1
+        self._serve()
+
+    def tick(self) -> None:
+        """Let go what waited for a time; called every 50 ms."""
+        if self._line:
+            self._serve()
+            if self._breakers and self._lines:
+                self._have_held()
+
+    def leave(self, owner: Waiter) -> None:
+        """Forget what waits of a tenure that is over."""
+        self._line.keep(lambda entry: entry.owner is not owner)
+        self._lines = sum(not entry.is_held for entry in self._line.items())
+
+    def share(self, owned: int, total: int) -> None:
+        """Take this process's share of every limit, as it owns so many of all partitions."""
+        now_s = self._clock.now_s()
+        for tap in (*self._taps.values(), *((self._requests,) if self._requests else ())):
+            tap.share(owned, total, now_s)
+        self._line.rouse()
+
+    def keys(self, send: Send) -> tuple[Key, ...]:
+        """The breakers that a send stands behind."""
+        return keys_of(self._account.name, send)
+
+    @property
+    def _free(self) -> int:
+        return self._limiter.limit * SLOTS_PER_REQUEST - self._open
+
+    def _taps_of(self, sender: str) -> list[_Tap]:
+        if not self._taps and self._requests is None:
+            return _NO_TAPS
+        found = (self._requests, self._taps.get(sender))
+        return [tap for tap in found if tap is not None]
+
+    def _opens_s(self, sender: str, parts: int, now_s: float) -> float:
+        taps = self._taps_of(sender)
+        return max((tap.opens_s(1 if tap is self._requests else parts, now_s) for tap in taps), default=now_s)
+
+    def _line_or(self, reason: str, line_max: int) -> str:
+        """In line, as long as that is short enough for memory."""
+        return LINE if self._lines < line_max else reason
+
+    def _may(self, sender: str, group: Group, entry: _Entry) -> float:
+        now_s = self._clock.now_s()
+        if self._breakers:
+            keys = ((ACCOUNT, self._account.name), ("sender", sender), ("region", group.region))
+            checked = self._breakers.check((*keys, ("mapping", group.mapping)), now_s)
+            if isinstance(checked, Blocked):
+                return checked.until_s
+        return self._opens_s(sender, entry.parts, now_s)
+
+    def _serve(self) -> None:
+        """Wake whoever may go, in turns, while there are slots."""
+        if self._is_serving:
+            return  # one that expired gives its slot back at once: the loop below goes on, instead of recursing
+        self._is_serving = True
+        try:
+            for _ in range(TURNS_MAX):
+                if self._free <= 0 or not self._line:
+                    return
+                found = self._line.pop(self._may, self._clock.now_s())
+                if found is None:
+                    return
+                self._wake(found.sender, found.group.mapping, found.item, may_pass=True)
+        finally:
+            self._is_serving = False
+
+    def _wake(self, sender: str, mapping: str, entry: _Entry, *, may_pass: bool) -> None:
+        self._lines -= not entry.is_held
+        self._is_waking = may_pass
+        try:
+            entry.owner.wake(entry.key, sender, mapping)
+        finally:
+            self._is_waking = False
+
+    def _have_held(self) -> None:
+        """Have those in memory that stand behind a breaker held instead, some at each tick."""
+
+        def blocked_s(sender: str, group: Group, entry: _Entry) -> float:
+            return inf if entry.is_held or self._may(sender, group, entry) <= now_s else now_s
+
+        now_s = self._clock.now_s()
+        self._line.rouse()
+        for _ in range(TURNS_MAX):
+            found = self._line.pop(blocked_s, now_s)
+            if found is None:
+                break
+            self._wake(found.sender, found.group.mapping, found.item, may_pass=False)
+        self._line.rouse()
+
+    # ── requests ───────────────────────────────────────────────────────────
+
+    def submit(self, job: Job) -> None:
+        """Have an acked posting sent by the next free request task."""
+        self._acked.append(job)
+        self._feed()
+
+    async def run(self) -> None:
+        """Post until cancelled: one task per request in flight."""
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(self._account.concurrency):
+                tasks.create_task(self._post_jobs(), name=f"sender.{self._account.name}.{number}")
+
+    async def find(self, send: Send, since_ms: int) -> tuple[Found, ...] | None:
+        """The gateway's list of messages to a send's number; None: not to be had."""
+        async with self._lists:
+            return await self._gateway.find(send.message.to, send.message.channel, since_ms)
+
+    def observe(self) -> None:
+        """Set the gauges."""
+        name = self._account.name
+        SENDS_OPEN.labels(name).set(self._open)
+        REQUESTS_MAX.labels(name).set(self._limiter.limit)
+        SENDS_QUEUED.labels(name).set(len(self._line))
+        open_breakers = dict.fromkeys(_SCOPES, 0)
+        for scope, _ in self._breakers:
+            open_breakers[scope] += 1
+        for scope, count in open_breakers.items():
+            BREAKERS_OPEN.labels(name, scope).set(count)
+
+    def _feed(self) -> None:
+        while self._acked and self._running < self._limiter.limit:
+            self._running += 1
+            self._jobs.put_nowait(self._acked.popleft())
+
+    async def _post_jobs(self) -> None:
+        seconds = REQUEST_SECONDS.labels(self._account.name)
+        results = {name: REQUESTS.labels(self._account.name, name) for name in _RESULTS}  # bounded: no other is made
+        while True:
+            job = await self._jobs.get()
+            if job.start():
+                began_s = self._clock.now_s()
+                answer = await self._gateway.create(job.message, job.attempt)
+                ended_s = self._clock.now_s()
+                seconds.observe(ended_s - began_s)
+                results.get(_result(answer), results[_REFUSED]).inc()
+                self._learn(job, answer, ended_s - began_s, ended_s)
+                self._running -= 1
+                job.settle(answer)
+            else:
+                self._running -= 1
+            self._feed()
+
+    def _learn(self, job: Job, answer: Answer, rtt_s: float, now_s: float) -> None:
+        """What an answer says of the account's concurrency and of the breakers."""
+        kind, scope = "accepted", ""
+        match answer:
+            case Refused(GATEWAY_BUSY):
+                self._limiter.on_busy(now_s, self._running)
+                kind = answer.kind
+            case Refused("not_sent") | Unknown("timeout"):
+                self._limiter.on_timeout(now_s, self._running)
+                kind = "unknown"
+            case Unknown():
+                kind = "unknown"
+            case Refused():
+                self._limiter.on_answer(rtt_s, self._running, now_s)
+                kind, scope = answer.kind, answer.scope
+            case Accepted():
+                self._limiter.on_answer(rtt_s, self._running, now_s)
+        if not isinstance(answer, Accepted):
+            self._tell(answer)
+        if kind == STOP or self._breakers:
+            self._settle_breakers(job, answer, kind, scope, now_s)
+
+    def _settle_breakers(self, job: Job, answer: Answer, kind: str, scope: str, now_s: float) -> None:
+        moved = self._breakers.settle(job.keys, job.attempt.id, kind, scope, now_s)
+        for key in moved:
+            breaker = self._breakers.of(key)
+            event = "breaker.opened" if breaker.opened else "breaker.closed"
+            BREAKERS_MOVED.labels(self._account.name, key[0], event.removeprefix("breaker.")).inc()
+            code = answer.code if isinstance(answer, Refused) else 0
+            wait_s = round(max(0.0, breaker.until_s - now_s), 1) if breaker.opened else 0
+            tell = log.error if breaker.opened else log.info
+            tell(event, account=self._account.name, scope=key[0], name=key[1], code=code, probe_in_s=wait_s)
+        if moved:
+            self._line.rouse()
+
+    def _tell(self, answer: Refused | Unknown) -> None:
+        """Log what an operator should look at, at most every WARN_EVERY_S: an account's trouble comes in thousands."""
+        if self._clock.now_s() < self._warn_s:
+            return
+        if isinstance(answer, Unknown) or answer.reason == "not_sent":
+            self._warn_s = self._clock.now_s() + WARN_EVERY_S
+            log.warning(
+                "gateway.trouble",
+                account=self._account.name,
+                reason=answer.reason,
+                status=answer.http_status,
+                code=answer.code,
+            )
+
+
+_NO_TAPS: Final[list[_Tap]] = []
+_SCOPES: Final = ("account", "sender", "region", "mapping")
+
+
+def _result(answer: Answer) -> str:
+    """What a request is counted under: a refusal under its own reason, for an outage is none of ours to mend."""
+    match answer:
+        case Accepted():
+            return "accepted"
+        case Refused(reason):
+            return reason
+        case Unknown():
+            return "unknown"
