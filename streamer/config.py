@@ -64,12 +64,14 @@ SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 # OAUTHBEARER is missing: aiokafka takes it only with a token provider written in Python.
 SASL_MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI")
 STORE_ENGINES: Final = ("memory", "lmdb")
+SHARED, ONE = "shared", "one"  # who sends a sender's messages: each owner its share of the pace, or one partition all
+SENDER_OWNERS: Final = (SHARED, ONE)
 OVERLAY, UPDATE = "overlay", "update"  # what an event's `context.traits` are: seen by that event, or kept
 
 PARTITIONS_MAX: Final = 10_000
 REPLICATION_MAX: Final = 100  # far above any cluster's count of brokers; a slip of the finger lies beyond it
 CONCURRENCY_MAX: Final = 10_000
-PARTS_PER_S_MIN, PARTS_PER_S_MAX = 0.01, 10_000.0
+PACE_MIN, PACE_MAX = 0.01, 10_000.0  # a second, of a sender's parts or an account's requests
 TIMEOUT_MIN_S, TIMEOUT_MAX_S = 0.001, 300.0
 SESSION_MIN_S, SESSION_MAX_S = 1.0, 1_800.0  # a broker takes 6 s to 30 min unless told otherwise
 AGE_MIN_S, AGE_MAX_S = 1.0, 366 * 86_400.0
@@ -291,6 +293,7 @@ def _account(name: str, section: Section) -> AccountConfig:
         base_url=section.text("base_url", "https://api.twilio.com", url_fault).rstrip("/"),
         concurrency=section.whole("concurrency", 64, 1, CONCURRENCY_MAX),
         timeout_s=section.duration_s("timeout", 10.0, TIMEOUT_MIN_S, TIMEOUT_MAX_S),
+        requests_per_s=section.number("requests_per_s", 0.0, PACE_MIN, PACE_MAX),
     )
     section.close()
     return config
@@ -311,7 +314,8 @@ def _sender(name: str, section: Section, accounts: Collection[str]) -> Sender:
         service_sid=section.text("messaging_service", None if has_service else "", sid_check("MG")),
         channels=tuple(channel for channel, _ in channels),
         group=section.text("group", "", name_fault),
-        parts_per_s=section.number("parts_per_s", 0.0, PARTS_PER_S_MIN, PARTS_PER_S_MAX),
+        parts_per_s=section.number("parts_per_s", 0.0, PACE_MIN, PACE_MAX),
+        has_one_owner=section.choice("owner", SENDER_OWNERS[0], SENDER_OWNERS) == ONE,
     )
     for channel, mark in channels:
         if channel not in CHANNELS:

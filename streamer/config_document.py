@@ -10,12 +10,14 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from streamer.config import (
     CONCURRENCY_MAX,
     OVERLAY,
+    PACE_MAX,
+    PACE_MIN,
     PARTITIONS_MAX,
-    PARTS_PER_S_MAX,
-    PARTS_PER_S_MIN,
     REPLICATION_MAX,
     SASL_MECHANISMS,
     SECURITY_PROTOCOLS,
+    SENDER_OWNERS,
+    SHARED,
     STORE_ENGINES,
     UPDATE,
 )
@@ -37,7 +39,7 @@ AccountSid = Annotated[str, shaped(f"AC{SID_DIGITS.pattern}", found=_VARIABLE)]
 KeySid = Annotated[str, shaped(f"SK{SID_DIGITS.pattern}", found=_VARIABLE)]
 ServiceSid = Annotated[str, shaped(f"MG{SID_DIGITS.pattern}", found=_VARIABLE)]
 From = Annotated[str, shaped(FROM.pattern, found=_VARIABLE)]
-Pace = Annotated[float, Meta(ge=PARTS_PER_S_MIN, le=PARTS_PER_S_MAX)]
+Pace = Annotated[float, Meta(ge=PACE_MIN, le=PACE_MAX)]
 Duration = Annotated[str, shaped(DURATION, _EMPTY, found=_VARIABLE)]
 Required = Annotated[str, Meta(min_length=1)]
 KeysByPath = Annotated[dict[str, list[str]], Meta(min_length=1)]
@@ -116,7 +118,10 @@ class Account(Struct, forbid_unknown_fields=True, kw_only=True):
         says("Where Twilio's API is, or a fake of it.", "http://127.0.0.1:8010"),
         shaped(URL.pattern, found=_VARIABLE),
     ] = "https://api.twilio.com"
-    concurrency: Annotated[int, Meta(ge=1, le=CONCURRENCY_MAX), says("Requests in flight at once.")] = 64
+    concurrency: Annotated[int, Meta(ge=1, le=CONCURRENCY_MAX), says("The most requests in flight at once.")] = 64
+    requests_per_s: Annotated[
+        Pace | UnsetType, says("Requests a second that the account allows; no limit if left out.", 100)
+    ] = UNSET
     timeout: Annotated[
         Duration, says("Of one request, at most 300s; a message whose request takes longer has the outcome unknown.")
     ] = "10s"
@@ -143,6 +148,14 @@ class Sender(Struct, forbid_unknown_fields=True, kw_only=True):
     parts_per_s: Annotated[
         Pace | UnsetType, says("Message parts a second that its carrier allows; no limit if left out.", 1, 100)
     ] = UNSET
+    owner: Annotated[
+        str,
+        says(
+            "Whether every process sends its share of `parts_per_s`, or one partition sends everything of this sender: "
+            "for one too slow to share."
+        ),
+        chosen(SENDER_OWNERS, _VARIABLE),
+    ] = SHARED
 
 
 class Http(Struct, forbid_unknown_fields=True, kw_only=True):

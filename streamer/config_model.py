@@ -71,7 +71,10 @@ class TopicsConfig(Struct, frozen=True):
 
 
 class AccountConfig(Struct, frozen=True):
-    """One Twilio account: requests carry the API key, callbacks are signed with the auth token."""
+    """One Twilio account: requests carry the API key, callbacks are signed with the auth token.
+
+    `concurrency` bounds the requests in flight, `requests_per_s` those that begin (0: no limit).
+    """
 
     name: str
     account_sid: str
@@ -81,16 +84,16 @@ class AccountConfig(Struct, frozen=True):
     base_url: str = "https://api.twilio.com"
     concurrency: int = 64
     timeout_s: float = 10.0
+    requests_per_s: float = 0.0
 
     def __repr__(self) -> str:
         return _repr(self)
 
 
 class SenderConfig(Sender, frozen=True):
-    """A sender as declared: also its group (numbers that share a STOP) and its pace; 0 parts a second: no limit."""
+    """A sender as declared: also its group (numbers that share a STOP)."""
 
     group: str = ""
-    parts_per_s: float = 0.0
 
 
 class HttpConfig(Struct, frozen=True):

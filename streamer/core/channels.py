@@ -3,6 +3,7 @@
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 SMS: Final = "sms"
 MMS: Final = "mms"
@@ -19,7 +20,8 @@ SHORT_CODE_DIGITS_MAX: Final = 8  # a longer run of digits would be a number, wh
 class Sender(Struct, frozen=True):
     """Who a message is from: a number, short code or alphanumeric id (`number`), or a Messaging Service.
 
-    No `channels` means all that its kind can do.
+    No `channels` means all that its kind can do. `parts_per_s` is its pace (0: no limit), and `has_one_owner` says that
+    one partition sends all of it, at that whole pace: neither changes what is sent.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Sender(Struct, frozen=True):
     number: str = ""
     service_sid: str = ""
     channels: tuple[str, ...] = ()
+    parts_per_s: float = 0.0
+    has_one_owner: bool = False
 
     @property
     def kind(self) -> str:
@@ -47,6 +51,11 @@ class Sender(Struct, frozen=True):
         return (
             "" if channel in can else f"sender {self.name!r}, as {self.kind}, does {', '.join(can)} but not {channel}"
         )
+
+
+def unpaced(sender: Sender) -> Sender:
+    """The sender without what only says how fast it sends, and from where."""
+    return replace(sender, parts_per_s=0.0, has_one_owner=False)
 
 
 _CHANNELS_OF: Final = {

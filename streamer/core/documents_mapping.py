@@ -103,6 +103,19 @@ class Send(Struct, forbid_unknown_fields=True):
     ] = UNSET
 
 
+class OncePer(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The key by which two events are one, and for how long."""
+
+    key: Annotated[
+        str,
+        shaped(r"[A-Za-z0-9_$][^ ]*"),
+        says("The path whose value is the key; without a value there is no message.", "properties.order_id"),
+    ]
+    within: Annotated[
+        str, shaped(DURATION), says("How far apart two events of one key are one, by their own time; up to 30d.", "24h")
+    ]
+
+
 class Mapping(Struct, forbid_unknown_fields=True, kw_only=True):
     """Which events become a message, and which message."""
 
@@ -150,6 +163,27 @@ class Mapping(Struct, forbid_unknown_fields=True, kw_only=True):
         bool | None,
         says("Whether to send only to numbers in a range known to be in use; `defaults.strict_numbers` if left out."),
     ] = None
+    once_per: Annotated[
+        OncePer | UnsetType,
+        says(
+            "One message for all of a person's events that have one key, such as an order's number, in some time.",
+            {"key": "properties.order_id", "within": "24h"},
+        ),
+    ] = UNSET
+    priority: Annotated[
+        str, says("high: before all others that wait, as for one-time codes."), chosen(("normal", "high"))
+    ] = "normal"
+    on_unknown: Annotated[
+        str,
+        says(
+            "What follows a request without an answer, once its message is known not to exist: a person decides, or it "
+            "is sent again."
+        ),
+        chosen(("hold", "resend")),
+    ] = "hold"
+    retry_after_accepted: Annotated[
+        bool, says("Whether a message that Twilio accepted and could not deliver may be sent again.")
+    ] = False
     send: Annotated[Send, says("The message."), needs_any("body", "media_urls", "content_sid")]
 
 

@@ -15,13 +15,15 @@ from msgspec import Struct
 
 from streamer.core.action import FIELDS, Action, compile_action
 from streamer.core.action_fields import nearest, no_sender
-from streamer.core.channels import Sender
+from streamer.core.channels import Sender, unpaced
 from streamer.core.consent import ANY, CONSENT_EVENT, category_fault
 from streamer.core.duration import parse_duration_s
 from streamer.core.event_filters import EventFilters
 from streamer.core.filters import Filter, compile_filter
-from streamer.core.mapping import MissingPolicy
+from streamer.core.mapping import ROOTS, MissingPolicy
+from streamer.core.once import WITHIN_MAX_S, OncePer
 from streamer.core.parking import EVERYTHING, Reads, reads_of
+from streamer.core.paths import Path, compile_path
 from streamer.core.people import People
 from streamer.core.phone_region import BY_DEFAULT, BY_MAPPING, Numbers, Region, region_fault
 from streamer.core.records import TYPES
@@ -35,8 +37,13 @@ _OF_PEOPLE: Final = frozenset({"identify", "alias", "delete"})
 
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _KEYS: Final = (
-    "enabled", "when", "category", "max_age", "identify_wait", "missing", "region", "strict_numbers", "send",
+    "enabled", "when", "category", "max_age", "identify_wait", "missing", "region", "strict_numbers", "once_per",
+    "priority", "on_unknown", "retry_after_accepted", "send",
 )  # fmt: skip
+# Not in a version as they are written: what a mapping is asked after its decision, when it may be another one already;
+# and `once_per`, which is hashed as it was compiled.
+_LATER: Final = frozenset({"once_per", "priority", "on_unknown", "retry_after_accepted"})
+_OBJECTS: Final = frozenset({"properties", "traits", "context", "integrations", "profile"})  # never a key themselves
 
 
 class RuleDefaults(Struct, frozen=True):
@@ -53,7 +60,8 @@ class Rule(Struct, frozen=True):
     """A compiled mapping. `version` changes whenever what it would send changes.
 
     `wait_s` is how long an event waits for what it lacks of the profile; `reads` is what is kept of it meanwhile.
-    `category` is that of consent.
+    `category` is that of consent. `is_urgent` sends go before others; `may_resend`: one whose request had no answer is
+    tried again once it is known not to exist; `retries_accepted`: so is one that failed after it was accepted.
     """
 
     id: str
@@ -66,6 +74,10 @@ class Rule(Struct, frozen=True):
     reads: Reads
     reads_hash: int
     category: str = ""
+    once: OncePer | None = None
+    is_urgent: bool = False
+    may_resend: bool = False
+    retries_accepted: bool = False
 
 
 class _Row(Struct, frozen=True):
@@ -191,22 +203,29 @@ class _Compiler:
             self._fault("", "a mapping is an object with `when` and `send`")
             raise MappingError(self.faults)
         self._check_keys("", document, _KEYS, ("id",))
-        enabled = self._enabled(document.get("enabled", True))
+        enabled = self._flag("enabled", document.get("enabled", True))
         when = self._when(document.get("when"))
         category = self._category(document["category"]) if "category" in document else ""
         max_age_s = self._max_age_s(document.get("max_age"))
         wait_s = self._wait_s(document.get("identify_wait"))
         missing = self._missing(document.get("missing", "suppress"))
         numbers = self._numbers(document.get("region"), document.get("strict_numbers"))
+        once = self._once(document["once_per"]) if "once_per" in document else None
+        is_urgent = self._is_second("priority", document, ("normal", "high"))
+        may_resend = self._is_second("on_unknown", document, ("hold", "resend"))
+        retries_accepted = self._flag("retry_after_accepted", document.get("retry_after_accepted", False))
         action = self._action(document.get("send"), numbers, missing)
         # A None has left its fault; the type checker needs to be told.
         if self.faults or when is None or action is None:
             raise MappingError(self.faults)
-        reads = reads_of(action.paths) if all(value.paths for _, value in action.fields) else EVERYTHING
-        senders = list(self.senders.values()) if action.sender == "" else self.senders[action.sender]
+        paths = (*action.paths, once.key.text) if once else action.paths
+        reads = reads_of(paths) if all(value.paths for _, value in action.fields) else EVERYTHING
+        senders = [self.senders[action.sender]] if action.sender else list(self.senders.values())
+        said = {key: value for key, value in document.items() if key not in _LATER}
+        which = (once.key.text, once.within_s) if once else ()
         return Rule(
             id=mapping_id,
-            version=_hash([document, senders, numbers, max_age_s, wait_s]),
+            version=_hash([said, list(map(unpaced, senders)), numbers, max_age_s, wait_s, which]),
             enabled=enabled,
             when=when,
             action=action,
@@ -215,6 +234,10 @@ class _Compiler:
             reads=reads,
             reads_hash=int(_hash(reads), 16),
             category=category,
+            once=once,
+            is_urgent=is_urgent,
+            may_resend=may_resend,
+            retries_accepted=retries_accepted,
         )
 
     def _fault(self, path: str, text: str) -> None:
@@ -229,10 +252,55 @@ class _Compiler:
                 name = str(key)[:80]
                 self._fault(f"{path}.{name}" if path else name, f"unknown key; {nearest(name, (*known, *taken))}")
 
-    def _enabled(self, value: object) -> bool:
+    def _flag(self, path: str, value: object) -> bool:
         if not isinstance(value, bool):
-            self._fault("enabled", "must be true or false")
+            self._fault(path, "must be true or false")
         return value is True
+
+    def _is_second(self, key: str, document: dict[str, Any], choices: tuple[str, str]) -> bool:
+        """Whether a key has the second of two words, of which the first is the default."""
+        value = document.get(key, choices[0])
+        if value not in choices:
+            self._fault(key, f"must be {choices[0]} (the default) or {choices[1]}")
+        return bool(value == choices[1])
+
+    def _once(self, value: object) -> OncePer | None:
+        if not isinstance(value, dict):
+            self._fault("once_per", "must be an object, as in {key: properties.order_id, within: 24h}")
+            return None
+        self._check_keys("once_per", value, ("key", "within"))
+        key = self._once_key(value.get("key"))
+        within_s = self._within_s(value.get("within"))
+        return None if key is None else OncePer(key, within_s)
+
+    def _once_key(self, value: object) -> Path | None:
+        if not isinstance(value, str):
+            self._fault("once_per.key", "a path is required, as in properties.order_id")
+            return None
+        try:
+            path = compile_path(value)
+        except ValueError as exc:
+            self._fault("once_per.key", str(exc))
+            return None
+        root = str(path.keys[0])
+        if root not in ROOTS:
+            self._fault("once_per.key", f"no event has `{root[:60]}`; {nearest(root, tuple(sorted(ROOTS)))}")
+        elif len(path.keys) == 1 and root in _OBJECTS:
+            self._fault("once_per.key", f"is an object, which is no key; name a value in it, as in {root}.order_id")
+        return path
+
+    def _within_s(self, value: object) -> float:
+        if value is None:
+            self._fault("once_per.within", "a duration is required, as in 24h")
+            return 0.0
+        try:
+            within_s = parse_duration_s(str(value))
+        except ValueError as exc:
+            self._fault("once_per.within", str(exc))
+            return 0.0
+        if not 0 < within_s <= WITHIN_MAX_S:
+            self._fault("once_per.within", f"must be longer than nothing, and at most {WITHIN_MAX_S // 86_400} days")
+        return within_s
 
     def _when(self, value: object) -> Filter | None:
         if not isinstance(value, str):

@@ -91,10 +91,10 @@ kafka:
 topics: {{events: [a, b], start: 2026-01-31T00:00:00Z, prefix: "x.", partitions: 3, replication: 2}}
 accounts:
   eu: {{account_sid: AC{SID}, api_key_sid: SK{SID}, api_key_secret: s, auth_token: t, base_url: "http://127.0.0.1:1/x/",
-       concurrency: 7, timeout: 250ms}}
+       concurrency: 7, timeout: 250ms, requests_per_s: 80}}
   us: {{account_sid: AC{SID}, api_key_sid: SK{SID}, api_key_secret: s}}
 senders:
-  shop: {{messaging_service: MG{SID}, account: us, group: g, channels: [sms], parts_per_s: 2.5}}
+  shop: {{messaging_service: MG{SID}, account: us, group: g, channels: [sms], parts_per_s: 2.5, owner: one}}
 http: {{listen: "[::1]:0", public_url: "https://sms.example.com/"}}
 store: {{engine: memory, path: data}}
 defaults: {{region: GB, sender: shop, max_age: 2h, identify_wait: 90s, strict_numbers: true}}
@@ -117,8 +117,9 @@ profile: {{context_traits: update}}
     assert config.topics.dead_letters == "x.dead-letters"
     eu = config.accounts["eu"]
     assert (eu.name, eu.base_url, eu.concurrency, eu.timeout_s) == ("eu", "http://127.0.0.1:1/x", 7, 0.25)
+    assert (eu.requests_per_s, config.accounts["us"].requests_per_s) == (80.0, 0.0)
     assert config.senders["shop"] == SenderConfig(
-        "shop", "us", service_sid=f"MG{SID}", channels=("sms",), group="g", parts_per_s=2.5
+        "shop", "us", service_sid=f"MG{SID}", channels=("sms",), group="g", parts_per_s=2.5, has_one_owner=True
     )
     assert (config.http.host, config.http.port, config.http.public_url) == ("::1", 0, "https://sms.example.com")
     assert config.store.path == str(tmp_path / "data")
@@ -219,6 +220,7 @@ FAULTS = {
     "blocked ids that are no list": (VALID + "identity: {blocked: 'null'}\n", "7:12: identity.blocked: expected a list of at least one text, as in [a, b]; found text"),
     "an unknown use of context traits": (VALID + "profile: {context_traits: both}\n", "7:11: profile.context_traits: must be overlay or update"),
     "an unknown key of the profile": (VALID + "profile: {context_trait: update}\n", '7:11: profile.context_trait: unknown key; did you mean "context_traits"?'),
+    "an unknown owner of a sender": (VALID.replace('6789"', '6789", owner: each'), "6:32: senders.shop.owner: must be shared or one"),
     "a pace of infinity": (VALID.replace('6789"', '6789", parts_per_s: .inf'), "6:32: senders.shop.parts_per_s: must be from 0.01 to 10000"),
     "a broker without host": ("kafka: {bootstrap_servers: ':9092'}\n" + TOPICS, '1:9: kafka.bootstrap_servers: must be "host:port", or several with a comma between'),
     "an unknown protocol": ("kafka: {bootstrap_servers: a, security_protocol: TLS}\n" + TOPICS, "1:31: kafka.security_protocol: must be PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL"),
@@ -471,6 +473,7 @@ def test_a_fault_stays_one_line_whatever_its_key_holds(tmp_path):
 
 KEYS = ["kafka", "topics", "accounts", "senders", "http", "store", "defaults", "bootstrap_servers", "events", "start"]
 KEYS += ["main", "account_sid", "timeout", "concurrency", "from", "channels", "listen", "max_age", "parts_per_s", "id"]
+KEYS += ["once_per", "key", "within", "priority", "on_unknown", "retry_after_accepted", "owner", "requests_per_s"]
 KEYS += ["when", "send", "body", "to", "enabled", "<<", "1", "~", "on", "? [a]"]
 SCALARS = ["", "~", "a", "1", "0", "-1", "1.5", ".nan", ".inf", "yes", "2026-01-31", "2026-99-99T00:00:00Z", "1:2:3"]
 SCALARS += [

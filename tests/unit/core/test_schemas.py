@@ -71,6 +71,10 @@ MAPPING = {
     "region": "GB",
     "strict_numbers": True,
     "identify_wait": "10m",
+    "once_per": {"key": "properties.order_id", "within": "24h"},
+    "priority": "high",
+    "on_unknown": "resend",
+    "retry_after_accepted": True,
     "send": {"channel": "sms", "from": "shop", "to": "{{properties.phone}}", "body": "Hi {{profile.traits.name}}"},
 }
 OTHERS = [None, "", " ", "x", "shop", "sms", "10m", "0s", "+15550100001", "{{properties.x}}", 'type = "track"']
@@ -96,6 +100,15 @@ FAULTY_MAPPINGS = {
     "a region in small letters": ("region", "gb"),
     "a region that is a country's name": ("region", "Germany"),
     "strictness of another kind": ("strict_numbers", "maybe"),
+    "a key alone": ("once_per", "properties.order_id"),
+    "a key for ever": ("once_per", {"key": "properties.order_id"}),
+    "a time without a key": ("once_per", {"within": "24h"}),
+    "a key that is no path": ("once_per", {"key": "order id", "within": "24h"}),
+    "a key for no time": ("once_per", {"key": "properties.order_id", "within": "0h"}),
+    "an unknown key of once_per": ("once_per", {"key": "properties.order_id", "within": "24h", "per": 1}),
+    "an unknown priority": ("priority", "low"),
+    "an unknown way": ("on_unknown", "retry"),
+    "another attempt of another kind": ("retry_after_accepted", "maybe"),
 }
 
 
