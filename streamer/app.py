@@ -7,6 +7,7 @@ while the sinks still write, then the rest ends.
 import asyncio
 import gc
 import random
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, closing
@@ -17,7 +18,8 @@ from aiokafka.helpers import create_ssl_context
 from prometheus_client import REGISTRY, generate_latest
 
 from streamer.clock import SystemClock
-from streamer.config_model import Config, KafkaConfig
+from streamer.config_model import AccountConfig, Config, KafkaConfig
+from streamer.core import gcra
 from streamer.http.server import HttpServer, Status, listener
 from streamer.kafka.consumer import ChangelogReader, GroupSource
 from streamer.kafka.groups import GroupReader
@@ -26,11 +28,11 @@ from streamer.kafka.topics import COMPACTED, TopicSpec, deleted_after, ensure_of
 from streamer.pipeline.committer import Committer
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.handled import InputsTime
+from streamer.pipeline.dispatch import Account, Dispatcher
 from streamer.pipeline.lane import Services
-from streamer.pipeline.owner import Owner, OwnerPlan
+from streamer.pipeline.owner import WAITING_MAX, Owner, OwnerPlan
 from streamer.pipeline.restore import Progress
 from streamer.pipeline.router import Router, RouterPlan
-from streamer.pipeline.sender import Sender
 from streamer.ports import StateStore
 from streamer.store.disk import LmdbStore
 from streamer.store.memory import MemoryStore
@@ -196,23 +198,34 @@ class Process:
         self._committers.append(Committer("router", router, source, self._clock))
         return router
 
+    def _paces(self, account: AccountConfig) -> Account:
+        """What of the configuration holds for one account."""
+        paced = (each for each in self._config.senders.values() if each.account == account.name and each.parts_per_s)
+        return Account(
+            name=account.name,
+            concurrency=account.concurrency,
+            requests=gcra.limit(account.requests_per_s) if account.requests_per_s else None,
+            limits={each.name: gcra.limit(each.parts_per_s) for each in paced},
+            line_max=WAITING_MAX // (2 * len(self._config.accounts)) if len(self._config.accounts) > 1 else sys.maxsize,
+        )
+
     def _build_owner(self) -> Owner:
         topics, accounts = self._config.topics, self._config.accounts
         source = self._source("owner", (topics.by_user,))
         events = self._sink()
-        senders = {}
+        dispatchers = {}
         for name, account in accounts.items():
             key = Credentials(account.account_sid, account.api_key_sid, account.api_key_secret)
             gateway = TwilioGateway(account.base_url, key, account.timeout_s)
             self._gateways.append(gateway)
-            senders[name] = Sender(name, gateway, account.concurrency, self._clock)
+            dispatchers[name] = Dispatcher(self._paces(account), gateway, self._clock)
         services = Services(
             mappings=self._config.mappings,
             store=self._store(),
             state_sink=self._sink(),
             event_sink=events,
             letters=self._letters(events),
-            senders=senders,
+            dispatchers=dispatchers,
             clock=self._clock,
             jitter=random.Random(time.time_ns()),
             state_topic=topics.state,

@@ -60,6 +60,24 @@ LATE_ANSWERS: Final = Counter("streamer_late_answers_total", "How many answers c
 SENDS_OPEN: Final = Gauge(
     "streamer_open_sends", "How many sends hold a slot now?", ("account",), multiprocess_mode=_SUM
 )
+REQUESTS_MAX: Final = Gauge(
+    "streamer_gateway_requests_max",
+    "How many requests may be in flight now, as learnt from the gateway's answers?",
+    ("account",),
+    multiprocess_mode=_SUM,
+)
+SENDS_QUEUED: Final = Gauge(
+    "streamer_queued_sends", "How many sends wait for a slot, a pace or a breaker?", ("account",), multiprocess_mode=_SUM
+)
+BREAKERS_OPEN: Final = Gauge(
+    "streamer_open_breakers", "What is stopped, until a person mends it?", ("account", "scope"), multiprocess_mode=_SUM
+)
+BREAKERS_MOVED: Final = Counter(
+    "streamer_moved_breakers_total", "How often did breakers open and close?", ("account", "scope", "to")
+)
+SENDS_RESOLVED: Final = Counter(
+    "streamer_resolved_sends_total", "What became of sends after their outcome?", ("status",)
+)
 SENDS_HELD: Final = Gauge("streamer_held_sends", "How many sends wait for their next attempt?", multiprocess_mode=_SUM)
 PEOPLE_WAITING: Final = Gauge(
     "streamer_waiting_people",

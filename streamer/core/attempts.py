@@ -34,7 +34,7 @@ class Moment(Struct, frozen=True):
     key: str
     rules: RuleSet
     now_ms: int
-    jitter: float = 0.0
+    jitter: float = 0.5
 
     def rule(self, send: Send) -> Rule | None:
         """The mapping of a send, if it still exists."""

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from streamer.core import delivery, links, merging
-from streamer.core.attempts import end_of
+from streamer.core.attempts import Moment, end_of, give_up
 from streamer.core.hop import FORGET
 from streamer.core.plan import Turn
 from streamer.core.rules import RuleSet
@@ -64,7 +64,7 @@ def erase(person: Person, key: str, forget: Forget, event_ms: int, rules: RuleSe
     above = encode_forget(Forget(suppress=forget.suppress))
     if key[0] == "u":
         person.outgoing += [Outgoing(other, FORGET, above, event_ms) for other in links.targets(person.links)]
-    ended = _clear(person, event_ms, rules, now_ms)
+    ended = _clear(person, key, event_ms, rules, now_ms)
     person.is_suppressed = person.is_suppressed or forget.suppress
     event = delivery.forgotten_event(key, event_ms, now_ms, ended, is_suppressed=person.is_suppressed)
     person.outgoing.append(Outgoing(key, EVENT_KIND, event, event_ms))
@@ -91,11 +91,11 @@ def _unlink(person: Person, key: str, by: str, event_ms: int, rules: RuleSet, no
         if by in links.targets(kept):
             merging.announce(person, key, by, event_ms + 1)
     else:
-        _clear(person, event_ms, rules, now_ms)
+        _clear(person, key, event_ms, rules, now_ms)
     return True
 
 
-def _clear(person: Person, event_ms: int, rules: RuleSet, now_ms: int) -> int:
+def _clear(person: Person, key: str, event_ms: int, rules: RuleSet, now_ms: int) -> int:
     """Leave of a record what is newer, what is not published, and that it was erased; how many sends it ended."""
     turn = Turn(person, now_ms, rules)
     held = [send for send in person.held if send.origin.event_ms <= event_ms]
@@ -115,6 +115,9 @@ def _clear(person: Person, event_ms: int, rules: RuleSet, now_ms: int) -> int:
         if (decision := person.decision(send_id)) is not None:
             person.note_passed(mark_of(decision.origin, decision.message_id), links.ERASED)
     person.decided = {send_id: value for send_id, value in person.decided.items() if send_id in kept}
+    for send in [each for each in person.followed if each.origin.event_ms <= event_ms]:
+        person.followed.remove(send)
+        give_up(person, Moment(key, rules, now_ms), send, REASON)
     for send in held:
         turn.end(end_of(send, now_ms, delivery.SUPPRESSED, REASON))
     turn.suppress(parked, REASON)
@@ -131,7 +134,7 @@ def is_over(person: Person, handled_ms: int) -> bool:
     """Whether nothing is left of an erased person but that they were, and even that is not needed any more."""
     if not person.keep_ms or person.keep_ms > handled_ms or person.is_suppressed:
         return False
-    if person.traits or person.links or person.due or person.held or person.parked or person.consent:
+    if person.traits or person.links or person.due or person.held or person.parked or person.followed or person.consent:
         return False
     newest_ms = max((_event_ms(person, send_id) for send_id in person.decided), default=0)
     is_owing = person.out or person.outgoing

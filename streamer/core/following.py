@@ -229,7 +229,7 @@ def _heard_failure(person: Person, send: Send, said: Callback, moment: Moment) -
     """An accepted message of a mapping that wants another attempt then; a failure that no attempt can mend is final."""
     if said.status not in FAILED_STATUSES:
         return False
-    verdict = moment.outcomes.of_code(said.code)
+    verdict = moment.rules.outcomes.of_code(said.code)
     refused = Refused(verdict.kind, said.code, 0, verdict.kind, verdict.scope, verdict.schedule)
     held = next_attempt(send, moment, refused)
     person.followed.remove(send)

@@ -9,7 +9,9 @@ from typing import Any, Final
 from msgspec import Struct
 
 from streamer.core import consent, erasure, merging, plan
-from streamer.core.hop import CONSENT, EVENT, FORGET, HOPS_MAX, LINK, Hop, event_of
+from streamer.core.attempts import Moment
+from streamer.core.following import take_answer, take_callback, take_resolution
+from streamer.core.hop import ANSWER, CALLBACK, CONSENT, EVENT, FORGET, HOPS_MAX, LINK, RESOLVE, Hop, event_of
 from streamer.core.identity import is_identity_key
 from streamer.core.links import ERASED, GONE, linked, target_at, targets
 from streamer.core.plan import Applied, Passage
@@ -50,6 +52,8 @@ def handle(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> H
         return Handled(Applied(erasure.erase(person, key, command, hop.origin.event_ms, rules, now_ms)))
     if hop.kind == CONSENT:
         return _onward(person, hop) or Handled(_agree(person, hop))
+    if hop.kind in _FOLLOWING:
+        return _after_outcome(person, key, hop, rules, now_ms)
     return _move(person, key, hop, rules, now_ms)
 
 
@@ -68,6 +72,18 @@ def _event(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet, now_
     return Handled(applied, is_stranded=bool(applied.matched) and _is_stranded(person, hop))
 
 
+_FOLLOWING: Final = {CALLBACK: take_callback, ANSWER: take_answer, RESOLVE: take_resolution}
+
+
+def _after_outcome(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> Handled:
+    """What came of a send goes to whoever may have it now: a pointer's went to one of those it was linked to."""
+    everyone = targets(person.links)
+    if everyone and hop.hops < HOPS_MAX:
+        return Handled(forward=everyone)
+    moment = Moment(key, rules, now_ms)
+    return Handled(Applied(_FOLLOWING[hop.kind](person, hop.value, moment)))
+
+
 def _move(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> Handled:
     """Take in a move, or pass it on; where its person was erased meanwhile, the key it comes from is told."""
     moved = merging.moved_of(hop.value)
@@ -75,7 +91,7 @@ def _move(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> Ha
     if onward is not None:
         merging.note_passed(person, moved, onward.forward[0])
         return onward
-    is_changed, left_out = merging.take_in(person, moved, rules, now_ms)
+    is_changed, left_out = merging.take_in(person, key, moved, rules, now_ms)
     if is_changed and plan.is_erased(person, hop.origin.event_ms):
         person.outgoing.append(erasure.told(moved.source, key, person.erased_ms))
         person.merged[hidden(moved.source)] = person.merged.pop(moved.source, moved.number)

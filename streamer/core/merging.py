@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from streamer.core import consent, delivery, parking
-from streamer.core.attempts import end_of
+from streamer.core.attempts import Moment, end_of, follow, give_up
 from streamer.core.consent import Consent
 from streamer.core.delivery import MS_MAX, Decision
 from streamer.core.hop import MERGE
@@ -54,6 +54,7 @@ class Moved(Struct, array_like=True):
     parked: list[Parked]
     merged: dict[str, int]
     is_suppressed: bool
+    followed: list[Send] = []
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -81,19 +82,20 @@ def move_out(person: Person, key: str, target: str, event_ms: int, now_ms: int) 
         parked=person.parked,
         merged=person.merged,
         is_suppressed=person.is_suppressed,
+        followed=person.followed,
     )
     person.outgoing.append(Outgoing(target, MERGE, _encoder.encode(moved), event_ms))
     note_passed(person, moved, target)
     unpublished = set(person.out)
     person.decided = {send_id: value for send_id, value in person.decided.items() if send_id in unpublished}
-    person.traits, person.held, person.parked = [], [], []
+    person.traits, person.held, person.parked, person.followed = [], [], [], []
     person.consent, person.forgotten, person.merged = {}, {}, {}
     person.keep_ms = 0
 
 
 def has_to_move(person: Person) -> bool:
     """Whether a record holds anything that a move would take along."""
-    return bool(person.traits or person.held or person.parked or person.decided or person.consent or person.merged)
+    return bool(person.traits or person.held or person.parked or person.followed or person.decided or person.consent or person.merged)
 
 
 def announce(person: Person, key: str, target: str, event_ms: int) -> None:
@@ -138,11 +140,12 @@ def _is_plausible(moved: Moved) -> bool:
     )
     states = all(state in consent.STRICTNESS for state, _ in moved.consent.values())
     times = [moved.number, *moved.merged.values(), *(parked.until_ms for parked in moved.parked)]
-    times += [ms for send in moved.held for ms in (send.until_ms, send.expires_ms, send.decided_ms, send.posted_ms)]
+    sends = (*moved.held, *moved.followed)
+    times += [ms for send in sends for ms in (send.until_ms, send.expires_ms, send.decided_ms, send.posted_ms)]
     return keys and states and all(0 <= ms <= MS_MAX for ms in times)
 
 
-def take_in(person: Person, moved: Moved, rules: RuleSet, now_ms: int) -> tuple[bool, str]:
+def take_in(person: Person, key: str, moved: Moved, rules: RuleSet, now_ms: int) -> tuple[bool, str]:
     """Unite a move with the record it came to, and decide again what waited; whether anything changed, and why traits
     were left out ("": none was). A move that was taken in before changes nothing.
     """
@@ -158,6 +161,7 @@ def take_in(person: Person, moved: Moved, rules: RuleSet, now_ms: int) -> tuple[
         _take_held(person, turn, send, is_proven)
     for parked in moved.parked:
         _take_parked(person, turn, parked, is_proven)
+    _take_followed(person, moved.followed, Moment(key, rules, now_ms))
     agreed = {name: each for name, each in moved.consent.items() if not is_erased(person, each[1])}
     _, refused = consent.merge(person.consent, agreed)
     person.is_suppressed = person.is_suppressed or moved.is_suppressed
@@ -207,6 +211,16 @@ def _take_parked(person: Person, turn: Turn, parked: Parked, is_proven: bool) ->
         turn.park(parked)  # erased ones are told so when they are decided again
     else:
         turn.suppress([parked], "cannot_prove_new")
+
+
+def _take_followed(person: Person, followed: list[Send], moment: Moment) -> None:
+    """Follow what the other record followed, unless it was erased."""
+    known = {send.id for send in person.followed}
+    for send in followed:
+        if is_erased(person, send.origin.event_ms):
+            give_up(person, moment, send, "forgotten")
+        elif send.id not in known:
+            follow(person, moment, send)
 
 
 def _note_merged(person: Person, moved: Moved) -> None:

@@ -162,13 +162,14 @@ class Rehearsal:
     def _settle(self, key: str, person: Person) -> None:
         """Accept whatever is due, in order, and note what was decided."""
         while person.due:
-            send = attempts.begin(person, self.now_ms)
+            moment = Moment(key, self.rules, self.now_ms)
+            send = attempts.begin(person, moment)
             if send is None or not send.is_posting:
                 continue
             self.sent.append(
                 Sent(self.now_ms, key, send.origin.offset, send.mapping, send.sender, send.parts, send.message)
             )
-            attempts.settle(person, Accepted(f"SM{len(self.sent):032x}", "queued"), self.now_ms, 0.0)
+            attempts.settle(person, Accepted(f"SM{len(self.sent):032x}", "queued"), moment)
         for send_id in person.out:
             decision = person.decision(send_id)
             assert decision is not None, "an outcome listed in `out` is stored"

@@ -22,6 +22,7 @@ from streamer.core.event_filters import EventFilters
 from streamer.core.filters import Filter, compile_filter
 from streamer.core.mapping import ROOTS, MissingPolicy
 from streamer.core.once import WITHIN_MAX_S, OncePer
+from streamer.core.outcomes import Outcomes
 from streamer.core.parking import EVERYTHING, Reads, reads_of
 from streamer.core.paths import Path, compile_path
 from streamer.core.people import People
@@ -90,7 +91,7 @@ class _Row(Struct, frozen=True):
 class RuleSet(Struct, frozen=True):
     """The enabled mappings, sorted by id; build it with `of`. `version` is a hash of all their versions.
 
-    `longest_age_s` is how old an event may be that still sends something.
+    `longest_age_s` is how old an event may be that still sends something. `outcomes`: what the gateway's codes mean.
     """
 
     mappings: tuple[Rule, ...]
@@ -104,10 +105,15 @@ class RuleSet(Struct, frozen=True):
     needed: dict[
         str, frozenset[str | None]
     ]  # by type the names that owners need; a type that isn't there is needed whole
+    outcomes: Outcomes = Outcomes({}, {})
 
     @classmethod
     def of(
-        cls, mappings: Iterable[Rule], filters: EventFilters | None = None, people: People | None = None
+        cls,
+        mappings: Iterable[Rule],
+        filters: EventFilters | None = None,
+        people: People | None = None,
+        outcomes: Outcomes | None = None,
     ) -> "RuleSet":
         """The set of the enabled ones of `mappings`, behind `filters`, for `people`.
 
@@ -132,6 +138,7 @@ class RuleSet(Struct, frozen=True):
             rows={each: _row([m for m in enabled if m.when.types is None or each in m.when.types]) for each in types},
             others=_row([m for m in enabled if m.when.types is None]),
             needed=_needed(enabled),
+            outcomes=outcomes or Outcomes({}, {}),
         )
 
     def candidates(self, event_type: str, event_name: str | None) -> tuple[Rule, ...]:

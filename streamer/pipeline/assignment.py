@@ -14,17 +14,19 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Final
 
-from streamer.core import attempts, erasure, plan, state
+from streamer.core import attempts, erasure, following, plan, state
+from streamer.core.attempts import Moment
 from streamer.core.commit_tracker import CommitTracker
-from streamer.core.delivery import Answer, Decision, Origin, delivery_event
+from streamer.core.delivery import Answer, Decision, Found, Origin, Unknown, delivery_event
 from streamer.core.handling import Handled, handle
-from streamer.core.hop import MERGE, Hop, headers_of, read_hop
+from streamer.core.following import LateAnswer
+from streamer.core.hop import ANSWER, EVENT, LINK, Hop, headers_of, read_hop
 from streamer.core.identity import partition_of
-from streamer.core.state import EVENT_KIND, SCHEDULED, Outgoing, Person, Send
+from streamer.core.state import EVENT_KIND, QUEUED, SCHEDULED, Outgoing, Person, Send
 from streamer.core.wheel import TimerWheel
 from streamer.errors import BadRecord
+from streamer.pipeline.dispatch import GO, LINE, Dispatcher
 from streamer.pipeline.lane import Lane, Posting, Services, Write
-from streamer.pipeline.sender import Sender
 from streamer.ports import Partition, Record
 from streamer.telemetry import (
     EVENTS_REJECTED,
@@ -120,9 +122,9 @@ class Assignment:
             lane.publishing.update(person.out)
             lane.is_sending = bool(person.outgoing)
             self._publish(lane, list(person.out), list(person.outgoing), at, is_new=False)
-        if attempts.interrupted(person, self._now_ms()):
+        if attempts.interrupted(person, self._moment(lane)):
             lane.is_dirty = True
-        self._note_retries(lane)
+        self._note_held(lane, person.held)
         self._go_on(lane)
 
     def remind(self, key: bytes, timer_ms: int) -> None:
@@ -150,8 +152,29 @@ class Assignment:
             lane = self._lane(key)
         is_given_up = plan.give_up(lane.person, self._services.mappings, self.handled_ms, now_ms)
         attempts.release(lane.person, now_ms, self.handled_ms)
+        for send in following.due_for_a_look(lane.person, self.handled_ms):
+            self._look(lane, send)
+        is_given_up |= following.end_overdue(lane.person, self.handled_ms, self._moment(lane))
         if is_given_up or self._is_over_for(lane):
             lane.is_dirty = True
+        self._go_on(lane)
+
+    def _look(self, lane: Lane, send: Send) -> None:
+        """Ask the gateway's list for an unknown send, unless it is being asked; the lane stays until it answers."""
+        dispatcher = self._services.dispatchers.get(send.message.account)
+        if dispatcher is None or send.id in lane.looking:
+            return
+        lane.looking.add(send.id)
+        dispatcher.look(send, partial(self._looked, lane, send))
+
+    def _looked(self, lane: Lane, send: Send, listed: Sequence[Found] | None) -> None:
+        if self._is_over:
+            return
+        lane.looking.discard(send.id)
+        if following.look(lane.person, send, listed, self._moment(lane)):
+            lane.is_dirty = True
+            self._note_held(lane, lane.person.held)
+        lane.timer_ms = 0  # it rang; what is left is set again by the write
         self._go_on(lane)
 
     def _is_over_for(self, lane: Lane) -> bool:
@@ -194,32 +217,71 @@ class Assignment:
         self.is_draining = self._is_over = True
         for lane in self._lanes.values():
             if lane.posting is not None:
-                self._sender(lane.posting.send).release()
+                self._dispatcher(lane.posting.send).release()
         self._lanes.clear()
+        for dispatcher in self._services.dispatchers.values():
+            dispatcher.leave(self)
 
     def may_start(self, posting: Posting) -> bool:
-        """Whether an acked posting may leave now; one of a tenure that ends has been taken back."""
-        may_start, posting.is_queued = posting.is_queued and not self.is_draining, False
-        return may_start
+        """Whether an acked posting may leave now; else it has been taken back, by a drain before this."""
+        if not posting.is_queued or self.is_draining:
+            return False
+        posting.is_queued = False
+        if self._now_ms() > posting.send.expires_ms:
+            attempts.expire(posting.lane.person, self._moment(posting.lane))
+            self._forgo(posting)
+            return False
+        if not self._dispatcher(posting.send).may_leave(posting):
+            attempts.unbegin(posting.lane.person)
+            self._forgo(posting)
+            return False
+        return True
+
+    def _forgo(self, posting: Posting) -> None:
+        """Go on without a request whose posting is on the changelog: that it never left is written at once."""
+        lane = posting.lane
+        lane.posting = None
+        lane.is_dirty = lane.is_refused = True
+        self._go_on(lane)
+        self._dispatcher(posting.send).release()
+        self._ended_request()
 
     def settle(self, posting: Posting, answer: Answer) -> None:
-        """Store the answer of a request, and go on with the person."""
-        if self._is_over:
-            LATE_ANSWERS.inc()  # the next owner calls this send unknown
-            return
+        """Store the answer of a request, and go on with the person; after the tenure it goes to the next owner."""
         lane = posting.lane
-        held = attempts.settle(lane.person, answer, self._now_ms(), self._services.jitter.random())
+        if self._is_over:
+            LATE_ANSWERS.inc()
+            self._hand_on(lane, posting.send, answer)
+            return
+        held = attempts.settle(lane.person, answer, self._moment(lane))
         lane.posting = None
         lane.is_dirty = True
         if held is not None:
             lane.is_refused = True
-            heappush(self._retries, (held.until_ms, lane.key))
+            self._note_held(lane, [held])
         self._go_on(lane)
-        self._sender(posting.send).release()
+        self._dispatcher(posting.send).release()
         self._ended_request()
 
-    def _sender(self, send: Send) -> Sender:
-        return self._services.senders[send.message.account]
+    def _hand_on(self, lane: Lane, send: Send, answer: Answer) -> None:
+        """Tell the next owner, who calls this send unknown, what became of it."""
+        if isinstance(answer, Unknown):
+            return
+        now_ms = self._now_ms()
+        said = following.encode(LateAnswer(send.id, send.attempt, answer))
+        origin = Origin(lane.key.decode(), self._state.topic, self.partition, 0, send.origin.event_ms, now_ms)
+        self._hop(lane.key.decode(), said, headers_of(ANSWER, origin), lambda _at: None)
+
+    def _moment(self, lane: Lane) -> Moment:
+        services = self._services
+        return Moment(lane.key.decode(), services.mappings, self._now_ms(), services.jitter.random())
+
+    def _dispatcher(self, send: Send) -> Dispatcher:
+        return self._services.dispatchers[send.message.account]
+
+    def _is_urgent(self, send: Send) -> bool:
+        rule = self._services.mappings.by_id.get(send.mapping)
+        return rule is not None and rule.is_urgent
 
     def _lane(self, key: bytes) -> Lane:
         """The person's lane, made if there is none.
@@ -251,34 +313,45 @@ class Assignment:
                 self._handle(lane, lane.events.popleft())
             if lane.posting is not None or lane.is_in_line or not lane.person.due:
                 return
-            sender = self._services.senders.get(lane.person.due[0].message.account)
-            if sender is None:  # its account was taken out of the configuration
-                attempts.give_back(lane.person, self._now_ms(), "account_removed")
+            send = lane.person.due[0]
+            dispatcher = self._services.dispatchers.get(send.message.account)
+            if dispatcher is None:  # its account was taken out of the configuration
+                attempts.give_back(lane.person, self._moment(lane), "account_removed")
                 lane.is_dirty = True
                 continue
-            if not sender.acquire(partial(self._granted, lane, sender)):
+            verdict = dispatcher.ask(send)
+            if verdict == LINE:
+                dispatcher.queue(self, lane.key, send, is_urgent=self._is_urgent(send), is_held=False)
                 lane.is_in_line = True
                 return
-            if self._begin(lane):
-                return
+            if verdict == GO:
+                if self._begin(lane, dispatcher):
+                    return
+                continue
+            lane.is_dirty = lane.is_refused = True
+            if attempts.hold(lane.person, self._moment(lane), verdict) is not None:
+                dispatcher.queue(self, lane.key, send, is_urgent=self._is_urgent(send), is_held=True)
 
-    def _granted(self, lane: Lane, sender: Sender) -> None:
-        """The lane has come to the front of a sender's line and holds a slot of it."""
-        lane.is_in_line = False
-        if self.is_draining or self._services.senders.get(lane.person.due[0].message.account) is not sender:
-            sender.release()  # a released send of another account may have come first meanwhile
+    def wake(self, key: bytes, sender: str, mapping: str) -> None:
+        """A send of this person may go now: it asks again, or, being another's turn meanwhile, later."""
+        if self.is_draining:
+            return
+        lane = self._lane(key)
+        if lane.is_in_line:
+            lane.is_in_line = False
         else:
-            self._begin(lane)
+            attempts.release_queued(lane.person, sender, mapping)
         self._go_on(lane)
 
-    def _begin(self, lane: Lane) -> bool:
+    def _begin(self, lane: Lane, dispatcher: Dispatcher) -> bool:
         """Open the first due send with the slot just taken; False if it can't leave now, and the slot is free again."""
-        sender, lane.is_dirty = self._sender(lane.person.due[0]), True
-        send = attempts.begin(lane.person, self._now_ms())
+        lane.is_dirty = True
+        send = attempts.begin(lane.person, self._moment(lane))
         if send is None or not send.is_posting:
-            sender.release()
+            dispatcher.release()
             return False
         lane.posting = Posting(self, lane, send)
+        dispatcher.begin(lane.posting)
         return True
 
     def _may_defer(self, lane: Lane) -> bool:
@@ -303,8 +376,8 @@ class Assignment:
             return
         applied = handled.applied
         self._count(applied, is_stranded=handled.is_stranded)
-        if hop.kind == MERGE:
-            self._note_retries(lane)
+        if hop.kind not in (EVENT, LINK):
+            self._note_held(lane, lane.person.held)
         if applied.is_changed:
             lane.is_dirty = True
             lane.offsets.append(record.offset)
@@ -314,10 +387,17 @@ class Assignment:
             is_last = not applied.is_changed and send_id is applied.repeated[-1]
             self._repeat(lane, send_id, record.offset if is_last else None)
 
-    def _note_retries(self, lane: Lane) -> None:
-        """Have each send that waits for its next attempt looked at when it is due, twice if it is noted twice."""
-        for send in lane.person.held:
-            if send.reason != SCHEDULED:
+    def _note_held(self, lane: Lane, held: Sequence[Send]) -> None:
+        """Have sends that wait for an attempt looked at when they are due, and the others take their turn.
+
+        One that is noted twice is looked at twice.
+        """
+        for send in held:
+            if send.reason in QUEUED:
+                dispatcher = self._services.dispatchers.get(send.message.account)
+                if dispatcher is not None:
+                    dispatcher.queue(self, lane.key, send, is_urgent=self._is_urgent(send), is_held=True)
+            elif send.reason != SCHEDULED:
                 heappush(self._retries, (send.until_ms, lane.key))
 
     @staticmethod
@@ -411,7 +491,7 @@ class Assignment:
         elif posting is not None:
             self._requests += 1
             posting.is_queued = True
-            self._sender(posting.send).submit(posting)
+            self._dispatcher(posting.send).submit(posting)
         if lane.is_finished():
             self._lanes.pop(lane.key, None)
 
@@ -485,7 +565,7 @@ class Assignment:
         """Write a posting whose request never left as due again, for the next owner."""
         attempts.unbegin(posting.lane.person)
         posting.lane.posting = None
-        self._sender(posting.send).release()
+        self._dispatcher(posting.send).release()
         self._write(posting.lane)
 
     def _ended_request(self) -> None:

@@ -8,7 +8,7 @@ acked. How many requests may be in flight is learnt (`core.concurrency`); who fi
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Final, NamedTuple, Protocol
 
@@ -18,6 +18,7 @@ from streamer.core.breaker import ACCOUNT, Blocked, Breakers, Go, Key
 from streamer.core.concurrency import Limiter
 from streamer.core.delivery import Accepted, Answer, Attempt, Found, Message, Refused, Unknown
 from streamer.core.fair import Group, Line
+from streamer.core.following import since_ms
 from streamer.core.gcra import Bucket, Pace, Wait
 from streamer.core.outcomes import GATEWAY_BUSY, STOP
 from streamer.core.state import BREAKER, BUSY, RATE, Send
@@ -43,6 +44,8 @@ GO: Final = "go"
 LINE: Final = "line"
 _REFUSED: Final = "refused"
 _RESULTS: Final = ("accepted", _REFUSED, GATEWAY_BUSY, "not_sent", "unknown")
+
+Tell = Callable[[tuple[Found, ...] | None], None]
 
 log = logger(__name__)
 
@@ -147,7 +150,7 @@ class Dispatcher:
         self._lines = 0  # entries that are not held
         self._is_serving = False
         self._is_waking = False
-        self._lists = asyncio.Semaphore(LISTS_MAX)
+        self._looks: asyncio.Queue[tuple[Send, Tell]] = asyncio.Queue()  # bounded by the sends followed
         self._warn_s = -inf  # before then trouble is not logged again
 
     # ── who may go ─────────────────────────────────────────────────────────
@@ -298,11 +301,12 @@ class Dispatcher:
         async with asyncio.TaskGroup() as tasks:
             for number in range(self._account.concurrency):
                 tasks.create_task(self._post_jobs(), name=f"sender.{self._account.name}.{number}")
+            for number in range(LISTS_MAX):
+                tasks.create_task(self._look_up(), name=f"lists.{self._account.name}.{number}")
 
-    async def find(self, send: Send, since_ms: int) -> tuple[Found, ...] | None:
-        """The gateway's list of messages to a send's number; None: not to be had."""
-        async with self._lists:
-            return await self._gateway.find(send.message.to, send.message.channel, since_ms)
+    def look(self, send: Send, tell: Tell) -> None:
+        """Ask the gateway's list for what was sent to a send's number since; `tell` gets it, or None: not to be had."""
+        self._looks.put_nowait((send, tell))
 
     def observe(self) -> None:
         """Set the gauges."""
@@ -338,6 +342,12 @@ class Dispatcher:
             else:
                 self._running -= 1
             self._feed()
+
+    async def _look_up(self) -> None:
+        while True:
+            send, tell = await self._looks.get()
+            message = send.message
+            tell(await self._gateway.find(message.to, message.channel, since_ms(send)))
 
     def _learn(self, job: Job, answer: Answer, rtt_s: float, now_s: float) -> None:
         """What an answer says of the account's concurrency and of the breakers."""

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from streamer.core.delivery import Answer, Message
+from streamer.core.breaker import Key
+from streamer.core.delivery import Answer, Attempt, Message
 from streamer.core.hop import EVENT
 from streamer.core.rules import RuleSet
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Outgoing, Person, Send
 from streamer.pipeline.dead_letters import DeadLetters
-from streamer.pipeline.sender import Sender
+from streamer.pipeline.dispatch import Dispatcher, keys_of
 from streamer.ports import Clock, Record, RecordSink, StateStore
 
 
@@ -27,7 +28,7 @@ class Services:
     state_sink: RecordSink
     event_sink: RecordSink
     letters: DeadLetters
-    senders: Mapping[str, Sender]
+    dispatchers: Mapping[str, Dispatcher]
     clock: Clock
     jitter: random.Random
     state_topic: str
@@ -50,6 +51,7 @@ class Lane:
         "is_refused",
         "is_sending",
         "key",
+        "looking",
         "offsets",
         "person",
         "posting",
@@ -68,6 +70,7 @@ class Lane:
         self.timer_ms = 0  # when it is to be looked at by the handled time, as the wheel knows; 0: never
         self.forwarding = 0  # records on their way to another key
         self.is_sending = False  # `outgoing` is on its way, or will be at a write's ack
+        self.looking: set[bytes] = set()  # send ids of unknown ones of which the gateway's list is being asked
         self.writes = 0  # not yet acked
         self.is_dirty = False
         self.is_in_line = False
@@ -94,7 +97,7 @@ class Lane:
     def is_finished(self) -> bool:
         """Nothing is left to do that needs this lane in memory."""
         busy = self.events or self.person.due or self.writes or self.publishing or self.is_dirty
-        return not (busy or self.forwarding or self.person.outgoing)
+        return not (busy or self.forwarding or self.person.outgoing or self.looking)
 
 
 class Posting:
@@ -113,6 +116,16 @@ class Posting:
     def message(self) -> Message:
         """What to post."""
         return self.send.message
+
+    @property
+    def attempt(self) -> Attempt:
+        """Which attempt of which send it is."""
+        return Attempt(self.send.id, self.send.attempt, self.send.origin.key)
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """The breakers that it stands behind."""
+        return keys_of(self.send.message.account, self.send)
 
     def start(self) -> bool:
         """Asked right before the request leaves. False: the tenure ends, and the posting has been taken back."""

@@ -88,8 +88,8 @@ class Owner:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 senders = [
-                    self._tasks.create_task(sender.run(), name=f"senders.{account}")
-                    for account, sender in self._services.senders.items()
+                    self._tasks.create_task(dispatcher.run(), name=f"senders.{account}")
+                    for account, dispatcher in self._services.dispatchers.items()
                 ]
                 timers = self._tasks.create_task(self._release_held(), name="owner.timers")
                 inputs = self._tasks.create_task(self._inputs.run(), name="owner.inputs_time")
@@ -122,6 +122,7 @@ class Owner:
         for opening in self._opening:
             opening.cancel()  # the next tenure fills the same store: a slower one would bring older records back
         assignments, self._assignments = self._assignments, {}
+        self._share()
         self._paused.clear()
         try:
             async with asyncio.timeout(self._drain_s), asyncio.TaskGroup() as drains:
@@ -150,6 +151,11 @@ class Owner:
                     closing.create_task(store.close(place.partition, offset), name=name)
         except TimeoutError:
             log.warning("owner.close_timeout")
+
+    def _share(self) -> None:
+        """Tell the dispatchers how much of every limit is ours now."""
+        for dispatcher in self._services.dispatchers.values():
+            dispatcher.share(len(self._assignments), self._services.partitions)
 
     async def _flush_state(self) -> None:
         """Wait for the writes of a drain that was cut off: the next owner must not restore before them."""
@@ -184,8 +190,8 @@ class Owner:
         HANDLED_BEHIND.labels("inputs").set(self._inputs.behind_s())
         HANDLED_BEHIND.labels("owner").set(self._handled.behind_s())
         RECORDS_PENDING.labels("deliveries").set(self._services.event_sink.records_pending)
-        for sender in self._services.senders.values():
-            sender.observe()
+        for dispatcher in self._services.dispatchers.values():
+            dispatcher.observe()
 
     async def _open(self, place: Partition, tenure: int) -> None:
         """Restore one partition, then read it; gives up quietly if the tenure ends meanwhile."""
@@ -203,6 +209,7 @@ class Owner:
             return
         assignment = Assignment(place.partition, self._services, position, restore.end)
         self._assignments[place] = assignment
+        self._share()
         resumed = await restore.resume(assignment)
         if tenure != self._tenure:
             return
@@ -271,3 +278,5 @@ class Owner:
             for assignment in list(self._assignments.values()):
                 assignment.handled_ms = self._handled.reach(assignment.tracker)
                 assignment.tick()
+            for dispatcher in self._services.dispatchers.values():
+                dispatcher.tick()
