@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from streamer.core.delivery import Answer, Message
+from streamer.core.delivery import Answer, Attempt, Message
 from streamer.core.hop import EVENT
 from streamer.core.rules import RuleSet
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Outgoing, Person, Send
@@ -113,6 +113,11 @@ class Posting:
     def message(self) -> Message:
         """What to post."""
         return self.send.message
+
+    @property
+    def attempt(self) -> Attempt:
+        """Which request this is."""
+        return Attempt(self.send.id, self.send.attempt, self.send.origin.key)
 
     def start(self) -> bool:
         """Asked right before the request leaves. False: the tenure ends, and the posting has been taken back."""
