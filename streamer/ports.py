@@ -1,14 +1,14 @@
 """What the pipeline asks of the outside world: Protocols only, each with a shipped fake in `testing`.
 
 `RecordSource` reads, `RecordSink` writes, `GroupOffsets` sees what others have read, `Changelog` restores, `StateStore`
-remembers, `SmsGateway` sends, `Clock` tells the time.
+remembers, `SmsGateway` sends and finds, `Clock` tells the time.
 Adapters translate their client's errors into `errors` at the edge; none of them passes a port.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from streamer.core.delivery import Answer, Message
+from streamer.core.delivery import Answer, Attempt, Found, Message
 
 
 class Partition(NamedTuple):
@@ -238,8 +238,15 @@ class StateStore(Protocol):
 class SmsGateway(Protocol):
     """Sends one message by one request. Never retries: the answer says what is known of it."""
 
-    async def create(self, message: Message) -> Answer:
-        """POST the message once. Raises: nothing; a lost reply is the answer `Unknown`."""
+    async def create(self, message: Message, attempt: Attempt) -> Answer:
+        """POST the message once, marked with its attempt. Raises: nothing; a lost reply is the answer `Unknown`."""
+
+    async def find(self, to: str, channel: str, since_ms: int) -> tuple[Found, ...] | None:
+        """All messages to an address created at or after `since_ms`, newest first; None: they could not all be had.
+
+        Times have whole seconds, so those of the second that `since_ms` lies in are there too. What was created a
+        moment ago may not be listed yet. Raises: nothing.
+        """
 
     async def close(self) -> None:
         """Close the connections."""

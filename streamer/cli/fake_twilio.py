@@ -69,6 +69,16 @@ class Pair(click.ParamType[tuple[str, str]]):
         return number, other
 
 
+class ListDelay(Duration):
+    """A duration, or `never`."""
+
+    name = "duration|never"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Seconds; None is never."""
+        return None if value == "never" else super().convert(value, param, ctx)
+
+
 class NumberCode(Pair):
     """NUMBER=CODE."""
 
@@ -101,7 +111,14 @@ SHARE = click.FloatRange(0.0, 1.0)
 @click.option("--error-after-share", type=SHARE, default=0.0, help="Creates answered 5xx though created.")
 @click.option("--hang-after-share", type=SHARE, default=0.0, help="Created, then no reply.")
 @click.option("--hang", "hang_s", type=Duration(), default="60s", show_default=True, help="How long it then holds.")
-@click.option("--list-delay", "list_delay_s", type=Duration(), default="0s", help="Before a message shows in lists.")
+@click.option(
+    "--refuse-sender", "refused_senders", type=NumberCode(), multiple=True, help="SENDER=CODE, as --refuse; repeatable."
+)
+@click.option("--unauthorized", is_flag=True, help="Every request is answered 401.")
+@click.option("--list-delay", "list_delay_s", type=ListDelay(), default="0s", help="Before a message shows in lists.")
+@click.option("--list-tags/--no-list-tags", default=True, help="Whether lists show tags.")
+@click.option("--list-error", "list_error_code", default=0, help="The code that every list is answered with.")
+@click.option("--callbacks/--no-callbacks", default=True, help="Whether statuses are called back.")
 def fake_twilio(listen: tuple[str, int], seed: int, opt_outs: tuple[tuple[str, str], ...], **faults: Any) -> None:
     """Run a fake Twilio until SIGTERM or SIGINT.
 
@@ -114,7 +131,8 @@ def fake_twilio(listen: tuple[str, int], seed: int, opt_outs: tuple[tuple[str, s
     GET /_fake/messages and /_fake/stats show what it holds; POST /_fake/faults, /_fake/opt-outs and /_fake/reset
     steer it.
     """
-    faults["refused_numbers"] = dict(faults["refused_numbers"])
+    for name in ("refused_numbers", "refused_senders"):
+        faults[name] = dict(faults[name])
     setup = Setup(faults=Faults(**faults), seed=seed, opt_outs=frozenset(opt_outs))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

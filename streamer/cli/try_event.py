@@ -1,6 +1,7 @@
 """`streamer try`: one event through the production path, and what every mapping makes of it; sends nothing."""
 
 import asyncio
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from streamer.clock import SystemClock
 from streamer.config import load
 from streamer.config_checks import instant_ms
 from streamer.config_model import AccountConfig, Config
-from streamer.core.delivery import Accepted, Answer, Message, Refused
+from streamer.core.delivery import Accepted, Answer, Attempt, Message, Refused
 from streamer.core.phone import read
 from streamer.core.story import profile_fault
 from streamer.core.trial import HOLD, NO_MATCH, PARK, SEND, SUPPRESS, Gate, Trial, attempt, event_time_ms
@@ -25,6 +26,7 @@ from streamer.twilio.client import Credentials, TwilioGateway, create_url, form_
 
 EXIT_NOT_SENT = 1
 EXIT_WOULD_NOT = 3
+SEND_ID_BYTES = 16
 FILE_BYTES_MAX = 1 << 20
 SEEN_CHARS_MAX = 70
 UNREAD = "(from the environment)"  # a SID or number that the configuration names by a variable
@@ -58,8 +60,8 @@ def try_event(
     """Try one event (a file, or - for standard input) on every mapping, through exactly what `run` would do.
 
     Shows which mappings match and, if not, which condition failed with the value it saw; each field as it was resolved;
-    the number before and after; and the exact request. Sends nothing, connects to nothing and needs no secrets, unless
-    --send-to says otherwise.
+    the number before and after; and the request, but for what marks its attempt. Sends nothing, connects to nothing and
+    needs no secrets, unless --send-to says otherwise.
 
     Exits with 0 if something would be sent, 3 if nothing would, for now at least; with --send-to, 1 if a message was
     not accepted.
@@ -233,13 +235,13 @@ def _redirected(trial: Trial, number: str) -> Trial:
 
 
 async def _send(trials: tuple[Trial, ...], config: Config) -> dict[str, Answer]:
-    """Send each message, and its answer by mapping."""
+    """Send each message, and its answer by mapping. No send of the service has their ids: it takes none for its own."""
     answers: dict[str, Answer] = {}
     for trial in trials:
         if trial.message is not None:
             gateway = _gateway(config.accounts[trial.message.account])
             try:
-                answers[trial.mapping] = await gateway.create(trial.message)
+                answers[trial.mapping] = await gateway.create(trial.message, Attempt(os.urandom(SEND_ID_BYTES), 1, ""))
             finally:
                 await gateway.close()
     return answers

@@ -47,6 +47,22 @@ class Message(Struct, frozen=True, array_like=True):
     message_intent: str = ""
 
 
+ATTEMPT_TAG: Final = "streamer_attempt"  # of a message's ten tags the one that names its attempt
+
+
+class Attempt(Struct, frozen=True):
+    """One request for a send; `number` counts from 1, `key` is the origin key of the send's event."""
+
+    send_id: bytes
+    number: int
+    key: str
+
+    @property
+    def id(self) -> str:
+        """What the message's tag says of it; it fits a tag's 128 letters, digits and dashes."""
+        return f"{self.send_id.hex()}-{self.number}"
+
+
 class Accepted(Struct, frozen=True, tag=True):
     """The gateway created the message. `status` and `parts` are what it said; parts 0 means not said."""
 
@@ -70,13 +86,34 @@ class Refused(Struct, frozen=True, tag=True):
 
 
 class Unknown(Struct, frozen=True, tag=True):
-    """The request left and no usable answer came: the message may exist. Never blindly repeated."""
+    """The request left and no usable answer came: the message may exist. Never blindly repeated.
+
+    `code` is the gateway's own, where it gave one that refuses nothing (0: none).
+    """
 
     reason: str
     http_status: int = 0
+    code: int = 0
 
 
 Answer = Accepted | Refused | Unknown
+
+
+class Found(Struct, frozen=True):
+    """One message of the gateway's list. `created_ms` is of whole seconds; `tags` None: the list shows none.
+
+    `sender_from` is "" until a service has picked one; `error_code` 0: none.
+    """
+
+    sid: str
+    body: str
+    created_ms: int
+    tags: dict[str, str] | None
+    status: str
+    error_code: int = 0
+    sender_from: str = ""
+    service_sid: str = ""
+    direction: str = ""
 
 
 class Origin(Struct, frozen=True, array_like=True):

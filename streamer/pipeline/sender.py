@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from streamer.core.delivery import Accepted, Answer, Message, Refused, Unknown
+from streamer.core.delivery import Accepted, Answer, Attempt, Message, Refused, Unknown
 from streamer.ports import Clock, SmsGateway
 from streamer.telemetry import REQUEST_SECONDS, REQUESTS, SENDS_OPEN, logger
 
@@ -28,6 +28,10 @@ class Job(Protocol):
     @property
     def message(self) -> Message:
         """What to post."""
+
+    @property
+    def attempt(self) -> Attempt:
+        """Which request this is."""
 
     def start(self) -> bool:
         """Asked right before the request leaves. False: it must not, and has been taken back."""
@@ -93,7 +97,7 @@ class Sender:
             if not job.start():
                 continue
             began_s = self._clock.now_s()
-            answer = await self._gateway.create(job.message)
+            answer = await self._gateway.create(job.message, job.attempt)
             seconds.observe(self._clock.now_s() - began_s)
             results.get(_result(answer), results[_REFUSED]).inc()
             self._tell(answer)

@@ -27,6 +27,7 @@ from streamer.testing.fake_twilio_rules import Form, Refusal, one, order_of
 
 PAGE_SIZE: Final = 50
 PAGE_SIZE_MAX: Final = 1000
+NEVER_MS: Final = -1  # before any message
 FIELDS_MAX: Final = 200  # of one form: ten media, a dozen others
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -117,7 +118,8 @@ class TwilioApi:
         if 0 < self.faults.concurrency_max < self._in_flight:
             return self._refuse(20429)
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "basic" or credentials not in self._authorizations:
+        is_known = scheme.lower() == "basic" and credentials in self._authorizations
+        if self.faults.unauthorized or not is_known:
             response = self._refuse(20003)
             response.headers["WWW-Authenticate"] = 'Basic realm="Twilio API"'
             return response
@@ -139,13 +141,14 @@ class TwilioApi:
         if fate.is_error_before:
             return self._refuse(fate.error_code)
         now_ms = _now_ms()
-        order = order_of(form, self.opt_outs, self.faults.refused_numbers, now_ms)
+        refused = self.faults.refused_numbers, self.faults.refused_senders
+        order = order_of(form, self.opt_outs, *refused, now_ms)
         if isinstance(order, Refusal):
             return self._refuse(order.code)
         message = self.ledger.create(order, now_ms)
         self.stats.created += 1
         created = _json(201, self.ledger.resource(message))  # before any callback can move the message on
-        if order.callback:
+        if order.callback and self.faults.callbacks:
             self.callbacks.schedule(message, self.ledger.script, now_ms)
         if fate.is_error_after:
             self.stats.errors_after += 1
@@ -169,6 +172,8 @@ class TwilioApi:
             self._hanging.discard(deadline)
 
     async def _list(self, request: Request) -> Response:
+        if self.faults.list_error_code:
+            return self._refuse(self.faults.list_error_code)
         form = _form(request.scope["query_string"])
         try:
             query = self._query(form)
@@ -176,7 +181,8 @@ class TwilioApi:
         except ValueError:
             return self._refuse(20001)
         now_ms = _now_ms()
-        visible_until_ms = now_ms - int(self.faults.list_delay_s * 1000)
+        delay_s = self.faults.list_delay_s
+        visible_until_ms = NEVER_MS if delay_s is None else now_ms - int(delay_s * 1000)
         found = list(islice(self.ledger.newest_first(query, visible_until_ms, now_ms), query.page_size + 1))
         shown = found[: query.page_size]
         is_last = len(found) == len(shown)
@@ -208,7 +214,7 @@ class TwilioApi:
 
         start = page * query.page_size
         return {
-            "messages": [self.ledger.resource(message) for message in shown],
+            "messages": [self.ledger.resource(message, has_tags=self.faults.list_tags) for message in shown],
             "start": start,
             "end": start + max(len(shown) - 1, 0),
             "page": page,

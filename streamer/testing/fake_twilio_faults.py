@@ -16,7 +16,12 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True):
     `error_after_share` answered 500 or 503; the message was created
     `hang_after_share` created, then no reply until the client gives up; after `hang_s` a 500
     `refused_numbers` recipient to the code it is refused with
-    `list_delay_s` how long after its creation a message appears in lists
+    `refused_senders` From or Messaging Service to the code its messages are refused with
+    `unauthorized` every API request is answered 401 with code 20003, whatever its credentials
+    `list_delay_s` how long after its creation a message appears in lists; None: never
+    `list_tags` whether lists show a message's tags
+    `list_error_code` what every list is answered with, such as 20429 or 20500; 0: with itself
+    `callbacks` whether statuses are called back; those already pending are
     """
 
     latency_s: float | tuple[float, float] = 0.0
@@ -27,7 +32,12 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True):
     hang_after_share: float = 0.0
     hang_s: float = 60.0
     refused_numbers: dict[str, int] = field(default_factory=dict)
-    list_delay_s: float = 0.0
+    refused_senders: dict[str, int] = field(default_factory=dict)
+    unauthorized: bool = False
+    list_delay_s: float | None = 0.0
+    list_tags: bool = True
+    list_error_code: int = 0
+    callbacks: bool = True
 
 
 class Fate(NamedTuple):

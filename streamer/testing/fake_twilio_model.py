@@ -183,7 +183,7 @@ class Ledger:
         message = self._by_sid.get(sid)
         return message.number if message else None
 
-    def resource(self, message: StoredMessage) -> dict[str, object]:
+    def resource(self, message: StoredMessage, *, has_tags: bool = True) -> dict[str, object]:
         """The Message resource as Twilio shows it: every field, counts as strings, dates in RFC 2822."""
         order = message.order
         uri = f"/2010-04-01/Accounts/{self.account_sid}/Messages/{message.sid}"
@@ -210,7 +210,7 @@ class Ledger:
             "to": order.to,
             "uri": f"{uri}.json",
         }
-        if order.tags is not None:
+        if order.tags is not None and has_tags:
             shown["tags"] = order.tags
         return shown
 

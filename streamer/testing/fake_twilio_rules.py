@@ -108,10 +108,14 @@ def one(form: Form, name: str) -> str:
 
 
 def order_of(
-    form: Form, opt_outs: Collection[tuple[str, str]], refused_numbers: Mapping[str, int], now_ms: int
+    form: Form,
+    opt_outs: Collection[tuple[str, str]],
+    refused_numbers: Mapping[str, int],
+    refused_senders: Mapping[str, int],
+    now_ms: int,
 ) -> Order | Refusal:
     """What a create form asks for, or the first reason against it in the order Twilio checks them."""
-    code = _missing(form) or _bad_address(form, opt_outs, refused_numbers) or _bad_content(form)
+    code = _missing(form) or _bad_address(form, opt_outs, refused_numbers, refused_senders) or _bad_content(form)
     if code:
         return Refusal(code)
     send_at_ms = _send_at_ms(form, now_ms)
@@ -144,7 +148,12 @@ def _missing(form: Form) -> int:
     return 0
 
 
-def _bad_address(form: Form, opt_outs: Collection[tuple[str, str]], refused_numbers: Mapping[str, int]) -> int:
+def _bad_address(
+    form: Form,
+    opt_outs: Collection[tuple[str, str]],
+    refused_numbers: Mapping[str, int],
+    refused_senders: Mapping[str, int],
+) -> int:
     to, sender, service_sid = one(form, "To"), one(form, "From"), one(form, "MessagingServiceSid")
     if not _TO.fullmatch(to):
         return 21211
@@ -152,8 +161,8 @@ def _bad_address(form: Form, opt_outs: Collection[tuple[str, str]], refused_numb
         return 21212
     if service_sid and not _SERVICE.fullmatch(service_sid):
         return 21705
-    code = FROM_MAGIC.get(sender) or TO_MAGIC.get(to) or refused_numbers.get(to)
-    if code:
+    refused = refused_senders.get(sender) or refused_senders.get(service_sid) or refused_numbers.get(to)
+    if code := FROM_MAGIC.get(sender) or TO_MAGIC.get(to) or refused:
         return code
     return 21610 if opt_outs and ((to, sender) in opt_outs or (to, service_sid) in opt_outs) else 0
 

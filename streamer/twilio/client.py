@@ -1,4 +1,4 @@
-"""Twilio's create-message call, behind the `SmsGateway` port: one request, and what is known of it afterwards.
+"""Twilio's Messages API behind the `SmsGateway` port: one request, what is known of it afterwards, and the list.
 
 Create is not idempotent, so nothing here repeats it. aiohttp, because it tells a connection that never opened from one
 that broke after the request was written, and never sends a POST twice on a stale connection; pyreqwest reports both as
@@ -8,7 +8,8 @@ aiohttp 5 041 and 5 295, 190 µs; pyreqwest 8 328 and 7 984, 131 µs; under http
 Source: Twilio's Messages API; classes as in ARCHITECTURE, "A send's life".
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Final
 from urllib.parse import quote_plus
@@ -19,7 +20,15 @@ from msgspec import Meta, Struct
 from yarl import URL
 
 from streamer.core.channels import WHATSAPP
-from streamer.core.delivery import Accepted, Answer, Message, Refused, Unknown
+from streamer.core.delivery import ATTEMPT_TAG, Accepted, Answer, Attempt, Found, Message, Refused, Unknown
+from streamer.twilio.listing import (
+    DECODE_ERRORS,
+    MESSAGES_MAX,
+    PAGE_BYTES_MAX,
+    addresses,
+    first_page,
+    read_page,
+)
 
 CONNECT_SHARE: Final = 0.5  # of the timeout: a connection that isn't open by then was never written to
 KEEPALIVE_S: Final = 20.0  # below usual idle limits of 60 s, so that a request rarely meets a closing connection
@@ -27,6 +36,8 @@ ANSWER_BYTES_MAX: Final = 64 * 1024  # Twilio's are 1 KB; what is longer is no a
 CODE_MAX: Final = 10**9
 SEGMENT_DIGITS_MAX: Final = 4
 RETRY_AFTER_MAX_S: Final = 3600.0
+FIND_TIMEOUT_S: Final = 30.0  # of one address with all its pages; each request has the account's own besides
+FINDS_MAX: Final = 4  # at once: they share Twilio's limit of concurrent requests with the sends
 TOO_MANY_REQUESTS: Final = 20429  # Twilio's code for it: the request was not processed
 
 
@@ -49,15 +60,25 @@ class _Error(Struct):
 
 
 _created: Final = msgspec.json.Decoder(_Created)
-_DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _error: Final = msgspec.json.Decoder(_Error)
 _json: Final = msgspec.json.Encoder()
 
 
 class TwilioGateway:
-    """One account's connections. Bounded by the callers: it opens as many as there are requests at a time."""
+    """One account's connections. Bounded by the callers: it opens as many as there are requests at a time.
 
-    def __init__(self, base_url: str, credentials: Credentials, timeout_s: float) -> None:
+    `callback_url` says where the statuses of an attempt's message go; None: nowhere.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        timeout_s: float,
+        callback_url: Callable[[Attempt], str] | None = None,
+    ) -> None:
+        self._callback_url = callback_url
+        self._finds = asyncio.Semaphore(FINDS_MAX)
         self._url = URL(create_url(base_url, credentials.account_sid))
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
@@ -70,31 +91,66 @@ class TwilioGateway:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    async def create(self, message: Message) -> Answer:
-        """POST the message once. Raises: nothing; a lost reply is the answer `Unknown`."""
-        data = _body(message)
+    async def create(self, message: Message, attempt: Attempt) -> Answer:
+        """POST the message once, marked with its attempt. Raises: nothing; a lost reply is the answer `Unknown`."""
+        data = _body(form_of(message, attempt, self._callback_url(attempt) if self._callback_url else ""))
         try:
             async with self._session.post(self._url, data=data, allow_redirects=False) as response:
-                return answer_of(response.status, await _read(response), response.headers)
+                return answer_of(response.status, await _read(response, ANSWER_BYTES_MAX), response.headers)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             return Refused("not_sent", is_retryable=True)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Unknown("timeout" if isinstance(error, TimeoutError) else "connection_lost")
+
+    async def find(self, to: str, channel: str, since_ms: int) -> tuple[Found, ...] | None:
+        """All messages to an address created at or after `since_ms`, newest first; None: they could not all be had.
+
+        By To alone: a message has no From before its service has picked one, and no DateSent before it is sent.
+        None also if they are more than MESSAGES_MAX: what isn't whole does not prove that a message is missing.
+        """
+        found: list[Found] = []
+        async with self._finds:
+            for address in addresses(to, channel):
+                try:
+                    async with asyncio.timeout(FIND_TIMEOUT_S):
+                        listed = await self._list(address, since_ms // 1000 * 1000)
+                except (TimeoutError, aiohttp.ClientError, OSError):
+                    return None
+                if listed is None:
+                    return None
+                found += listed
+        return tuple(sorted(found, key=lambda each: -each.created_ms))
+
+    async def _list(self, address: str, since_ms: int) -> list[Found] | None:
+        """What was created since then, page by page until one ends with an older message."""
+        found: list[Found] = []
+        query = following = first_page(address)
+        while True:
+            async with self._session.get(self._url.with_query({**query, **following}), allow_redirects=False) as reply:
+                page = read_page(await _read(reply, PAGE_BYTES_MAX)) if reply.status == 200 else None
+            if page is None:
+                return None
+            found += [message for message in page.messages if message.created_ms >= since_ms]
+            if page.next is None or not page.messages or page.messages[-1].created_ms < since_ms:
+                return found
+            if len(found) >= MESSAGES_MAX:
+                return None
+            following = page.next
 
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The body, cut after ANSWER_BYTES_MAX, which then does not decode; the connection is not used again."""
-    body = b""
-    while chunk := await response.content.read(ANSWER_BYTES_MAX):
+async def _read(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+    """The body, cut after `bytes_max`, which then does not decode; the connection is not used again."""
+    body = bytearray()
+    while chunk := await response.content.read(bytes_max):
         body += chunk
-        if len(body) > ANSWER_BYTES_MAX:
+        if len(body) > bytes_max:
             response.close()
             break
-    return body[:ANSWER_BYTES_MAX]
+    return bytes(body[:bytes_max])
 
 
 def create_url(base_url: str, account_sid: str) -> str:
@@ -102,8 +158,11 @@ def create_url(base_url: str, account_sid: str) -> str:
     return f"{base_url}/2010-04-01/Accounts/{account_sid}/Messages.json"
 
 
-def form_of(message: Message) -> list[tuple[str, str]]:
-    """The fields of the create call, in Twilio's names and order; what the message doesn't say is not there."""
+def form_of(message: Message, attempt: Attempt | None = None, callback_url: str = "") -> list[tuple[str, str]]:
+    """The fields of the create call, in Twilio's names and order; what the message doesn't say is not there.
+
+    An attempt is one tag more; without one it is the form that every attempt shares.
+    """
     prefix = "whatsapp:" if message.channel == WHATSAPP else ""
     form = [("To", prefix + message.to)]
     if message.service_sid:
@@ -121,17 +180,19 @@ def form_of(message: Message) -> list[tuple[str, str]]:
         form.append(("ValidityPeriod", str(message.validity_s)))
     if message.send_at_ms:
         form += [("ScheduleType", "fixed"), ("SendAt", _iso(message.send_at_ms))]
-    if message.tags:
-        form.append(("Tags", _json.encode(message.tags).decode()))
+    if tags := {**message.tags, ATTEMPT_TAG: attempt.id} if attempt else message.tags:
+        form.append(("Tags", _json.encode(tags).decode()))
+    if callback_url:
+        form.append(("StatusCallback", callback_url))
     flags = (("ShortenUrls", message.shorten_urls), ("SmartEncoded", message.smart_encoded))
     form += [(name, "true" if flag else "false") for name, flag in flags if flag is not None]
     texts = (("RiskCheck", message.risk_check), ("MessageIntent", message.message_intent))
     return form + [(name, text) for name, text in texts if text]
 
 
-def _body(message: Message) -> bytes:
+def _body(form: list[tuple[str, str]]) -> bytes:
     """The request's body, `application/x-www-form-urlencoded`; half the cost of `urlencode` for the same text."""
-    return "&".join([f"{name}={quote_plus(value)}" for name, value in form_of(message)]).encode()
+    return "&".join([f"{name}={quote_plus(value)}" for name, value in form]).encode()
 
 
 def _iso(at_ms: int) -> str:
@@ -144,7 +205,7 @@ def answer_of(status: int, body: bytes, headers: Mapping[str, str]) -> Answer:
     if 200 <= status < 300:
         try:
             created = _created.decode(body)
-        except _DECODE_ERRORS:
+        except DECODE_ERRORS:
             return Unknown("answer_unreadable", status)
         segments = created.num_segments or ""
         is_count = len(segments) <= SEGMENT_DIGITS_MAX and segments.isdecimal()
@@ -153,7 +214,7 @@ def answer_of(status: int, body: bytes, headers: Mapping[str, str]) -> Answer:
         return Unknown("gateway_error", status)
     try:
         code = _error.decode(body).code or 0
-    except _DECODE_ERRORS:
+    except DECODE_ERRORS:
         code = 0
     if status == 429 and code in (0, TOO_MANY_REQUESTS):
         return Refused("gateway_busy", code, status, is_retryable=True, retry_after_s=_seconds(headers))

@@ -29,7 +29,7 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
-from streamer.core.delivery import Accepted, Message
+from streamer.core.delivery import Accepted, Attempt, Message
 from streamer.testing.fake_twilio import FakeTwilio
 from streamer.testing.fake_twilio_api import Setup
 from streamer.testing.fake_twilio_model import Account, Step
@@ -281,7 +281,7 @@ async def test_every_kind_of_message_passes_the_contract_through_our_gateway(cli
         prism_url, Credentials(ACCOUNT.account_sid, ACCOUNT.api_key_sid, ACCOUNT.api_key_secret), 10
     )
     try:
-        answer = await gateway.create(sent)
+        answer = await gateway.create(sent, Attempt(b"s" * 16, 1, "u:1"))
     finally:
         await gateway.close()
     assert isinstance(answer, Accepted), answer

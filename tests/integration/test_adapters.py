@@ -32,7 +32,7 @@ from tests.contracts.kafka import (
     member,
     write,
 )
-from tests.contracts.sms_gateway import MESSAGE, TO, SmsGatewayContract
+from tests.contracts.sms_gateway import ATTEMPT, MESSAGE, TO, SmsGatewayContract
 from tests.largest import Largest
 
 SESSION_S = 6.0  # the least that Kafka takes by default
@@ -219,12 +219,27 @@ class TestTwilioGateway(SmsGatewayContract):
             finally:
                 await gateway.close()
 
+    def without_lists(self):
+        return self._gateway(list_error_code=20500)
+
+    def listing_late(self):
+        return self._gateway(list_delay_s=None)
+
+    def list_now(self):
+        self.twilios[-1].set_faults(Faults())
+
+    def listing_without_tags(self):
+        return self._gateway(list_tags=False)
+
+    def now_ms(self):
+        return SystemClock().now_ms()
+
     def created(self):
         return [message.body for twilio in self.twilios for message in twilio.messages]
 
     async def test_the_number_of_parts_is_what_the_gateway_says(self):
         async with self.accepting() as gateway:
-            answer = await gateway.create(MESSAGE)
+            answer = await gateway.create(MESSAGE, ATTEMPT)
         assert isinstance(answer, Accepted)
         assert (answer.parts, answer.status) == (1, "queued")
 
@@ -232,7 +247,7 @@ class TestTwilioGateway(SmsGatewayContract):
         """No retry helps, and no message was made."""
         async with FakeTwilio() as twilio:
             gateway = TwilioGateway(twilio.base_url, Credentials(twilio.account_sid, "SK1", "wrong"), TIMEOUT_S)
-            answer = await gateway.create(MESSAGE)
+            answer = await gateway.create(MESSAGE, ATTEMPT)
             await gateway.close()
         assert (answer.reason, answer.code, answer.http_status, answer.is_retryable) == ("refused", 20003, 401, False)
 

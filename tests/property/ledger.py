@@ -17,7 +17,8 @@ from streamer.core.identity import RESERVED, partition_of
 from streamer.core.merging import moved_of
 from streamer.core.profile import values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.testing.fakes import FakeGateway, ManualClock
+from streamer.testing.fake_gateway import FakeGateway
+from streamer.testing.fakes import ManualClock
 from streamer.testing.memory_log import MemoryLog
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -101,7 +102,7 @@ class World:
         self.random = random.Random(seed)
         self.clock = ManualClock()
         self.log = MemoryLog(INPUTS | OURS, self.clock)
-        self.gateway = FakeGateway(self._posted)
+        self.gateway = FakeGateway(self._posted, self.clock)
         self.mappings = mappings()
         self.expected = {}  # send id → (mapping, n, origin key)
         self.users = {}  # key → the user's key that some event linked it to, by design one

@@ -14,7 +14,8 @@ from streamer.pipeline.lane import Services
 from streamer.pipeline.sender import Sender as Slots
 from streamer.ports import Partition
 from streamer.store.memory import MemoryStore
-from streamer.testing.fakes import FakeGateway, FakeSink, ManualClock
+from streamer.testing.fake_gateway import FakeGateway
+from streamer.testing.fakes import FakeSink, ManualClock
 from streamer.testing.memory_log import MemoryLog
 
 IN, BY_USER, STATE = Partition("in", 0), Partition("by-user", 0), Partition("state", 0)
@@ -45,7 +46,7 @@ class Rig:
         self.clock = clock or ManualClock()
         self.log = log or MemoryLog(TOPICS | {"by-user": partitions}, self.clock)
         self.state, self.events = (FakeSink(self.log, is_automatic=False) for _ in range(2))
-        self.gateway = FakeGateway(lambda message: None)
+        self.gateway = FakeGateway(lambda message: None, self.clock)
         self.sender, self.second = (Slots(name, self.gateway, concurrency, self.clock) for name in ("main", "second"))
         self.store = MemoryStore()
         self.services = Services(

@@ -1,18 +1,19 @@
 """One tenure: nothing happens before the write that says so is acked, and one person's wait is nobody else's."""
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 
 import pytest
 from msgspec.structs import replace
 
 from streamer.core import state
-from streamer.core.delivery import Accepted, Origin, Refused, Unknown
+from streamer.core.delivery import Accepted, Attempt, Origin, Refused, Unknown
 from streamer.core.hop import EVENT, headers_of
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX
 from streamer.pipeline.assignment import Assignment
 from streamer.testing.fakes import settle
-from tests.unit.pipeline.rig import BY_USER, DEAD, STATE, Rig, mapping, shipped
+from tests.unit.pipeline.rig import BY_USER, DEAD, DELIVERIES, STATE, Rig, mapping, shipped
 
 ACCEPTED = Accepted("", "queued", 1)
 
@@ -130,6 +131,23 @@ async def test_a_busy_gateway_is_asked_again_when_the_time_has_come_and_others_g
         rig.gateway.answer(rig.gateway.open[0], ACCEPTED)
         await go_on(rig)
     assert rig.outcomes() == [("accepted", "accepted", "m2"), ("accepted", "accepted", "m1")]
+
+
+async def test_a_request_carries_its_send_its_number_and_its_origin_key():
+    """By these its callback and its message in a list are told from every other's."""
+    async with sending(Rig()) as rig:
+        rig.arrive(shipped(1))
+        await go_on(rig)
+        rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, True, 5.0))
+        await go_on(rig)
+        rig.clock.advance(5.1)
+        rig.assignment.tick()
+        await go_on(rig)
+        rig.gateway.answer(rig.gateway.open[0], ACCEPTED)
+        await go_on(rig)
+    [published] = rig.log.read(DELIVERIES, 0, 10)
+    send = bytes.fromhex(json.loads(published.value)["properties"]["send_id"])
+    assert rig.gateway.attempts == [Attempt(send, number, "u:1") for number in (1, 2)]
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from streamer.core.delivery import Accepted, Message, Refused, Unknown
+from streamer.core.delivery import Accepted, Attempt, Message, Refused, Unknown
 from streamer.pipeline.sender import SLOTS_PER_REQUEST, Sender
 from streamer.telemetry import REQUESTS
-from streamer.testing.fakes import FakeGateway, ManualClock, settle
+from streamer.testing.fake_gateway import FakeGateway
+from streamer.testing.fakes import ManualClock, settle
 
 MESSAGE = Message("main", "sms", "+15551230001", "Hi")
 
@@ -17,6 +18,7 @@ class Posting:
     """A job that notes what happens to it."""
 
     message = MESSAGE
+    attempt = Attempt(b"s" * 16, 1, "u:1")
 
     def __init__(self, is_starting=True):
         self.is_starting = is_starting
@@ -111,6 +113,14 @@ async def test_a_job_is_told_its_answer_once(answer):
         sender.submit(posting)
         await settle()
     assert [type(each) for each in posting.answers] == [type(answer)]
+
+
+async def test_a_request_says_which_attempt_it_is():
+    """The message that it creates is found again by nothing else."""
+    async with running(1, lambda message: Unknown("timeout")) as (sender, gateway):
+        sender.submit(Posting())
+        await settle()
+    assert gateway.attempts == [Posting.attempt]
 
 
 async def test_a_job_that_may_not_start_posts_nothing():

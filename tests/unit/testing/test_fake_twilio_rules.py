@@ -18,7 +18,7 @@ def asked(opt_outs=frozenset(), refused_numbers=None, **fields):
     """The good form with some fields changed; an empty value takes one away."""
     form = {name: value for name, value in {**GOOD, **fields}.items() if value}
     lists = {name: value if isinstance(value, list) else [value] for name, value in form.items()}
-    return order_of(lists, opt_outs, refused_numbers or {}, NOW_MS)
+    return order_of(lists, opt_outs, refused_numbers or {}, {}, NOW_MS)
 
 
 @pytest.mark.parametrize(

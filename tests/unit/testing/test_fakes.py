@@ -5,14 +5,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from streamer.core.delivery import Accepted, Message, Refused, Unknown
+from streamer.core.delivery import Accepted, Attempt, Message, Refused, Unknown
 from streamer.errors import BrokerUnusable
 from streamer.ports import Partition
+from streamer.testing.fake_gateway import FakeGateway
 from streamer.testing.fake_groups import FakeGroupOffsets
 from streamer.testing.fakes import (
     ROUNDS_MAX,
     FakeChangelog,
-    FakeGateway,
     FakeSink,
     FakeSource,
     ManualClock,
@@ -30,9 +30,10 @@ from tests.contracts.kafka import (
     member,
     write,
 )
-from tests.contracts.sms_gateway import SmsGatewayContract
+from tests.contracts.sms_gateway import ATTEMPT, EVER, MESSAGE, TO, SmsGatewayContract
 
 PLACE = Partition("t", 0)
+ACCEPTED = Accepted("", "queued")
 
 
 class MemoryBroker(Broker):
@@ -297,16 +298,22 @@ async def test_a_loop_that_is_never_quiet_is_found():
 class TestFakeGateway(SmsGatewayContract):
     gateways: tuple[FakeGateway, ...] = ()
 
+    @pytest.fixture(autouse=True)
+    def _clock(self):
+        self.clock = ManualClock()
+
     @asynccontextmanager
-    async def _deciding(self, answer):
-        gateway = FakeGateway(lambda message: answer)
+    async def _deciding(self, answer, **settings):
+        gateway = FakeGateway(lambda message: answer, self.clock)
+        for name, value in settings.items():
+            setattr(gateway, name, value)
         self.gateways += (gateway,)
         yield gateway
         await gateway.close()
         assert gateway.is_closed
 
     def accepting(self):
-        return self._deciding(Accepted("", "queued"))
+        return self._deciding(ACCEPTED)
 
     def refusing(self, code):
         return self._deciding(Refused("refused", code, 400))
@@ -317,7 +324,7 @@ class TestFakeGateway(SmsGatewayContract):
     @asynccontextmanager
     async def _told(self, answer):
         """Created first, then answered."""
-        gateway = FakeGateway(lambda message: None)
+        gateway = FakeGateway(lambda message: None, self.clock)
         self.gateways += (gateway,)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tell(gateway, answer), name="other side")
@@ -342,16 +349,47 @@ class TestFakeGateway(SmsGatewayContract):
     def unreachable(self):
         return self._deciding(Refused("not_sent", is_retryable=True))
 
+    def without_lists(self):
+        return self._deciding(ACCEPTED, has_lists=False)
+
+    def listing_late(self):
+        return self._deciding(ACCEPTED, listed_after_s=60.0)
+
+    def list_now(self):
+        self.clock.advance(60.0)
+
+    def listing_without_tags(self):
+        return self._deciding(ACCEPTED, has_list_tags=False)
+
+    def now_ms(self):
+        return self.clock.now_ms()
+
     def created(self):
         return [message.body for gateway in self.gateways for _, message in gateway.created]
 
     async def test_a_request_stays_open_until_it_is_told(self):
         gateway = FakeGateway(lambda message: None)
         async with asyncio.TaskGroup() as tasks:
-            call = tasks.create_task(gateway.create(Message("main", "sms", "+1", "Hi")), name="call")
+            call = tasks.create_task(gateway.create(Message("main", "sms", "+1", "Hi"), ATTEMPT), name="call")
             await settle()
             assert not call.done()
             [request] = gateway.open
             gateway.answer(request, Accepted("", "queued"))
         assert call.result() == Accepted(gateway.created[0][0], "queued")
         assert not gateway.open
+
+    async def test_one_requests_message_may_be_listed_when_the_test_says(self):
+        """Of several unknown ones each is found at its own time, or never."""
+        gateway = FakeGateway(lambda message: None, self.clock)
+        async with asyncio.TaskGroup() as tasks:
+            for number in (1, 2):
+                tasks.create_task(gateway.create(MESSAGE, Attempt(ATTEMPT.send_id, number, "u:1")), name=str(number))
+            await settle()
+            first, second = gateway.open
+            first.listed_after_s, second.listed_after_s = None, 5.0
+            for request in (first, second):
+                gateway.answer(request, ACCEPTED)
+        assert await gateway.find(TO, "sms", EVER) == ()
+        self.clock.advance(5.0)
+        assert [message.sid for message in await gateway.find(TO, "sms", EVER)] == [second.sid]
+        assert gateway.created_by(second.attempt) == [second]
