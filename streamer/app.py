@@ -203,7 +203,7 @@ class Process:
         senders = {}
         for name, account in accounts.items():
             key = Credentials(account.account_sid, account.api_key_sid, account.api_key_secret)
-            gateway = TwilioGateway(account.base_url, key, account.timeout_s)
+            gateway = TwilioGateway(account.base_url, key, account.timeout_s, self._config.outcomes)
             self._gateways.append(gateway)
             senders[name] = Sender(name, gateway, account.concurrency, self._clock)
         services = Services(

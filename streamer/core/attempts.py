@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from streamer.core import delivery
 from streamer.core.delivery import Accepted, Answer, Decision, Refused, Unknown, masked
+from streamer.core.outcomes import RETRY
 from streamer.core.plan import SCHEDULE_MIN_S
 from streamer.core.retry import RetryPolicy, delay_s
 from streamer.core.state import SCHEDULED, Person, Send
@@ -70,11 +71,12 @@ def settle(person: Person, answer: Answer, now_ms: int, jitter: float) -> Send |
     match answer:
         case Accepted(sid, _, said_parts):
             person.decide(replace(end_of(send, now_ms, delivery.ACCEPTED, "accepted", said_parts), sid=sid))
-        case Unknown(reason, http_status):
-            person.decide(replace(end_of(send, now_ms, delivery.UNKNOWN, reason), detail=_http(http_status)))
-        case Refused(reason, code, http_status, is_retryable, retry_after_s):
+        case Unknown(reason, http_status, code):
+            unknown = end_of(send, now_ms, delivery.UNKNOWN, reason)
+            person.decide(replace(unknown, code=code, detail=_http(http_status)))
+        case Refused(reason, code, http_status, kind, retry_after_s=retry_after_s):
             until_ms = now_ms + int(delay_s(send.attempt, RetryPolicy(), jitter, retry_after_s) * 1000)
-            if is_retryable and until_ms <= send.expires_ms:
+            if kind == RETRY and until_ms <= send.expires_ms:
                 held = replace(send, is_posting=False, posted_ms=0, until_ms=until_ms, reason=reason)
                 person.held.append(held)
             else:

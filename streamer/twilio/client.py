@@ -20,6 +20,7 @@ from yarl import URL
 
 from streamer.core.channels import WHATSAPP
 from streamer.core.delivery import Accepted, Answer, Message, Refused, Unknown
+from streamer.core.outcomes import RETRY, Outcomes
 
 CONNECT_SHARE: Final = 0.5  # of the timeout: a connection that isn't open by then was never written to
 KEEPALIVE_S: Final = 20.0  # below usual idle limits of 60 s, so that a request rarely meets a closing connection
@@ -27,7 +28,6 @@ ANSWER_BYTES_MAX: Final = 64 * 1024  # Twilio's are 1 KB; what is longer is no a
 CODE_MAX: Final = 10**9
 SEGMENT_DIGITS_MAX: Final = 4
 RETRY_AFTER_MAX_S: Final = 3600.0
-TOO_MANY_REQUESTS: Final = 20429  # Twilio's code for it: the request was not processed
 
 
 class Credentials(Struct, frozen=True):
@@ -57,7 +57,8 @@ _json: Final = msgspec.json.Encoder()
 class TwilioGateway:
     """One account's connections. Bounded by the callers: it opens as many as there are requests at a time."""
 
-    def __init__(self, base_url: str, credentials: Credentials, timeout_s: float) -> None:
+    def __init__(self, base_url: str, credentials: Credentials, timeout_s: float, outcomes: Outcomes) -> None:
+        self._outcomes = outcomes
         self._url = URL(create_url(base_url, credentials.account_sid))
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
@@ -75,9 +76,9 @@ class TwilioGateway:
         data = _body(message)
         try:
             async with self._session.post(self._url, data=data, allow_redirects=False) as response:
-                return answer_of(response.status, await _read(response), response.headers)
+                return answer_of(response.status, await _read(response), response.headers, self._outcomes)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-            return Refused("not_sent", is_retryable=True)
+            return Refused("not_sent", kind=RETRY)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Unknown("timeout" if isinstance(error, TimeoutError) else "connection_lost")
 
@@ -139,7 +140,7 @@ def _iso(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def answer_of(status: int, body: bytes, headers: Mapping[str, str]) -> Answer:
+def answer_of(status: int, body: bytes, headers: Mapping[str, str], outcomes: Outcomes) -> Answer:
     """What an HTTP answer says of the message: created, definitely not created, or unknown."""
     if 200 <= status < 300:
         try:
@@ -149,15 +150,11 @@ def answer_of(status: int, body: bytes, headers: Mapping[str, str]) -> Answer:
         segments = created.num_segments or ""
         is_count = len(segments) <= SEGMENT_DIGITS_MAX and segments.isdecimal()
         return Accepted(created.sid, created.status, int(segments) if is_count else 0)
-    if not 400 <= status < 500 or status == 408:
-        return Unknown("gateway_error", status)
     try:
         code = _error.decode(body).code or 0
     except _DECODE_ERRORS:
         code = 0
-    if status == 429 and code in (0, TOO_MANY_REQUESTS):
-        return Refused("gateway_busy", code, status, is_retryable=True, retry_after_s=_seconds(headers))
-    return Refused("refused", code, status)
+    return outcomes.refusal(status, code, _seconds(headers))
 
 
 def _seconds(headers: Mapping[str, str]) -> float | None:

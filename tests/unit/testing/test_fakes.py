@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from streamer.config_outcomes import shipped_outcomes
 from streamer.core.delivery import Accepted, Message, Refused, Unknown
 from streamer.errors import BrokerUnusable
 from streamer.ports import Partition
@@ -309,10 +310,10 @@ class TestFakeGateway(SmsGatewayContract):
         return self._deciding(Accepted("", "queued"))
 
     def refusing(self, code):
-        return self._deciding(Refused("refused", code, 400))
+        return self._deciding(shipped_outcomes().refusal(400, code))
 
     def too_busy(self):
-        return self._deciding(Refused("gateway_busy", 20429, 429, is_retryable=True))
+        return self._deciding(Refused("gateway_busy", 20429, 429, kind="retry"))
 
     @asynccontextmanager
     async def _told(self, answer):
@@ -340,7 +341,7 @@ class TestFakeGateway(SmsGatewayContract):
         return self._told(Unknown("timeout"))
 
     def unreachable(self):
-        return self._deciding(Refused("not_sent", is_retryable=True))
+        return self._deciding(Refused("not_sent", kind="retry"))
 
     def created(self):
         return [message.body for gateway in self.gateways for _, message in gateway.created]
