@@ -216,7 +216,7 @@ class Process:
         dispatchers = {}
         for name, account in accounts.items():
             key = Credentials(account.account_sid, account.api_key_sid, account.api_key_secret)
-            gateway = TwilioGateway(account.base_url, key, account.timeout_s)
+            gateway = TwilioGateway(account.base_url, key, account.timeout_s, self._config.outcomes)
             self._gateways.append(gateway)
             dispatchers[name] = Dispatcher(self._paces(account), gateway, self._clock)
         services = Services(

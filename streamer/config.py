@@ -36,7 +36,8 @@ from streamer.config_model import (
     StoreConfig,
     TopicsConfig,
 )
-from streamer.config_section import Section, fields
+from streamer.config_outcomes import outcomes_of
+from streamer.config_section import TEXT_OR_NUMBER, Section, fields
 from streamer.config_yaml import Document, Faults, Mark, nearest, shown
 from streamer.core.channels import CHANNELS, Sender
 from streamer.core.consent import CONSENTS_MAX, MODES, OPT_OUT, ConsentRules, key_of
@@ -141,6 +142,7 @@ def read_config(document: Document, file: Path) -> Config:
         store=_store(section.section("store"), file.parent),
         defaults=_defaults(section.section("defaults"), senders),
         mappings=RuleSet.of((), _event_filters(section), _people(section)),
+        outcomes=outcomes_of(section.section("outcomes", key_kinds=TEXT_OR_NUMBER)),
         path=file,
     )
     section.close()

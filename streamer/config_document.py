@@ -22,10 +22,12 @@ from streamer.config import (
     UPDATE,
 )
 from streamer.config_checks import BROKER, FROM, LISTEN, NAME, SID_DIGITS, TOPIC, TOPIC_CHARS_MAX, URL
+from streamer.config_outcomes import CODE, KINDS_ALONE
 from streamer.core.channels import CHANNELS
 from streamer.core.consent import CHANNELS_ASKED, MODES
 from streamer.core.documents import DURATION, WAIT, Document, chosen, needs_one, says, shaped
 from streamer.core.identity import BLOCKED, BLOCKED_CHARS_MAX, BLOCKED_MAX
+from streamer.core.outcomes import KINDS, SCHEDULES, SCOPES
 
 _VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # a text that has one is checked when its value is known
 # A date of any ISO form, a time and a zone: `start_fault` takes them all.
@@ -268,6 +270,18 @@ class FilterAction(Struct, forbid_unknown_fields=True, kw_only=True):
     ] = UNSET
 
 
+class Outcome(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a code of Twilio's means for its message."""
+
+    kind: Annotated[str, says("What to do about it.", "recipient", "stop", "later"), chosen(KINDS, _VARIABLE)]
+    scope: Annotated[str | UnsetType, says("What a stop stops until a person mends it."), chosen(SCOPES, _VARIABLE)] = (
+        UNSET
+    )
+    schedule: Annotated[str | UnsetType, says("When later is."), chosen(SCHEDULES, _VARIABLE)] = UNSET
+
+
+OutcomeKind = Annotated[str, chosen(KINDS_ALONE, _VARIABLE)]
+Outcomes = dict[Annotated[str, shaped(CODE.pattern)], OutcomeKind | Outcome]
 Accounts = dict[DeclaredName, Account]
 Senders = dict[DeclaredName, Annotated[Sender, needs_one("from", "messaging_service")]]
 Filters = list[Annotated[FilterAction, needs_one("drop", "sample", "allow_properties", "drop_properties")]]
@@ -294,6 +308,14 @@ class Configuration(Struct, forbid_unknown_fields=True, kw_only=True):
     integration: Annotated[
         Required, says("The name by which an event's `integrations` object allows or forbids us.")
     ] = "Twilio"
+    outcomes: Annotated[
+        Outcomes | UnsetType | None,
+        says(
+            "What codes of Twilio's mean where its table says otherwise; 30xxx is every code of 30000 to 30999 that "
+            "is not in the table.",
+            {"30003": "recipient", "21612": {"kind": "stop", "scope": "sender"}, "30xxx": "message"},
+        ),
+    ] = UNSET
     filters: Annotated[
         Filters | UnsetType | None, says("What happens to events before any mapping sees them, in this order.")
     ] = UNSET

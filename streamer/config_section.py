@@ -14,6 +14,8 @@ from streamer.config_yaml import SCALARS, Document, Mark, found_at, join, kind_o
 from streamer.core.duration import parse_duration_s
 
 NUMBER_CHARS_MAX: Final = 64  # YAML 1.1 reads 1:2:3 in base 60, at a cost quadratic in its length
+_TEXT: Final = (SCALARS["str"],)
+TEXT_OR_NUMBER: Final = (SCALARS["str"], SCALARS["int"])
 _BOOLEANS: Final = {"yes": True, "no": False, "true": True, "false": False, "on": True, "off": False}
 _UNITS_MS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 # `$NAME` or `${NAME`: meant for the environment, and not replaced.
@@ -29,7 +31,14 @@ class Section:
     A value with a fault is noted and read as its default, so that reading goes on to the next fault.
     """
 
-    def __init__(self, document: Document, node: Node | None, path: str = "", mark: Mark | None = None) -> None:
+    def __init__(
+        self,
+        document: Document,
+        node: Node | None,
+        path: str = "",
+        mark: Mark | None = None,
+        key_kinds: Collection[str] = _TEXT,
+    ) -> None:
         self.document = document
         self.path = path
         self.mark = mark or Mark(1, 1)
@@ -37,7 +46,7 @@ class Section:
         self._asked: dict[str, None] = {}
         self._entries: dict[str, tuple[Mark, Node]] = {}
         if isinstance(node, MappingNode):
-            self._entries = dict(_entries(document, node, path))
+            self._entries = dict(_entries(document, node, path, key_kinds))
         elif node is not None and kind_of(node) != "null":
             self._is_quiet = True
             document.fault(self.mark, path, f"expected a mapping of keys to values, found {found_at(node)}")
@@ -153,10 +162,14 @@ class Section:
             return default
         return _plain(self.document, node, join(self.path, key), self.mark_of(key))
 
-    def section(self, key: str, is_required: bool = False) -> "Section":
-        """The mapping under a key; an empty one if it isn't there."""
+    def is_mapping(self, key: str) -> bool:
+        """Whether a key is there and has a mapping, for keys that may also have a text."""
+        return key in self._entries and isinstance(self._entries[key][1], MappingNode)
+
+    def section(self, key: str, is_required: bool = False, key_kinds: Collection[str] = _TEXT) -> "Section":
+        """The mapping under a key; an empty one if it isn't there. `key_kinds`, of SCALARS, are those of its keys."""
         node = self._take(key, is_required, may_be_null=True)
-        child = Section(self.document, node, join(self.path, key), self.mark_of(key))
+        child = Section(self.document, node, join(self.path, key), self.mark_of(key), key_kinds)
         if node is None and (is_required or self._is_quiet):
             child._is_quiet = True
         return child
@@ -259,12 +272,14 @@ def _plain(document: Document, node: Node, path: str, mark: Mark) -> Any:
     return value
 
 
-def _entries(document: Document, node: MappingNode, path: str) -> Iterator[tuple[str, tuple[Mark, Node]]]:
-    """The entries whose key is text and new; the others are noted."""
+def _entries(
+    document: Document, node: MappingNode, path: str, kinds: Collection[str] = _TEXT
+) -> Iterator[tuple[str, tuple[Mark, Node]]]:
+    """The entries whose key is of these kinds and new, the key as it is written; the others are noted."""
     lines: dict[str, int] = {}
     for key, value in node.value:
         mark = mark_of(key.start_mark)
-        if not isinstance(key, ScalarNode) or SCALARS.get(kind_of(key)) != "text":
+        if not isinstance(key, ScalarNode) or SCALARS.get(kind_of(key)) not in kinds:
             document.fault(mark, path, f"a key must be text, found {found_at(key)}; put it in quotes")
         elif key.value in lines:
             document.fault(mark, join(path, key.value), f"given twice; first on line {lines[key.value]}")

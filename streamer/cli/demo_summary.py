@@ -16,9 +16,9 @@ _WORDS: Final = {
     ("suppressed", "bad_number", 0): "what was given is no number",
     ("suppressed", "missing_value", 0): "a value of the text is missing",
     ("suppressed", "too_old", 0): "too old for a message",
-    ("failed", "refused", 21610): "opted out (Twilio 21610)",
-    ("failed", "refused", LANDLINE): f"not a mobile (Twilio {LANDLINE})",
-    ("failed", "refused", UNREACHABLE): f"unreachable (Twilio {UNREACHABLE})",
+    ("failed", "optout", 21610): "opted out (Twilio 21610)",
+    ("failed", "recipient", LANDLINE): f"not a mobile (Twilio {LANDLINE})",
+    ("failed", "recipient", UNREACHABLE): f"unreachable (Twilio {UNREACHABLE})",
 }
 _LETTER_CHARS: Final = 44  # of an unusable record, as much as a line takes
 Row = tuple[str, str, int]

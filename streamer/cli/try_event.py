@@ -18,6 +18,7 @@ from streamer.config import load
 from streamer.config_checks import instant_ms
 from streamer.config_model import AccountConfig, Config
 from streamer.core.delivery import Accepted, Answer, Attempt, Message, Refused
+from streamer.core.outcomes import Outcomes
 from streamer.core.phone import read
 from streamer.core.story import profile_fault
 from streamer.core.trial import HOLD, NO_MATCH, PARK, SEND, SUPPRESS, Gate, Trial, attempt, event_time_ms
@@ -239,7 +240,7 @@ async def _send(trials: tuple[Trial, ...], config: Config) -> dict[str, Answer]:
     answers: dict[str, Answer] = {}
     for trial in trials:
         if trial.message is not None:
-            gateway = _gateway(config.accounts[trial.message.account])
+            gateway = _gateway(config.accounts[trial.message.account], config.outcomes)
             try:
                 answers[trial.mapping] = await gateway.create(trial.message, Attempt(os.urandom(SEND_ID_BYTES), 1, ""))
             finally:
@@ -251,11 +252,10 @@ def _said(answer: Answer) -> str:
     if isinstance(answer, Accepted):
         return f"sent as {answer.sid}"
     if isinstance(answer, Refused):
-        reason = "" if answer.reason == "refused" else f"{answer.reason}, "
-        return f"refused: {reason}HTTP {answer.http_status}, code {answer.code}"
+        return f"refused: {answer.reason}, HTTP {answer.http_status}, code {answer.code}"
     return f"unknown: {answer.reason}; a message may exist"
 
 
-def _gateway(account: AccountConfig) -> TwilioGateway:
+def _gateway(account: AccountConfig, outcomes: Outcomes) -> TwilioGateway:
     credentials = Credentials(account.account_sid, account.api_key_sid, account.api_key_secret)
-    return TwilioGateway(account.base_url, credentials, account.timeout_s)
+    return TwilioGateway(account.base_url, credentials, account.timeout_s, outcomes)

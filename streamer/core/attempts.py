@@ -115,9 +115,9 @@ def settle(person: Person, answer: Answer, moment: Moment) -> Send | None:
     match answer:
         case Accepted(sid, _, said_parts):
             accept(person, moment, send, sid, said_parts)
-        case Unknown(reason, http_status):
-            decision = replace(end_of(send, moment.now_ms, delivery.UNKNOWN, reason), detail=_http(http_status))
-            lose(person, moment, send, decision)
+        case Unknown(reason, http_status, code):
+            unknown = end_of(send, moment.now_ms, delivery.UNKNOWN, reason)
+            lose(person, moment, send, replace(unknown, code=code, detail=_http(http_status)))
         case Refused():
             held = refuse(person, moment, send, answer)
     del person.due[0]  # only now: what follows it is stored

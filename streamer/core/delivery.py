@@ -74,14 +74,17 @@ class Accepted(Struct, frozen=True, tag=True):
 class Refused(Struct, frozen=True, tag=True):
     """The gateway definitely did not create the message.
 
-    `reason` is a short constant (`gateway_busy`, `not_sent`, `refused`), `code` the gateway's own (0: none);
-    `is_retryable` says whether the same request may succeed later; `retry_after_s` is what it asked for.
+    `reason` is a short constant: `gateway_busy`, `not_sent`, else the `kind`, which is one of `outcomes.KINDS` but
+    unknown. `code` is the gateway's own (0: none). `scope` says what a stop stops and `schedule` when later is, as
+    `outcomes` names them; `retry_after_s` is what the gateway asked for.
     """
 
     reason: str
     code: int = 0
     http_status: int = 0
-    is_retryable: bool = False
+    kind: str = "message"
+    scope: str = ""
+    schedule: str = ""
     retry_after_s: float | None = None
 
 

@@ -123,7 +123,7 @@ class DeliveryProperties(Struct, kw_only=True):
     source_partition: Annotated[Count, says("Its partition.")]
     source_offset: Annotated[Count, says("Its offset.")]
     outcome: Annotated[str, says("How it ended."), chosen((ACCEPTED, SUPPRESSED, FAILED, UNKNOWN))]
-    reason: Annotated[str, says("Why, as a short constant.", "accepted", "profile_incomplete", "refused", "timeout")]
+    reason: Annotated[str, says("Why, as a short constant.", "accepted", "profile_incomplete", "recipient", "timeout")]
     detail: Annotated[str, says("More about the reason; empty if there is no more.")]
     twilio_code: Annotated[Count, says("Twilio's error code; 0 if it gave none.", 21610)]
     twilio_sid: Annotated[str, says("Twilio's id of the message; empty if it made none.")]

@@ -219,7 +219,8 @@ def _decide(
     code = shop.refused.get(to) or (21610 if to in shop.opted_out else 0)
     said = said._replace(to=to, sender=rule.sender, body=body, code=code)
     if code:
-        return said._replace(outcome="failed", reason="refused", note=f"{masked(to)} {_NOTES[code]}")
+        reason = "optout" if code == 21610 else "recipient"
+        return said._replace(outcome="failed", reason=reason, note=f"{masked(to)} {_NOTES[code]}")
     return said._replace(outcome="accepted", reason="accepted")
 
 

@@ -21,6 +21,7 @@ from yarl import URL
 
 from streamer.core.channels import WHATSAPP
 from streamer.core.delivery import ATTEMPT_TAG, Accepted, Answer, Attempt, Found, Message, Refused, Unknown
+from streamer.core.outcomes import RETRY, Outcomes
 from streamer.twilio.listing import (
     DECODE_ERRORS,
     MESSAGES_MAX,
@@ -38,7 +39,6 @@ SEGMENT_DIGITS_MAX: Final = 4
 RETRY_AFTER_MAX_S: Final = 3600.0
 FIND_TIMEOUT_S: Final = 30.0  # of one address with all its pages; each request has the account's own besides
 FINDS_MAX: Final = 4  # at once: they share Twilio's limit of concurrent requests with the sends
-TOO_MANY_REQUESTS: Final = 20429  # Twilio's code for it: the request was not processed
 
 
 class Credentials(Struct, frozen=True):
@@ -75,8 +75,10 @@ class TwilioGateway:
         base_url: str,
         credentials: Credentials,
         timeout_s: float,
+        outcomes: Outcomes,
         callback_url: Callable[[Attempt], str] | None = None,
     ) -> None:
+        self._outcomes = outcomes
         self._callback_url = callback_url
         self._finds = asyncio.Semaphore(FINDS_MAX)
         self._url = URL(create_url(base_url, credentials.account_sid))
@@ -96,9 +98,10 @@ class TwilioGateway:
         data = _body(form_of(message, attempt, self._callback_url(attempt) if self._callback_url else ""))
         try:
             async with self._session.post(self._url, data=data, allow_redirects=False) as response:
-                return answer_of(response.status, await _read(response, ANSWER_BYTES_MAX), response.headers)
+                body = await _read(response, ANSWER_BYTES_MAX)
+                return answer_of(response.status, body, response.headers, self._outcomes)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-            return Refused("not_sent", is_retryable=True)
+            return Refused("not_sent", kind=RETRY)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Unknown("timeout" if isinstance(error, TimeoutError) else "connection_lost")
 
@@ -200,7 +203,7 @@ def _iso(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def answer_of(status: int, body: bytes, headers: Mapping[str, str]) -> Answer:
+def answer_of(status: int, body: bytes, headers: Mapping[str, str], outcomes: Outcomes) -> Answer:
     """What an HTTP answer says of the message: created, definitely not created, or unknown."""
     if 200 <= status < 300:
         try:
@@ -210,15 +213,11 @@ def answer_of(status: int, body: bytes, headers: Mapping[str, str]) -> Answer:
         segments = created.num_segments or ""
         is_count = len(segments) <= SEGMENT_DIGITS_MAX and segments.isdecimal()
         return Accepted(created.sid, created.status, int(segments) if is_count else 0)
-    if not 400 <= status < 500 or status == 408:
-        return Unknown("gateway_error", status)
     try:
         code = _error.decode(body).code or 0
     except DECODE_ERRORS:
         code = 0
-    if status == 429 and code in (0, TOO_MANY_REQUESTS):
-        return Refused("gateway_busy", code, status, is_retryable=True, retry_after_s=_seconds(headers))
-    return Refused("refused", code, status)
+    return outcomes.refusal(status, code, _seconds(headers))
 
 
 def _seconds(headers: Mapping[str, str]) -> float | None:

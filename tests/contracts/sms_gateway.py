@@ -88,7 +88,7 @@ class SmsGatewayContract(ABC):
     async def test_a_definite_refusal_carries_the_gateways_code_and_creates_nothing(self):
         async with self.refusing(21610) as gateway:
             answer = await gateway.create(MESSAGE, ATTEMPT)
-        assert answer == Refused("refused", 21610, 400)
+        assert answer == Refused("optout", 21610, 400, "optout")
         assert self.created() == []
 
     async def test_too_many_requests_may_be_tried_again(self):
@@ -96,7 +96,7 @@ class SmsGatewayContract(ABC):
             answer = await gateway.create(MESSAGE, ATTEMPT)
         assert isinstance(answer, Refused)
         assert (answer.reason, answer.code, answer.http_status) == ("gateway_busy", 20429, 429)
-        assert answer.is_retryable
+        assert answer.kind == "retry"
         assert self.created() == []
 
     async def test_a_server_error_is_unknown_be_there_a_message_or_not(self):
@@ -120,7 +120,7 @@ class SmsGatewayContract(ABC):
     async def test_a_connection_that_never_opened_is_not_sent(self):
         async with self.unreachable() as gateway:
             answer = await gateway.create(MESSAGE, ATTEMPT)
-        assert answer == Refused("not_sent", is_retryable=True)
+        assert answer == Refused("not_sent", kind="retry")
 
     async def test_a_created_message_is_found_by_its_attempt(self):
         """Its tag is what tells it from all others; the mapping's own tags stay beside it."""

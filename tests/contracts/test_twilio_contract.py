@@ -29,6 +29,7 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
+from streamer.config_outcomes import shipped_outcomes
 from streamer.core.delivery import Accepted, Attempt, Message
 from streamer.testing.fake_twilio import FakeTwilio
 from streamer.testing.fake_twilio_api import Setup
@@ -277,9 +278,8 @@ def message(channel, **fields):
     ids=lambda sent: f"{sent.channel}-{'service' if sent.service_sid else 'number'}",
 )
 async def test_every_kind_of_message_passes_the_contract_through_our_gateway(client, prism_url, sent):
-    gateway = TwilioGateway(
-        prism_url, Credentials(ACCOUNT.account_sid, ACCOUNT.api_key_sid, ACCOUNT.api_key_secret), 10
-    )
+    key = Credentials(ACCOUNT.account_sid, ACCOUNT.api_key_sid, ACCOUNT.api_key_secret)
+    gateway = TwilioGateway(prism_url, key, 10, shipped_outcomes())
     try:
         answer = await gateway.create(sent, Attempt(b"s" * 16, 1, "u:1"))
     finally:

@@ -10,8 +10,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
 
 from streamer.clock import SystemClock
+from streamer.config_outcomes import shipped_outcomes
 from streamer.core import state
-from streamer.core.delivery import Accepted
+from streamer.core.delivery import Accepted, Refused
 from streamer.errors import BrokerUnusable
 from streamer.kafka.consumer import ChangelogReader, GroupSource
 from streamer.kafka.groups import GroupReader
@@ -184,7 +185,7 @@ class TestTwilioGateway(SmsGatewayContract):
             self.twilios += (twilio,)
             account = twilio.account
             key = Credentials(account.account_sid, account.api_key_sid, account.api_key_secret)
-            gateway = TwilioGateway(twilio.base_url, key, timeout_s)
+            gateway = TwilioGateway(twilio.base_url, key, timeout_s, shipped_outcomes())
             try:
                 yield gateway
             finally:
@@ -213,7 +214,7 @@ class TestTwilioGateway(SmsGatewayContract):
         with closing(socket.socket()) as taken:
             taken.bind(("127.0.0.1", 0))  # held, so that nobody else gets it; and nobody listens
             url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-            gateway = TwilioGateway(url, Credentials("AC1", "SK1", "secret"), TIMEOUT_S)
+            gateway = TwilioGateway(url, Credentials("AC1", "SK1", "secret"), TIMEOUT_S, shipped_outcomes())
             try:
                 yield gateway
             finally:
@@ -246,10 +247,11 @@ class TestTwilioGateway(SmsGatewayContract):
     async def test_wrong_credentials_are_a_refusal(self):
         """No retry helps, and no message was made."""
         async with FakeTwilio() as twilio:
-            gateway = TwilioGateway(twilio.base_url, Credentials(twilio.account_sid, "SK1", "wrong"), TIMEOUT_S)
+            key = Credentials(twilio.account_sid, "SK1", "wrong")
+            gateway = TwilioGateway(twilio.base_url, key, TIMEOUT_S, shipped_outcomes())
             answer = await gateway.create(MESSAGE, ATTEMPT)
             await gateway.close()
-        assert (answer.reason, answer.code, answer.http_status, answer.is_retryable) == ("refused", 20003, 401, False)
+        assert answer == Refused("stop", 20003, 401, "stop", "account")
 
 
 class TestSystemClock(ClockContract):

@@ -32,9 +32,9 @@ def test_the_demo_ends_by_itself_and_everything_adds_up():
         ("bad_number", 0),
         ("missing_value", 0),
         ("too_old", 0),
-        ("refused", 21610),
-        ("refused", 21612),
-        ("refused", 21614),
+        ("optout", 21610),
+        ("recipient", 21612),
+        ("recipient", 21614),
     }
     assert all(row["example"] and row["words"] for row in said["not_sent"])
 

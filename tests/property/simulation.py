@@ -272,13 +272,13 @@ class Simulation:
             gateway.answer(request, draw.choice((Accepted("", "queued", 1), Unknown("gateway_error", 500))))
         elif kind < self.busy_share:
             retry_after_s = draw.choice((None, None, 0.5, 7.0))
-            gateway.answer(request, Refused("gateway_busy", 20429, 429, True, retry_after_s))
+            gateway.answer(request, Refused("gateway_busy", 20429, 429, "retry", retry_after_s=retry_after_s))
         elif kind < 0.4:
             gateway.arrive(request)  # created, and the answer is still on its way
         elif kind < 0.5:
-            gateway.answer(request, Refused("refused", 21610, 400))
+            gateway.answer(request, Refused("optout", 21610, 400, "optout"))
         elif kind < 0.55:
-            gateway.answer(request, Refused("not_sent", is_retryable=True))
+            gateway.answer(request, Refused("not_sent", kind="retry"))
         elif kind < 0.6:
             gateway.answer(request, Unknown("timeout"))
         else:

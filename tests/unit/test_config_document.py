@@ -73,6 +73,12 @@ FULL = {
     "identity": {"blocked": ["x+", "test-.*"]},
     "profile": {"context_traits": "update"},
     "integration": "Texts",
+    "outcomes": {
+        "30003": "recipient",
+        "21612": {"kind": "stop", "scope": "sender"},
+        "30450": {"kind": "later", "schedule": "half_hour"},
+        "30xxx": "message",
+    },
     "filters": [
         {"when": "type = 'track'", "drop": True},
         {"sample": {"percent": 10, "by": "userId"}},
@@ -100,10 +106,14 @@ def keys_by_section(definitions, node, path=()):
     while "$ref" in node:
         node = definitions[node["$ref"].removeprefix("#/$defs/")]
     if "anyOf" in node:
-        node = next(each for each in node["anyOf"] if each.get("type") != "null")
+        # Of a text and a mapping, the mapping.
+        node = next((each for each in node["anyOf"] if "$ref" in each), node["anyOf"][0])
         return keys_by_section(definitions, node, path)
     if "properties" not in node:
-        inner, name = node.get("additionalProperties"), {"accounts": "main", "senders": "shop"}.get(path[-1])
+        inner, name = (
+            node.get("additionalProperties"),
+            {"accounts": "main", "senders": "shop", "outcomes": "21612"}.get(path[-1]),
+        )
         return keys_by_section(definitions, inner, (*path, name)) if inner and name else {}
     found = {path: set(node["properties"])}
     for key, each in node["properties"].items():
@@ -152,9 +162,10 @@ def test_no_section_is_left_out_of_the_comparison():
     """The walk over the schema finds what it is there for; and FULL has each key but the other half of a pair."""
     expected = {(), ("kafka",), ("topics",), ("accounts", "main"), ("senders", "shop"), ("http",), ("store",)}
     expected |= {("identity",), ("profile",), ("consent",)}
+    expected |= {("outcomes", "21612")}
     assert expected | {("defaults",)} == set(SECTIONS)
     for path, keys in SECTIONS.items():
-        assert keys - {"messaging_service"} == set(at(FULL, path))
+        assert keys - {"messaging_service", "schedule"} == set(at(FULL, path))
 
 
 @pytest.mark.parametrize("document", [SMALL, FULL], ids=["the smallest", "the fullest"])
@@ -236,6 +247,16 @@ FAULTY = {
     "an unknown mode": (("consent", "mode"), "double"),
     "a trait of an unknown channel": (("consent", "traits", "sms_opt_in"), "marketing/fax"),
     "a trait that is no text": (("consent", "traits", "sms_opt_in"), True),
+    "an unknown kind": (("outcomes", "30003"), "recipients"),
+    "no code": (("outcomes", "3003"), "recipient"),
+    "no family": (("outcomes", "3xxxx"), "recipient"),
+    "a kind that needs more": (("outcomes", "30003"), "stop"),
+    "a verdict without kind": (("outcomes", "21612"), {"scope": "sender"}),
+    "a verdict of an unknown kind": (("outcomes", "21612", "kind"), "halt"),
+    "an unknown scope": (("outcomes", "21612", "scope"), "country"),
+    "an unknown schedule": (("outcomes", "30450", "schedule"), "soon"),
+    "an unknown key of a verdict": (("outcomes", "21612", "until"), "day"),
+    "a verdict that is a list": (("outcomes", "21612"), ["stop"]),
     "a broken variable": (("kafka", "group"), "${A B}"),
 }
 

@@ -313,7 +313,7 @@ async def test_what_was_not_accepted_exits_with_1_and_says_why(run):
         at = f"http://127.0.0.1:{twilio.port}"
         result = await asyncio.to_thread(run, EVENT, "--send-to", "+15551239999", "--json", base_url=at, env=env)
     assert result.exit_code == 1
-    assert decisions(result)["shipped"]["answer"] == "refused: HTTP 401, code 20003"
+    assert decisions(result)["shipped"]["answer"] == "refused: stop, HTTP 401, code 20003"
 
 
 def test_an_event_may_come_from_a_process_substitution(tmp_path):

@@ -50,7 +50,7 @@ def test_a_held_send_ends_as_suppressed():
     person = town.person("u:1")
     plan.apply_event(person, track(), plan.Origin("u:1", "in", 0, 9, NOW_MS, NOW_MS), town.rules, NOW_MS)
     attempts.begin(person, NOW_MS)
-    attempts.settle(person, Refused("gateway_busy", is_retryable=True), NOW_MS, 0.0)
+    attempts.settle(person, Refused("gateway_busy", kind="retry"), NOW_MS, 0.0)
     person = forget(town).person("u:1")
     [decision] = [person.decision(each) for each in person.decided]
     assert (SUPPRESSED, "forgotten", 1) == (decision.outcome, decision.reason, decision.attempt)

@@ -234,7 +234,7 @@ def test_a_retry_that_moves_is_still_a_retry():
     source = Person(traits=[Update(1, "m", {"phone": PHONE})])
     plan.apply_event(source, track(1), origin(1), RULES, NOW_MS)
     attempts.begin(source, NOW_MS)
-    attempts.settle(source, Refused("gateway_busy", is_retryable=True), NOW_MS, 0.0)
+    attempts.settle(source, Refused("gateway_busy", kind="retry"), NOW_MS, 0.0)
     target = Person()
     take_in(target, moved(source), RULES, NOW_MS)
     [held] = target.held

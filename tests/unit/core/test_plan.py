@@ -241,7 +241,7 @@ def test_a_redelivered_record_whose_send_waits_is_left_alone():
     assert not apply(person, track()).is_changed
     assert len(person.due) == 1
     attempts.begin(person, NOW_MS)
-    attempts.settle(person, Refused("gateway_busy", is_retryable=True), NOW_MS, 0.5)
+    attempts.settle(person, Refused("gateway_busy", kind="retry"), NOW_MS, 0.5)
     assert not apply(person, track()).is_changed
     assert len(person.held) == 1
     assert not person.due
@@ -390,10 +390,10 @@ def test_a_request_that_never_left_does_not_count_as_an_attempt():
     [
         (Accepted("SM1", "queued"), ACCEPTED, "accepted", {"sid": "SM1", "parts": 1}),
         (Accepted("SM1", "queued", 3), ACCEPTED, "accepted", {"sid": "SM1", "parts": 3}),
-        (Refused("refused", 21610, 400), FAILED, "refused", {"code": 21610, "detail": "HTTP 400"}),
-        (Refused("refused", 0, 404), FAILED, "refused", {"code": 0, "detail": "HTTP 404"}),
+        (Refused("optout", 21610, 400, "optout"), FAILED, "optout", {"code": 21610, "detail": "HTTP 400"}),
+        (Refused("stop", 0, 404, "stop", "account"), FAILED, "stop", {"code": 0, "detail": "HTTP 404"}),
         (Unknown("timeout"), UNKNOWN, "timeout", {"detail": ""}),
-        (Unknown("gateway_error", 503), UNKNOWN, "gateway_error", {"detail": "HTTP 503"}),
+        (Unknown("gateway_error", 503, 20503), UNKNOWN, "gateway_error", {"code": 20503, "detail": "HTTP 503"}),
     ],
 )
 def test_an_answer_gives_the_send_its_outcome(answer, outcome, reason, more):
@@ -409,7 +409,9 @@ def test_an_answer_gives_the_send_its_outcome(answer, outcome, reason, more):
 
 def busy(person, now_ms=NOW_MS, retry_after_s=2.0):
     attempts.begin(person, now_ms)
-    return attempts.settle(person, Refused("gateway_busy", 20429, 429, True, retry_after_s), now_ms, 0.0)
+    return attempts.settle(
+        person, Refused("gateway_busy", 20429, 429, "retry", retry_after_s=retry_after_s), now_ms, 0.0
+    )
 
 
 def test_a_busy_gateway_holds_the_send_and_the_next_attempt_is_counted():
@@ -475,7 +477,7 @@ def test_held_and_due_sends_found_after_a_crash_were_not_sent():
 
 def test_an_outcome_that_cannot_be_stored_leaves_the_send_posting():
     """Else a defect in one answer would lose the send: its event's offset is complete since the intent."""
-    huge = Refused("refused", code=2**70)
+    huge = Refused("message", code=2**70)
     person = with_phone()
     apply(person, track())
     attempts.begin(person, NOW_MS)

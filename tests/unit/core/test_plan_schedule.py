@@ -88,7 +88,7 @@ def test_what_waited_until_twilio_would_refuse_it_is_held_by_us_or_leaves():
 def test_a_retry_of_a_scheduled_send_keeps_its_time():
     person, _ = applied(60)
     attempts.begin(person, NOW_MS)
-    held = attempts.settle(person, Refused("gateway_busy", 20429, 429, is_retryable=True), NOW_MS, 0.5)
+    held = attempts.settle(person, Refused("gateway_busy", 20429, 429, kind="retry"), NOW_MS, 0.5)
     assert held is not None
     assert held.message.send_at_ms == NOW_MS + 60 * MINUTE_MS
     attempts.release(person, held.until_ms, 0)

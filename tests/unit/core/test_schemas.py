@@ -383,7 +383,7 @@ POSTED = replace(
 DECISIONS = [
     DECIDED,
     replace(POSTED, outcome=ACCEPTED, reason="accepted", sid="SM1", parts=1),
-    replace(POSTED, outcome=FAILED, reason="refused", code=21610),
+    replace(POSTED, outcome=FAILED, reason="optout", code=21610),
     replace(POSTED, outcome=UNKNOWN, reason="timeout", answered_ms=0),
     replace(POSTED, outcome=ACCEPTED, reason="accepted", message_id=""),
 ]

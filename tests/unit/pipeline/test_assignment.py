@@ -115,7 +115,7 @@ async def test_a_busy_gateway_is_asked_again_when_the_time_has_come_and_others_g
     async with sending(Rig()) as rig:
         rig.arrive(shipped(1), shipped(2))
         await go_on(rig)
-        rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, True, 5.0))
+        rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, "retry", retry_after_s=5.0))
         await go_on(rig)
         assert rig.bodies() == ["shipped 1", "shipped 2"]  # what is held blocks nobody
         rig.gateway.answer(rig.gateway.open[0], ACCEPTED)
@@ -152,7 +152,7 @@ async def test_a_request_carries_its_send_its_number_and_its_origin_key():
 
 @pytest.mark.parametrize(
     ("answer", "outcome"),
-    [(ACCEPTED, "accepted"), (Refused("refused", 21610, 400), "failed"), (Unknown("timeout"), "unknown")],
+    [(ACCEPTED, "accepted"), (Refused("optout", 21610, 400, "optout"), "failed"), (Unknown("timeout"), "unknown")],
 )
 async def test_each_answer_becomes_one_outcome(answer, outcome):
     async with sending(Rig()) as rig:
@@ -199,7 +199,7 @@ async def test_a_person_with_too_many_bytes_held_waits_and_goes_on_when_they_are
     async with sending(rig):
         rig.arrive(shipped(1))
         await go_on(rig)
-        rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, True, 60.0))
+        rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, "retry", retry_after_s=60.0))
         await go_on(rig)
         rig.assignment.close()
         person = rig.person()
@@ -261,7 +261,7 @@ async def test_a_released_send_of_another_account_does_not_take_the_slot_of_this
     async with sending(rig):
         rig.arrive(shipped(1, event="Early"))
         await go_on(rig)
-        rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, True, 5.0))
+        rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, "retry", retry_after_s=5.0))
         for n in (2, 3):  # who take both slots of the main account
             rig.arrive(shipped(n, user=f"{n}"), key=f"u:{n}".encode())
         await go_on(rig)
@@ -368,7 +368,7 @@ async def test_a_held_send_found_at_a_restore_waits_for_its_time():
     async with sending(Rig()) as rig:
         rig.arrive(shipped(1))
         await go_on(rig)
-        rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, True, 5.0))
+        rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, "retry", retry_after_s=5.0))
         await go_on(rig)
         rig.assignment.close()
         restored(rig).recover(b"u:1", rig.log.end_offset(STATE) - 1, is_published=True)

@@ -33,7 +33,7 @@ async def test_a_send_that_moves_while_it_waits_for_its_next_attempt_is_tried_ag
         running = tasks.create_task(rig.sender.run(), name="sender")
         deliver(rig, "a:1", EVENT, shipped(1), 0)
         await go_on(rig)
-        rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, True, 1.0))
+        rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, "retry", retry_after_s=1.0))
         await go_on(rig)
         deliver(rig, "a:1", LINK, b"u:1", 1, at_s=1)
         await go_on(rig)

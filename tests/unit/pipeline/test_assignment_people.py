@@ -314,7 +314,7 @@ async def test_a_retry_that_moved_is_asked_again_when_its_time_has_come():
         rig.event("a:d", identify(phone=PHONE))
         rig.event("a:d", track(1))
         await rig.go_on()
-        rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, True, 5.0))
+        rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, "retry", retry_after_s=5.0))
         await rig.go_on()
         rig.link("a:d", "u:1")
         await rig.go_on()

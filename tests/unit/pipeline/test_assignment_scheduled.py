@@ -80,7 +80,7 @@ async def test_the_next_attempt_of_a_scheduled_send_waits_for_the_wall_alone():
         here.arrive(later(here, 1))
         await go_on(here)
         await pass_time(here, LATER_S)
-        here.gateway.answer(here.gateway.open[0], Refused("gateway_busy", 20429, 429, True, 7.0))
+        here.gateway.answer(here.gateway.open[0], Refused("gateway_busy", 20429, 429, "retry", retry_after_s=7.0))
         await go_on(here)
         here.assignment.handled_ms = 0
         here.clock.advance(7.0)

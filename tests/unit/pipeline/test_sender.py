@@ -105,7 +105,7 @@ async def test_requests_in_flight_are_bounded():
 
 
 @pytest.mark.parametrize(
-    "answer", [Accepted("SM1", "queued"), Refused("refused", 21610, 400), Unknown("timeout")], ids=type
+    "answer", [Accepted("SM1", "queued"), Refused("optout", 21610, 400, "optout"), Unknown("timeout")], ids=type
 )
 async def test_a_job_is_told_its_answer_once(answer):
     posting = Posting()
@@ -135,9 +135,9 @@ async def test_a_job_that_may_not_start_posts_nothing():
 
 RESULTS = {
     "accepted": Accepted("SM1", "queued"),
-    "refused": Refused("refused", 21610, 400),
-    "gateway_busy": Refused("gateway_busy", 20429, 429, is_retryable=True),
-    "not_sent": Refused("not_sent", is_retryable=True),
+    "refused": Refused("optout", 21610, 400, "optout"),
+    "gateway_busy": Refused("gateway_busy", 20429, 429, kind="retry"),
+    "not_sent": Refused("not_sent", kind="retry"),
     "unknown": Unknown("connection_lost"),
 }
 

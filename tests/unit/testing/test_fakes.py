@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from streamer.config_outcomes import shipped_outcomes
 from streamer.core.delivery import Accepted, Attempt, Message, Refused, Unknown
 from streamer.errors import BrokerUnusable
 from streamer.ports import Partition
@@ -316,10 +317,10 @@ class TestFakeGateway(SmsGatewayContract):
         return self._deciding(ACCEPTED)
 
     def refusing(self, code):
-        return self._deciding(Refused("refused", code, 400))
+        return self._deciding(shipped_outcomes().refusal(400, code))
 
     def too_busy(self):
-        return self._deciding(Refused("gateway_busy", 20429, 429, is_retryable=True))
+        return self._deciding(Refused("gateway_busy", 20429, 429, kind="retry"))
 
     @asynccontextmanager
     async def _told(self, answer):
@@ -347,7 +348,7 @@ class TestFakeGateway(SmsGatewayContract):
         return self._told(Unknown("timeout"))
 
     def unreachable(self):
-        return self._deciding(Refused("not_sent", is_retryable=True))
+        return self._deciding(Refused("not_sent", kind="retry"))
 
     def without_lists(self):
         return self._deciding(ACCEPTED, has_lists=False)

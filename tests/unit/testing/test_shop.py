@@ -8,8 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from streamer.config import load
+from streamer.config_outcomes import shipped_outcomes
 from streamer.core import attempts, delivery, plan, records
-from streamer.core.delivery import Accepted, Refused
+from streamer.core.delivery import Accepted
 from streamer.core.rules import RuleSet
 from streamer.core.state import Person
 from streamer.errors import BadRecord
@@ -26,9 +27,9 @@ ROWS = {
     ("suppressed", "bad_number", 0),
     ("suppressed", "missing_value", 0),
     ("suppressed", "too_old", 0),
-    ("failed", "refused", 21610),
-    ("failed", "refused", 21614),
-    ("failed", "refused", 21612),
+    ("failed", "optout", 21610),
+    ("failed", "recipient", 21614),
+    ("failed", "recipient", 21612),
 }
 
 
@@ -146,7 +147,8 @@ def test_core_decides_every_event_as_the_ledger_expects(seed):
             send = attempts.begin(person, NOW_MS)
             message = send.message
             code = day.refused.get(message.to) or (21610 if message.to in day.opted_out else 0)
-            attempts.settle(person, Refused("refused", code) if code else Accepted("SM", "queued"), NOW_MS, 0.0)
+            answer = shipped_outcomes().refusal(400, code) if code else Accepted("SM", "queued")
+            attempts.settle(person, answer, NOW_MS, 0.0)
             got[Pair(send.message_id, send.mapping)] = (message.to, message.sender_from, message.body)
     decisions = [person.decision(send_id) for person in people.values() for send_id in person.decided]
     want = expected(day, by_user(day))
