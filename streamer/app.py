@@ -27,8 +27,8 @@ from streamer.kafka.producer import BatchSink
 from streamer.kafka.topics import COMPACTED, TopicSpec, deleted_after, ensure_offsets, ensure_topics
 from streamer.pipeline.committer import Committer
 from streamer.pipeline.dead_letters import DeadLetters
-from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.dispatch import Account, Dispatcher
+from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.lane import Services
 from streamer.pipeline.owner import WAITING_MAX, Owner, OwnerPlan
 from streamer.pipeline.restore import Progress
@@ -216,7 +216,7 @@ class Process:
         dispatchers = {}
         for name, account in accounts.items():
             key = Credentials(account.account_sid, account.api_key_sid, account.api_key_secret)
-            gateway = TwilioGateway(account.base_url, key, account.timeout_s, self._config.outcomes)
+            gateway = TwilioGateway(account.base_url, key, account.timeout_s, self._config.mappings.outcomes)
             self._gateways.append(gateway)
             dispatchers[name] = Dispatcher(self._paces(account), gateway, self._clock)
         services = Services(

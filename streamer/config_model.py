@@ -7,7 +7,6 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from streamer.core.channels import Sender
-from streamer.core.outcomes import Outcomes
 from streamer.core.rules import RuleSet
 
 MAPPINGS_FOLDER: Final = "mappings"
@@ -136,7 +135,6 @@ class Config(Struct, frozen=True):
     store: StoreConfig
     defaults: Defaults
     mappings: RuleSet
-    outcomes: Outcomes
     path: Path
     unread: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()

@@ -67,7 +67,10 @@ REQUESTS_MAX: Final = Gauge(
     multiprocess_mode=_SUM,
 )
 SENDS_QUEUED: Final = Gauge(
-    "streamer_queued_sends", "How many sends wait for a slot, a pace or a breaker?", ("account",), multiprocess_mode=_SUM
+    "streamer_queued_sends",
+    "How many sends wait for a slot, a pace or a breaker?",
+    ("account",),
+    multiprocess_mode=_SUM,
 )
 BREAKERS_OPEN: Final = Gauge(
     "streamer_open_breakers", "What is stopped, until a person mends it?", ("account", "scope"), multiprocess_mode=_SUM

@@ -240,7 +240,7 @@ async def _send(trials: tuple[Trial, ...], config: Config) -> dict[str, Answer]:
     answers: dict[str, Answer] = {}
     for trial in trials:
         if trial.message is not None:
-            gateway = _gateway(config.accounts[trial.message.account], config.outcomes)
+            gateway = _gateway(config.accounts[trial.message.account], config.mappings.outcomes)
             try:
                 answers[trial.mapping] = await gateway.create(trial.message, Attempt(os.urandom(SEND_ID_BYTES), 1, ""))
             finally:

@@ -130,14 +130,18 @@ def accept(person: Person, moment: Moment, send: Send, sid: str, parts: int = 0)
     conclude(person, moment, send, replace(decision, sid=sid))
     rule = moment.rule(send)
     if rule is not None and rule.retries_accepted and moment.now_ms <= send.expires_ms:
-        follow(person, moment, replace(_answered(send, delivery.ACCEPTED), until_ms=send.expires_ms, reason=state.WATCHED))
+        follow(
+            person, moment, replace(_answered(send, delivery.ACCEPTED), until_ms=send.expires_ms, reason=state.WATCHED)
+        )
 
 
 def lose(person: Person, moment: Moment, send: Send, decision: Decision) -> None:
     """Note that the send's message may exist, and have it looked for."""
     conclude(person, moment, send, decision)
     until_ms = moment.now_ms + CALLBACK_WAIT_MS
-    follow(person, moment, replace(_answered(send, delivery.UNKNOWN), until_ms=until_ms, reason=state.UNKNOWN, checks=0))
+    follow(
+        person, moment, replace(_answered(send, delivery.UNKNOWN), until_ms=until_ms, reason=state.UNKNOWN, checks=0)
+    )
 
 
 def refuse(person: Person, moment: Moment, send: Send, refused: Refused) -> Send | None:

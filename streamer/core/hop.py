@@ -21,12 +21,12 @@ LINK: Final = "link"  # the value is the identity key whose events these are fro
 MERGE: Final = "merge"  # the value is what another key's record held: `core.merging`
 FORGET: Final = "forget"  # the value says who is erased: `core.erasure`
 CONSENT: Final = "consent"  # the value is what somebody agreed to: `core.consent`
-CALLBACK: Final = "callback"  # the value is what a status callback says of an attempt: `core.following`, as the next two
+CALLBACK: Final = (
+    "callback"  # the value is what a status callback says of an attempt: `core.following`, as the next two
+)
 ANSWER: Final = "answer"  # the answer to an attempt, which came when its person had another owner
 RESOLVE: Final = "resolve"  # what somebody decided of an unknown send
-KINDS: Final = {
-    each.encode(): each for each in (EVENT, LINK, MERGE, FORGET, CONSENT, CALLBACK, ANSWER, RESOLVE)
-}
+KINDS: Final = {each.encode(): each for each in (EVENT, LINK, MERGE, FORGET, CONSENT, CALLBACK, ANSWER, RESOLVE)}
 HOPS_MAX: Final = 3  # a record forwarded so often is decided where it is. Source: ARCHITECTURE, "One keyed space"
 
 Headers = list[tuple[str, bytes]]

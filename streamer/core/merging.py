@@ -95,7 +95,15 @@ def move_out(person: Person, key: str, target: str, event_ms: int, now_ms: int) 
 
 def has_to_move(person: Person) -> bool:
     """Whether a record holds anything that a move would take along."""
-    return bool(person.traits or person.held or person.parked or person.followed or person.decided or person.consent or person.merged)
+    return bool(
+        person.traits
+        or person.held
+        or person.parked
+        or person.followed
+        or person.decided
+        or person.consent
+        or person.merged
+    )
 
 
 def announce(person: Person, key: str, target: str, event_ms: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from streamer.core import attempts, erasure, plan, records
+from streamer.core.attempts import Moment
 from streamer.core.delivery import SUPPRESSED, Accepted, Decision, Message, Origin
 from streamer.core.handling import Handled, handle
 from streamer.core.hop import EVENT, Hop, headers_of, read_hop

@@ -18,8 +18,8 @@ from streamer.core import attempts, erasure, following, plan, state
 from streamer.core.attempts import Moment
 from streamer.core.commit_tracker import CommitTracker
 from streamer.core.delivery import Answer, Decision, Found, Origin, Unknown, delivery_event
-from streamer.core.handling import Handled, handle
 from streamer.core.following import LateAnswer
+from streamer.core.handling import Handled, handle
 from streamer.core.hop import ANSWER, EVENT, LINK, Hop, headers_of, read_hop
 from streamer.core.identity import partition_of
 from streamer.core.state import EVENT_KIND, QUEUED, SCHEDULED, Outgoing, Person, Send
@@ -243,7 +243,7 @@ class Assignment:
         lane.posting = None
         lane.is_dirty = lane.is_refused = True
         self._go_on(lane)
-        self._dispatcher(posting.send).release()
+        self._dispatcher(posting.send).forgo(posting)
         self._ended_request()
 
     def settle(self, posting: Posting, answer: Answer) -> None:
@@ -351,7 +351,7 @@ class Assignment:
             dispatcher.release()
             return False
         lane.posting = Posting(self, lane, send)
-        dispatcher.begin(lane.posting)
+        dispatcher.may_leave(lane.posting)  # it was asked; now it may be a probe
         return True
 
     def _may_defer(self, lane: Lane) -> bool:
@@ -565,7 +565,7 @@ class Assignment:
         """Write a posting whose request never left as due again, for the next owner."""
         attempts.unbegin(posting.lane.person)
         posting.lane.posting = None
-        self._dispatcher(posting.send).release()
+        self._dispatcher(posting.send).forgo(posting)
         self._write(posting.lane)
 
     def _ended_request(self) -> None:

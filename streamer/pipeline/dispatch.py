@@ -14,13 +14,13 @@ from typing import Final, NamedTuple, Protocol
 
 from streamer.core import gcra
 from streamer.core.attempts import region_of
-from streamer.core.breaker import ACCOUNT, Blocked, Breakers, Go, Key
+from streamer.core.breaker import ACCOUNT, Blocked, Breakers, Key
 from streamer.core.concurrency import Limiter
 from streamer.core.delivery import Accepted, Answer, Attempt, Found, Message, Refused, Unknown
 from streamer.core.fair import Group, Line
 from streamer.core.following import since_ms
 from streamer.core.gcra import Bucket, Pace, Wait
-from streamer.core.outcomes import GATEWAY_BUSY, STOP
+from streamer.core.outcomes import GATEWAY_BUSY, RETRY, STOP, UNKNOWN
 from streamer.core.state import BREAKER, BUSY, RATE, Send
 from streamer.ports import Clock, SmsGateway
 from streamer.telemetry import (
@@ -160,8 +160,10 @@ class Dispatcher:
         else the reason for which it is to be held and then queued.
         """
         now_s = self._clock.now_s()
-        if self._breakers and isinstance(self._breakers.check(self.keys(send), now_s), Blocked):
-            return BREAKER
+        if self._breakers:
+            attempt = Attempt(send.id, send.attempt + 1, send.origin.key)
+            if isinstance(self._breakers.check(self.keys(send), attempt.id, now_s), Blocked):
+                return BREAKER
         if not self._is_waking and self._line and (self._free <= 0 or self._line.holds(send.sender)):
             return self._line_or(BUSY if self._free <= 0 else RATE, self._account.line_max)
         opens_s = self._opens_s(send.sender, send.parts, now_s)
@@ -180,20 +182,25 @@ class Dispatcher:
         self._line.push(send.sender, group, _Entry(owner, key, send.parts, is_held), is_urgent=is_urgent)
         self._lines += not is_held
 
-    def begin(self, job: Job) -> None:
-        """Note that an attempt begins with the slot just taken: it may be what a breaker is probed with."""
-        if self._breakers:
-            now_s = self._clock.now_s()
-            checked = self._breakers.check(job.keys, now_s)
-            if isinstance(checked, Go):
-                self._breakers.begin(checked, job.attempt.id, now_s)
-
     def may_leave(self, job: Job) -> bool:
-        """Whether an acked posting may still go: a breaker may have opened meanwhile."""
+        """Whether an attempt may go on, with its slot: asked as it begins and right before its request.
+
+        A breaker may have opened meanwhile; or it is what one is probed with, and then owes an answer or `forgo`.
+        """
         if not self._breakers:
             return True
-        found = (self._breakers.of(key) for key in job.keys)
-        return all(not breaker.opened or breaker.probe == job.attempt.id for breaker in found)
+        now_s, attempt_id = self._clock.now_s(), job.attempt.id
+        checked = self._breakers.check(job.keys, attempt_id, now_s)
+        if isinstance(checked, Blocked):
+            return False
+        self._breakers.begin(checked, attempt_id, now_s)
+        return True
+
+    def forgo(self, job: Job) -> None:
+        """Note that an attempt's request never left, and give its slot back."""
+        if self._breakers:
+            self._breakers.settle(job.keys, job.attempt.id, RETRY, "", self._clock.now_s())
+        self.release()
 
     def release(self) -> None:
         """Give a slot back: to whoever is next."""
@@ -245,7 +252,7 @@ class Dispatcher:
         now_s = self._clock.now_s()
         if self._breakers:
             keys = ((ACCOUNT, self._account.name), ("sender", sender), ("region", group.region))
-            checked = self._breakers.check((*keys, ("mapping", group.mapping)), now_s)
+            checked = self._breakers.check((*keys, ("mapping", group.mapping)), "", now_s)
             if isinstance(checked, Blocked):
                 return checked.until_s
         return self._opens_s(sender, entry.parts, now_s)
@@ -331,12 +338,12 @@ class Dispatcher:
         while True:
             job = await self._jobs.get()
             if job.start():
-                began_s = self._clock.now_s()
+                began_s, level = self._clock.now_s(), self._running
                 answer = await self._gateway.create(job.message, job.attempt)
                 ended_s = self._clock.now_s()
                 seconds.observe(ended_s - began_s)
                 results.get(_result(answer), results[_REFUSED]).inc()
-                self._learn(job, answer, ended_s - began_s, ended_s)
+                self._learn(job, answer, ended_s - began_s, level)
                 self._running -= 1
                 job.settle(answer)
             else:
@@ -349,29 +356,24 @@ class Dispatcher:
             message = send.message
             tell(await self._gateway.find(message.to, message.channel, since_ms(send)))
 
-    def _learn(self, job: Job, answer: Answer, rtt_s: float, now_s: float) -> None:
-        """What an answer says of the account's concurrency and of the breakers."""
-        kind, scope = "accepted", ""
-        match answer:
-            case Refused(GATEWAY_BUSY):
-                self._limiter.on_busy(now_s, self._running)
-                kind = answer.kind
-            case Refused("not_sent") | Unknown("timeout"):
-                self._limiter.on_timeout(now_s, self._running)
-                kind = "unknown"
-            case Unknown():
-                kind = "unknown"
-            case Refused():
-                self._limiter.on_answer(rtt_s, self._running, now_s)
-                kind, scope = answer.kind, answer.scope
-            case Accepted():
-                self._limiter.on_answer(rtt_s, self._running, now_s)
-        if not isinstance(answer, Accepted):
+    def _learn(self, job: Job, answer: Answer, rtt_s: float, level: int) -> None:
+        """What an answer says of the account's concurrency and of the breakers; `level`: in flight as it was sent."""
+        now_s = self._clock.now_s()
+        reason = "" if isinstance(answer, Accepted) else answer.reason
+        if reason == GATEWAY_BUSY:
+            self._limiter.on_busy(now_s, level)
+        elif reason in _SILENT:
+            self._limiter.on_timeout(now_s, level)
+        else:
+            self._limiter.on_answer(rtt_s, level, now_s)
+        if reason:
             self._tell(answer)
-        if kind == STOP or self._breakers:
-            self._settle_breakers(job, answer, kind, scope, now_s)
+        if self._breakers or (isinstance(answer, Refused) and answer.kind == STOP):
+            self._settle_breakers(job, answer, now_s)
 
-    def _settle_breakers(self, job: Job, answer: Answer, kind: str, scope: str, now_s: float) -> None:
+    def _settle_breakers(self, job: Job, answer: Answer, now_s: float) -> None:
+        kind = UNKNOWN if isinstance(answer, Unknown) else answer.kind if isinstance(answer, Refused) else ""
+        scope = answer.scope if isinstance(answer, Refused) else ""
         moved = self._breakers.settle(job.keys, job.attempt.id, kind, scope, now_s)
         for key in moved:
             breaker = self._breakers.of(key)
@@ -384,11 +386,11 @@ class Dispatcher:
         if moved:
             self._line.rouse()
 
-    def _tell(self, answer: Refused | Unknown) -> None:
+    def _tell(self, answer: Answer) -> None:
         """Log what an operator should look at, at most every WARN_EVERY_S: an account's trouble comes in thousands."""
-        if self._clock.now_s() < self._warn_s:
+        if isinstance(answer, Accepted) or self._clock.now_s() < self._warn_s:
             return
-        if isinstance(answer, Unknown) or answer.reason == "not_sent":
+        if isinstance(answer, Unknown) or answer.reason in _SILENT:
             self._warn_s = self._clock.now_s() + WARN_EVERY_S
             log.warning(
                 "gateway.trouble",
@@ -399,6 +401,7 @@ class Dispatcher:
             )
 
 
+_SILENT: Final = frozenset(("not_sent", "timeout"))  # no answer came in time
 _NO_TAPS: Final[list[_Tap]] = []
 _SCOPES: Final = ("account", "sender", "region", "mapping")
 

@@ -14,10 +14,10 @@ from streamer.errors import CopyUnusable
 from streamer.pipeline.assignment import Services
 from streamer.pipeline.committer import Committer
 from streamer.pipeline.dead_letters import DeadLetters
+from streamer.pipeline.dispatch import Account, Dispatcher
 from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.owner import Owner, OwnerPlan
 from streamer.pipeline.router import Router, RouterPlan
-from streamer.pipeline.sender import Sender as SendSlots
 from streamer.ports import Partition
 from streamer.store.local import judge
 from streamer.store.memory import MemoryStore
@@ -84,7 +84,10 @@ class Worker:
             state_sink=self.state,
             event_sink=self.events,
             letters=letters(self.events),
-            senders={name: SendSlots(name, world.gateway, draw.choice((1, 2, 8)), clock) for name in ACCOUNTS},
+            dispatchers={
+                name: Dispatcher(Account(name, draw.choice((1, 2, 8)), None, {}, 1_000_000), world.gateway, clock)
+                for name in ACCOUNTS
+            },
             clock=clock,
             jitter=random.Random(draw.random()),
             state_topic="state",

@@ -5,14 +5,20 @@ import json
 import pytest
 
 from streamer.core import attempts, plan, state
+from streamer.core.attempts import Moment
 from streamer.core.delivery import SUPPRESSED, Refused
 from streamer.core.erasure import Forget, encode_forget, forget_of, is_over
 from streamer.core.hop import EVENT, FORGET, LINK
+from streamer.core.rules import RuleSet
 from streamer.errors import BadRecord
 from tests.unit.core.town import NOW_MS, Town, identify, rule, track
 
 PHONE, OTHER = "+15551230001", "+15551230002"
 DAY_MS = 86_400_000
+
+
+def at(now_ms, jitter=0.0):
+    return Moment("u:1", RuleSet.of(()), now_ms, jitter)
 
 
 def forget(town, key="u:1", event_ms=50, **more):
@@ -49,8 +55,8 @@ def test_a_held_send_ends_as_suppressed():
     town = Town().event("u:1", identify(phone=PHONE))
     person = town.person("u:1")
     plan.apply_event(person, track(), plan.Origin("u:1", "in", 0, 9, NOW_MS, NOW_MS), town.rules, NOW_MS)
-    attempts.begin(person, NOW_MS)
-    attempts.settle(person, Refused("gateway_busy", kind="retry"), NOW_MS, 0.0)
+    attempts.begin(person, at(NOW_MS))
+    attempts.settle(person, Refused("gateway_busy", kind="retry"), at(NOW_MS, 0.0))
     person = forget(town).person("u:1")
     [decision] = [person.decision(each) for each in person.decided]
     assert (SUPPRESSED, "forgotten", 1) == (decision.outcome, decision.reason, decision.attempt)

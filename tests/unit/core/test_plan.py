@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from streamer.core import attempts, plan
+from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN, Accepted, Origin, Refused, Unknown
 from streamer.core.profile import Update, values
@@ -17,6 +18,10 @@ MAX_AGE_S = 60.0
 SHOP = Sender("shop", "main", number="+15550006789")
 SERVICE = Sender("alerts", "second", service_sid="MG" + "0" * 32)
 BODY = "Order {{properties.order}} {{properties.note}}"
+
+
+def at(now_ms, jitter=0.0):
+    return Moment("u:1", RuleSet.of(()), now_ms, jitter)
 
 
 def mapping(name="shipped", body="Order {{properties.order}}", when='event = "Shipped"', wait_s=0.0, **send):
@@ -240,8 +245,8 @@ def test_a_redelivered_record_whose_send_waits_is_left_alone():
     apply(person, track())
     assert not apply(person, track()).is_changed
     assert len(person.due) == 1
-    attempts.begin(person, NOW_MS)
-    attempts.settle(person, Refused("gateway_busy", kind="retry"), NOW_MS, 0.5)
+    attempts.begin(person, at(NOW_MS))
+    attempts.settle(person, Refused("gateway_busy", kind="retry"), at(NOW_MS, 0.5))
     assert not apply(person, track()).is_changed
     assert len(person.held) == 1
     assert not person.due
@@ -356,7 +361,7 @@ def due(count=1, mappings=None):
 
 def test_only_the_first_due_send_is_posted_and_the_others_keep_their_order():
     person = due(3)
-    posting = attempts.begin(person, NOW_MS)
+    posting = attempts.begin(person, at(NOW_MS))
     assert (posting.message.body, posting.attempt, posting.is_posting, posting.posted_ms) == (
         "Order 0",
         1,
@@ -372,7 +377,7 @@ def test_only_the_first_due_send_is_posted_and_the_others_keep_their_order():
 
 def test_a_send_that_expired_in_line_is_suppressed_as_too_old():
     person = due()
-    assert attempts.begin(person, NOW_MS - 1_000 + 60_001) is None
+    assert attempts.begin(person, at(NOW_MS - 1_000 + 60_001)) is None
     assert (only(person).outcome, only(person).reason, only(person).attempt) == (SUPPRESSED, "too_old", 0)
     assert not person.due
 
@@ -380,7 +385,7 @@ def test_a_send_that_expired_in_line_is_suppressed_as_too_old():
 def test_a_request_that_never_left_does_not_count_as_an_attempt():
     person = due()
     before = person.due[0]
-    attempts.begin(person, NOW_MS)
+    attempts.begin(person, at(NOW_MS))
     attempts.unbegin(person)
     assert person.due == [before]
 
@@ -398,8 +403,8 @@ def test_a_request_that_never_left_does_not_count_as_an_attempt():
 )
 def test_an_answer_gives_the_send_its_outcome(answer, outcome, reason, more):
     person = due(2)
-    attempts.begin(person, NOW_MS)
-    assert attempts.settle(person, answer, NOW_MS + 7, 0.5) is None
+    attempts.begin(person, at(NOW_MS))
+    assert attempts.settle(person, answer, at(NOW_MS + 7, 0.5)) is None
     decided = only(person)
     assert (decided.outcome, decided.reason, decided.attempt) == (outcome, reason, 1)
     assert (decided.posted_ms, decided.answered_ms, decided.to) == (NOW_MS, NOW_MS + 7, "+15*******01")
@@ -408,7 +413,7 @@ def test_an_answer_gives_the_send_its_outcome(answer, outcome, reason, more):
 
 
 def busy(person, now_ms=NOW_MS, retry_after_s=2.0):
-    attempts.begin(person, now_ms)
+    attempts.begin(person, at(now_ms))
     return attempts.settle(
         person, Refused("gateway_busy", 20429, 429, "retry", retry_after_s=retry_after_s), now_ms, 0.0
     )
@@ -422,7 +427,7 @@ def test_a_busy_gateway_holds_the_send_and_the_next_attempt_is_counted():
     assert not person.due
     assert not person.decided
     assert attempts.release(person, NOW_MS + 2_000, 0)
-    assert attempts.begin(person, NOW_MS + 2_000).attempt == 2
+    assert attempts.begin(person, at(NOW_MS + 2_000)).attempt == 2
 
 
 def test_a_send_that_would_wait_past_its_age_fails_with_the_gateways_code():
@@ -442,7 +447,7 @@ def test_released_sends_take_their_place_in_event_order_behind_the_one_that_is_p
     person = due(4)
     busy(person, retry_after_s=5.0)
     busy(person, retry_after_s=1.0)
-    attempts.begin(person, NOW_MS)
+    attempts.begin(person, at(NOW_MS))
     assert attempts.release(person, NOW_MS + 5_000, 0)
     assert [send.message.body for send in person.due] == ["Order 2", "Order 0", "Order 1", "Order 3"]
     assert [send.is_posting for send in person.due] == [True, False, False, False]
@@ -461,17 +466,17 @@ def test_two_sends_of_one_instant_are_ordered_by_their_offset():
 def test_a_posting_found_after_a_crash_is_unknown_and_the_others_go_on():
     """Its request may have left: sending again could text twice."""
     person = due(2)
-    attempts.begin(person, NOW_MS)
-    assert attempts.interrupted(person, NOW_MS + 9)
+    attempts.begin(person, at(NOW_MS))
+    assert attempts.interrupted(person, at(NOW_MS + 9))
     assert (only(person).outcome, only(person).reason, only(person).attempt) == (UNKNOWN, "interrupted", 1)
     assert [send.message.body for send in person.due] == ["Order 1"]
-    assert not attempts.interrupted(person, NOW_MS + 9)
+    assert not attempts.interrupted(person, at(NOW_MS + 9))
 
 
 def test_held_and_due_sends_found_after_a_crash_were_not_sent():
     person = due(2)
     busy(person)
-    assert not attempts.interrupted(person, NOW_MS)
+    assert not attempts.interrupted(person, at(NOW_MS))
     assert (len(person.held), len(person.due)) == (1, 1)
 
 
@@ -480,8 +485,8 @@ def test_an_outcome_that_cannot_be_stored_leaves_the_send_posting():
     huge = Refused("message", code=2**70)
     person = with_phone()
     apply(person, track())
-    attempts.begin(person, NOW_MS)
+    attempts.begin(person, at(NOW_MS))
     with pytest.raises(OverflowError):
-        attempts.settle(person, huge, NOW_MS, 0.0)
+        attempts.settle(person, huge, at(NOW_MS, 0.0))
     assert [True] == [send.is_posting for send in person.due]
     assert ({}, []) == (person.decided, person.out)

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from streamer.core import attempts, plan
+from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import SUPPRESSED, Accepted, Origin, Refused
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
@@ -15,6 +16,10 @@ SENDERS = {
     "shop": Sender("shop", "main", "+15550006789"),
     "service": Sender("service", "main", service_sid="MG" + "0" * 32),
 }
+
+
+def at(now_ms, jitter=0.0):
+    return Moment("u:1", RuleSet.of(()), now_ms, jitter)
 
 
 def iso(at_ms):
@@ -53,7 +58,7 @@ def test_we_hold_what_is_nearer_or_from_a_number(minutes, sender):
     assert (send.until_ms, send.reason, send.message.send_at_ms) == (NOW_MS + minutes * MINUTE_MS, SCHEDULED, 0)
     assert not attempts.release(person, send.until_ms + MINUTE_MS, send.until_ms - 1)  # what came before may be unread
     assert attempts.release(person, send.until_ms, send.until_ms)
-    posting = attempts.begin(person, send.until_ms)
+    posting = attempts.begin(person, at(send.until_ms))
     assert posting is not None
     assert (posting.is_posting, posting.until_ms, posting.message.send_at_ms) == (True, 0, 0)
 
@@ -75,24 +80,24 @@ def test_what_waited_until_twilio_would_refuse_it_is_held_by_us_or_leaves():
     """A send may stand in line for minutes before its request leaves."""
     person, _ = applied(6)
     before = list(person.due)
-    held = attempts.begin(person, NOW_MS + MINUTE_MS)
+    held = attempts.begin(person, at(NOW_MS + MINUTE_MS))
     assert held is not None
     assert (held.is_posting, held.until_ms, held.attempt) == (False, NOW_MS + 6 * MINUTE_MS, 0)
     assert (person.due, person.held) == ([], [held])
     person.due, person.held = before, []
-    late = attempts.begin(person, NOW_MS + 6 * MINUTE_MS)
+    late = attempts.begin(person, at(NOW_MS + 6 * MINUTE_MS))
     assert late is not None
     assert (late.is_posting, late.message.send_at_ms) == (True, 0)
 
 
 def test_a_retry_of_a_scheduled_send_keeps_its_time():
     person, _ = applied(60)
-    attempts.begin(person, NOW_MS)
-    held = attempts.settle(person, Refused("gateway_busy", 20429, 429, kind="retry"), NOW_MS, 0.5)
+    attempts.begin(person, at(NOW_MS))
+    held = attempts.settle(person, Refused("gateway_busy", 20429, 429, kind="retry"), at(NOW_MS, 0.5))
     assert held is not None
     assert held.message.send_at_ms == NOW_MS + 60 * MINUTE_MS
     attempts.release(person, held.until_ms, 0)
-    again = attempts.begin(person, held.until_ms)
+    again = attempts.begin(person, at(held.until_ms))
     assert again is not None
     assert (again.attempt, again.message.send_at_ms) == (2, NOW_MS + 60 * MINUTE_MS)
 
@@ -119,7 +124,7 @@ def test_an_outcome_of_a_released_send_is_one_decision():
     person, _ = applied(60, "shop")
     [held] = person.held
     attempts.release(person, held.until_ms, held.until_ms)
-    attempts.begin(person, held.until_ms)
-    attempts.settle(person, Accepted("SM1", "queued"), held.until_ms + 50, 0.0)
+    attempts.begin(person, at(held.until_ms))
+    attempts.settle(person, Accepted("SM1", "queued"), at(held.until_ms + 50, 0.0))
     assert ([], [], 1) == (person.due, person.held, len(person.decided))
     assert replace(held, until_ms=0, reason="").id in person.decided

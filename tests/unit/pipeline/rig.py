@@ -10,8 +10,8 @@ from streamer.core.hop import EVENT, headers_of
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.dead_letters import DeadLetters
+from streamer.pipeline.dispatch import Account, Dispatcher
 from streamer.pipeline.lane import Services
-from streamer.pipeline.sender import Sender as Slots
 from streamer.ports import Partition
 from streamer.store.memory import MemoryStore
 from streamer.testing.fake_gateway import FakeGateway
@@ -47,7 +47,10 @@ class Rig:
         self.log = log or MemoryLog(TOPICS | {"by-user": partitions}, self.clock)
         self.state, self.events = (FakeSink(self.log, is_automatic=False) for _ in range(2))
         self.gateway = FakeGateway(lambda message: None, self.clock)
-        self.sender, self.second = (Slots(name, self.gateway, concurrency, self.clock) for name in ("main", "second"))
+        self.sender, self.second = (
+            Dispatcher(Account(name, concurrency, None, {}, 1_000_000), self.gateway, self.clock)
+            for name in ("main", "second")
+        )
         self.store = MemoryStore()
         self.services = Services(
             mappings=RuleSet.of(mappings or [mapping()]),
@@ -55,7 +58,7 @@ class Rig:
             state_sink=self.state,
             event_sink=self.events,
             letters=DeadLetters(self.events, "dead-letters", 1),
-            senders={"main": self.sender, "second": self.second},
+            dispatchers={"main": self.sender, "second": self.second},
             clock=self.clock,
             jitter=random.Random(0),
             state_topic="state",

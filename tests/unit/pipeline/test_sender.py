@@ -4,9 +4,9 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
+from streamer.pipeline.sender import SLOTS_PER_REQUEST, Sender
 
 from streamer.core.delivery import Accepted, Attempt, Message, Refused, Unknown
-from streamer.pipeline.sender import SLOTS_PER_REQUEST, Sender
 from streamer.telemetry import REQUESTS
 from streamer.testing.fake_gateway import FakeGateway
 from streamer.testing.fakes import ManualClock, settle

@@ -46,7 +46,7 @@ class Process:
             state_sink=self.state,
             event_sink=self.events,
             letters=DeadLetters(self.events, "dead-letters", 1),
-            senders={},
+            dispatchers={},
             clock=clock,
             jitter=random.Random(0),
             state_topic="state",

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from streamer.config import load
 from streamer.config_outcomes import shipped_outcomes
 from streamer.core import attempts, delivery, plan, records
+from streamer.core.attempts import Moment
 from streamer.core.delivery import Accepted
 from streamer.core.rules import RuleSet
 from streamer.core.state import Person
@@ -31,6 +32,10 @@ ROWS = {
     ("failed", "recipient", 21614),
     ("failed", "recipient", 21612),
 }
+
+
+def at(now_ms, jitter=0.0):
+    return Moment("u:1", RuleSet.of(()), now_ms, jitter)
 
 
 def by_user(shop):
@@ -144,11 +149,11 @@ def test_core_decides_every_event_as_the_ledger_expects(seed):
         person = people.setdefault(origin.key, Person())
         plan.apply_event(person, records.full(value), origin, mappings, NOW_MS)
         while person.due:
-            send = attempts.begin(person, NOW_MS)
+            send = attempts.begin(person, at(NOW_MS))
             message = send.message
             code = day.refused.get(message.to) or (21610 if message.to in day.opted_out else 0)
             answer = shipped_outcomes().refusal(400, code) if code else Accepted("SM", "queued")
-            attempts.settle(person, answer, NOW_MS, 0.0)
+            attempts.settle(person, answer, at(NOW_MS, 0.0))
             got[Pair(send.message_id, send.mapping)] = (message.to, message.sender_from, message.body)
     decisions = [person.decision(send_id) for person in people.values() for send_id in person.decided]
     want = expected(day, by_user(day))
