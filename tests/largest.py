@@ -7,6 +7,7 @@ import msgspec
 
 from streamer.core.delivery import SUPPRESSED, Decision, Message, Origin
 from streamer.core.links import LINKS_BYTES_MAX
+from streamer.core.once import KEY_BYTES, KEYS_MAX
 from streamer.core.profile import TRAITS_BYTES_MAX, TRAITS_MAX, Update, size
 from streamer.core.records import ID_CHARS_MAX, MESSAGE_ID_CHARS_MAX
 from streamer.core.rules import MAPPINGS_MAX
@@ -126,6 +127,8 @@ class Largest:
         person.consent = {f"{self.name(64)}/whatsapp": ("unsubscribed", MS) for _ in range(CONSENT_BYTES_MAX // 100)}
         person.seen = {f"{self.name(TOPIC_CHARS)}/{number}#{self.name(12)}": OFFSET for number in range(SEEN_MAX)}
         person.forgotten = {self.name(NAME_CHARS): MS for _ in range(FORGOTTEN_MAX)} | {"": MS}
+        keys = [(self._draw.randbytes(KEY_BYTES), MS, MS) for _ in range(KEYS_MAX)]
+        person.once = {self._draw.randbytes(16): key for key in keys}
         for number in range(OUT_MAX - 1):
             person.decide(self.decision(self.origin(number), self.text(MESSAGE_ID_CHARS_MAX)))
         person.decide(*(self.decision(self.origin(), self._message_id) for _ in range(MAPPINGS_MAX)))

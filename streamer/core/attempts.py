@@ -241,6 +241,8 @@ def give_up(person: Person, moment: Moment, send: Send, reason: str) -> None:
 def conclude(person: Person, moment: Moment, send: Send, decision: Decision) -> None:
     """Store the outcome of a send; or, where it has had one, tell what became of it."""
     if send.told:
+        if decision.outcome in (delivery.SUPPRESSED, delivery.FAILED):
+            person.once.pop(send.id, None)
         tell(person, moment, replace(decision, outcome=send.told), decision.outcome)
     else:
         person.decide(decision)

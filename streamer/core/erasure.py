@@ -105,6 +105,7 @@ def _clear(person: Person, key: str, event_ms: int, rules: RuleSet, now_ms: int)
     person.traits = [update for update in person.traits if update.event_ms > event_ms]
     person.consent = {name: each for name, each in person.consent.items() if each[1] > event_ms}
     person.links = [link for link in person.links if link[0] > event_ms]
+    person.once = {send_id: key for send_id, key in person.once.items() if key[1] > event_ms}
     person.merged = {source if source[0] == "#" else hidden(source): n for source, n in person.merged.items()}
     person.passed = {mark: to and links.GONE for mark, to in person.passed.items()}
     person.erased_ms = max(person.erased_ms, event_ms)

@@ -70,6 +70,7 @@ def _paths(subject: Subject) -> Iterator[tuple[str, Keys]]:
     every: Iterable[tuple[str, Keys]] = [
         *(("when", keys) for keys in needed(rule.when.root)),
         *((f"send.{name}", keys_of(path)) for name, value in rule.action.fields for path in value.paths),
+        *((("once_per.key", rule.once.key.keys),) if rule.once else ()),
     ]
     for field, keys in every:
         is_trait = tuple(keys[:2]) == TRAIT_ROOTS

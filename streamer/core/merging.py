@@ -10,13 +10,14 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streamer.core import consent, delivery, parking
+from streamer.core import consent, delivery, once, parking
 from streamer.core.attempts import Moment, end_of, follow, give_up
 from streamer.core.consent import Consent
 from streamer.core.delivery import MS_MAX, Decision
 from streamer.core.hop import MERGE
 from streamer.core.identity import is_identity_key
 from streamer.core.links import ERASED, GONE
+from streamer.core.once import Keys
 from streamer.core.plan import Turn, is_erased
 from streamer.core.profile import Update, unite
 from streamer.core.records import check_storable
@@ -37,6 +38,7 @@ from streamer.core.state import (
 )
 from streamer.errors import BadRecord
 
+_SEND_ID_BYTES: Final = 16
 _TOO_MANY: Final = f"over {HELD_BYTES_MAX >> 10} KB of this person's wait"
 
 
@@ -55,6 +57,7 @@ class Moved(Struct, array_like=True):
     merged: dict[str, int]
     is_suppressed: bool
     followed: list[Send] = []
+    once: Keys = {}
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -83,27 +86,21 @@ def move_out(person: Person, key: str, target: str, event_ms: int, now_ms: int) 
         merged=person.merged,
         is_suppressed=person.is_suppressed,
         followed=person.followed,
+        once=person.once,
     )
     person.outgoing.append(Outgoing(target, MERGE, _encoder.encode(moved), event_ms))
     note_passed(person, moved, target)
     unpublished = set(person.out)
     person.decided = {send_id: value for send_id, value in person.decided.items() if send_id in unpublished}
     person.traits, person.held, person.parked, person.followed = [], [], [], []
-    person.consent, person.forgotten, person.merged = {}, {}, {}
+    person.consent, person.forgotten, person.merged, person.once = {}, {}, {}, {}
     person.keep_ms = 0
 
 
 def has_to_move(person: Person) -> bool:
     """Whether a record holds anything that a move would take along."""
-    return bool(
-        person.traits
-        or person.held
-        or person.parked
-        or person.followed
-        or person.decided
-        or person.consent
-        or person.merged
-    )
+    waits = person.held or person.parked or person.followed
+    return bool(waits or person.traits or person.decided or person.consent or person.merged or person.once)
 
 
 def announce(person: Person, key: str, target: str, event_ms: int) -> None:
@@ -151,6 +148,12 @@ def _is_plausible(moved: Moved) -> bool:
     sends = (*moved.held, *moved.followed)
     times += [ms for send in sends for ms in (send.until_ms, send.expires_ms, send.decided_ms, send.posted_ms)]
     return keys and states and all(0 <= ms <= MS_MAX for ms in times)
+    times += [ms for send in moved.held for ms in (send.until_ms, send.expires_ms, send.decided_ms, send.posted_ms)]
+    times += [ms for _, event_ms, until_ms in moved.once.values() for ms in (event_ms, until_ms)]
+    sizes = len(moved.once) <= once.KEYS_MAX and all(
+        len(send_id) == _SEND_ID_BYTES and len(key) == once.KEY_BYTES for send_id, (key, _, _) in moved.once.items()
+    )
+    return keys and states and sizes and all(0 <= ms <= MS_MAX for ms in times)
 
 
 def take_in(person: Person, key: str, moved: Moved, rules: RuleSet, now_ms: int) -> tuple[bool, str]:
@@ -167,6 +170,7 @@ def take_in(person: Person, key: str, moved: Moved, rules: RuleSet, now_ms: int)
     _unite_decisions(person, moved)
     for send in moved.held:
         _take_held(person, turn, send, is_proven)
+    _unite_once(person, turn, moved, rules)
     for parked in moved.parked:
         _take_parked(person, turn, parked, is_proven)
     _take_followed(person, moved.followed, Moment(key, rules, now_ms))
@@ -210,6 +214,36 @@ def _take_held(person: Person, turn: Turn, send: Send, is_proven: bool) -> None:
         turn.end(replace(end_of(send, turn.now_ms, delivery.SUPPRESSED, "too_many_at_once"), detail=_TOO_MANY))
     else:
         person.held.append(send)
+
+
+def _unite_once(person: Person, turn: Turn, moved: Moved, rules: RuleSet) -> None:
+    """Both records' `once_per` keys; of two sends of one key the later ends, where it has not left yet."""
+    held = {send.id for send in person.held}
+    gone = {send.id for send in moved.held if send.id not in held}
+    theirs = {
+        send_id: key
+        for send_id, key in moved.once.items()
+        if send_id not in gone and send_id not in person.once and not is_erased(person, key[1])
+    }
+    if not theirs:
+        return
+    person.once |= theirs
+    own = {send.id: person.once.pop(send.id) for send in person.held if send.id in person.once}
+    for send in sorted(person.held, key=lambda each: (each.origin.event_ms, each.id)):
+        rule = rules.by_id.get(send.mapping)
+        if send.id not in own:
+            continue
+        key, event_ms, _ = own[send.id]
+        per = rule.once if rule else None
+        first = once.first_of(person.once, key, event_ms, per.within_s) if per else None
+        if first is None:
+            person.once[send.id] = own[send.id]
+        else:
+            person.held.remove(send)
+            ended = end_of(send, turn.now_ms, delivery.SUPPRESSED, once.DUPLICATE)
+            turn.end(replace(ended, detail=first.hex()))
+    once.expire(person.once, turn.now_ms)
+    once.bound(person.once)
 
 
 def _take_parked(person: Person, turn: Turn, parked: Parked, is_proven: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streamer.core import consent, delivery, parking
+from streamer.core import consent, delivery, once, parking
 from streamer.core.action import Draft, Unsendable
 from streamer.core.delivery import Decision, Origin, masked
 from streamer.core.event_filters import Taken
@@ -69,7 +69,8 @@ def apply_event(
     """Fold the event into the person, decide what waited for it, and decide it for every mapping that matches.
 
     A send id whose outcome was published is repeated, one that waits or is being published is left alone, and one that
-    was decided and forgotten is never decided again; where that can't be told, it is suppressed.
+    was decided and forgotten is never decided again (one that has a key in `once` was); where that can't be told, it is
+    suppressed.
     """
     place = place_of(origin, passage.hops)
     turn = Turn(person, now_ms, rules)
@@ -99,7 +100,7 @@ def apply_event(
         if send_id in person.decided:
             if send_id not in unpublished:  # else its write or its event is on its way, and perhaps not safe yet
                 repeated.append(send_id)
-        elif not (passage.is_repeat or person.is_waiting(send_id)):
+        elif not (passage.is_repeat or person.is_waiting(send_id) or send_id in person.once):
             proof = _proof(person, rule.id, place, origin, passage)
             if proof != _FORGOTTEN:
                 case = Case(rule, send_id, origin, message_id, now_ms, proof == _NEW, own=own)
@@ -248,6 +249,8 @@ class Turn:
         """
         if self._decided:
             self._person.decide(*self._decided)
+        if self._is_changed and self._person.once:
+            once.expire(self._person.once, self.now_ms)
         return self._is_changed
 
     def decide(self, scope: Mapping[str, Any], case: Case) -> None:
@@ -260,10 +263,9 @@ class Turn:
             case Parked() as parked:
                 self.park(parked)
             case (send, size):
-                if send.until_ms:
-                    self._schedule(send, size, case)
-                else:
-                    self._make_due(send, size, case)
+                is_placed = self._schedule(send, size, case) if send.until_ms else self._make_due(send, size, case)
+                if is_placed and case.rule.once is not None:
+                    _take_key(person, scope, case, case.rule.once)
 
     def decide_parked(self) -> None:
         """Decide again, in event order, all that waited for the profile; what still lacks something waits on."""
@@ -309,18 +311,20 @@ class Turn:
         self._is_changed = True
         self._decided.append(decision)
 
-    def _make_due(self, send: Send, size: int, case: Case) -> None:
+    def _make_due(self, send: Send, size: int, case: Case) -> bool:
+        """Have a send be due; False where there are too many of them."""
         person = self._person
         if self._due_bytes < 0:
             self._due_bytes = sum(map(send_bytes, person.due))
         if len(person.due) < DUE_MAX and self._due_bytes + size <= DUE_BYTES_MAX:
             self._due_bytes += size
             person.due.append(send)
-        else:
-            self._decided.append(case.suppressed("too_many_at_once", _AT_ONCE, masked(send.message.to)))
+            return True
+        self._decided.append(case.suppressed("too_many_at_once", _AT_ONCE, masked(send.message.to)))
+        return False
 
-    def _schedule(self, send: Send, size: int, case: Case) -> None:
-        """Hold a send until its time; events that wait for the profile make room for it."""
+    def _schedule(self, send: Send, size: int, case: Case) -> bool:
+        """Hold a send until its time, for which events that wait for the profile make room; False where it can't."""
         person = self._person
         surplus_bytes = person.waiting_bytes() + size - WAITING_BYTES_MAX
         if surplus_bytes > 0:
@@ -329,8 +333,9 @@ class Turn:
         if surplus_bytes > 0:
             detail = f"over {WAITING_BYTES_MAX >> 10} KB of this person's wait"
             self._decided.append(case.suppressed("too_many_scheduled", detail))
-        else:
-            person.held.append(send)
+            return False
+        person.held.append(send)
+        return True
 
 
 def give_up(person: Person, rules: RuleSet, handled_ms: int, now_ms: int) -> bool:
@@ -372,6 +377,9 @@ def decide(
         refusal = _refusal(person, case, draft.message.channel, mode)
         if refusal:
             return case.suppressed(refusal, to=masked(draft.message.to))
+    if not isinstance(draft, Unsendable) and rule.once is not None:
+        taken = once.refusal(rule.once, rule.id, scope, person.once, case.origin.event_ms, now_ms)
+        draft = draft if taken is None else replace(taken, to=masked(draft.message.to))
     if isinstance(draft, Unsendable):
         return _parked(scope, case, draft) if draft.lacks else case.suppressed(draft.reason, draft.detail, draft.to)
     # What is wished for later ages from then on.
@@ -384,6 +392,13 @@ def decide(
     if draft.message.service_sid and wait_s > SCHEDULE_MIN_S:
         return replace(send, message=replace(draft.message, send_at_ms=draft.send_at_ms))
     return replace(send, until_ms=draft.send_at_ms, reason=SCHEDULED)
+
+
+def _take_key(person: Person, scope: Mapping[str, Any], case: Case, per: once.OncePer) -> None:
+    """Note the key of a send that was placed: `decide` found that it has one and that it is free."""
+    key = once.hash_of(per, case.rule.id, scope)
+    assert key is not None
+    person.once[case.send_id] = once.taken_by(per, key, case.origin.event_ms, case.rule.max_age_s)
 
 
 def _refusal(person: Person, case: Case, channel: str, mode: str) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct, field
 
 from streamer.core.consent import Consent
-from streamer.core.delivery import Decision, Message, Origin, encode_decision
+from streamer.core.delivery import FAILED, SUPPRESSED, Decision, Message, Origin, encode_decision
 from streamer.core.identity import RESERVED
 from streamer.core.profile import Update
 from streamer.errors import StateUnreadable
@@ -49,11 +49,11 @@ OTHERS: Final = ""  # in `forgotten`, which is no mapping's id: every mapping th
 
 # The worst record has to fit into a Kafka message, which a broker bounds as it was produced: compressed. What no
 # compression makes smaller: due 256 KB; held 128 KB before an event and 24 KB scheduled or parked by it (what is
-# refused moves from due to held); traits 24 KB; `seen` 66 KB (256 topics of 249 characters); `forgotten` 10 KB; links,
-# merged keys and consent 8 KB each; the outcomes of 1 000 mappings beside 63 not yet published, 0.35 KB each that they
-# don't share (send id, mapping, detail), 360 KB: 894 KB in all. What outcomes share (identity key 1 KB, message id
-# 0.4 KB, topic) makes it 2.9 MB as encoded, which the producer's zstd undoes: 0.69 MB, as the test of the worst record
-# measures.
+# refused moves from due to held); traits 24 KB; `seen` 66 KB (256 topics of 249 characters); `forgotten` 10 KB; `once`
+# 12 KB (256 keys); links, merged keys and consent 8 KB each; the outcomes of 1 000 mappings beside 63 not yet
+# published, 0.35 KB each that they don't share (send id, mapping, detail), 360 KB: 906 KB in all. What outcomes share
+# (identity key 1 KB, message id 0.4 KB, topic) makes it 2.9 MB as encoded, which the producer's zstd undoes: 0.69 MB,
+# as the test of the worst record measures.
 
 
 class Send(Struct, frozen=True, array_like=True):
@@ -117,6 +117,7 @@ class Outgoing(Struct, frozen=True, array_like=True):
 
 
 EVENT_KIND: Final = "delivery"  # of an Outgoing for the deliveries topic
+OnceKey = tuple[bytes, int, int]  # a `once_per` key's hash, the event time of what took it, and until when it is kept
 Link = tuple[int, str]  # event time in ms, and the identity key that is the person from then on ("": erased)
 
 
@@ -135,6 +136,7 @@ class Person(Struct, omit_defaults=True):
     erased), oldest first.
     `moved`: the number of its last merge, a wall time in ms.
     `merged`: key to the number of the last merge taken in from it, oldest first; `merged_to` is the highest forgotten.
+    `once`: the `once_per` keys that are taken, by the send that took each.
     `erased_ms`: what happened until then was forgotten on demand; `keep_ms` is when even that may be, 0: never.
     """
 
@@ -155,15 +157,21 @@ class Person(Struct, omit_defaults=True):
     moved: int = field(default=0, name="n")
     merged: dict[str, int] = field(default_factory=dict, name="g")
     merged_to: int = field(default=0, name="G")
+    once: dict[bytes, OnceKey] = field(default_factory=dict, name="k")
     erased_ms: int = field(default=0, name="e")
     keep_ms: int = field(default=0, name="E")
     is_suppressed: bool = field(default=False, name="z")
 
     def decide(self, *decisions: Decision) -> None:
-        """Store the outcomes of one event or answer and list them in `out`; the oldest beyond DECIDED_BYTES_MAX go."""
+        """Store the outcomes of one event or answer and list them in `out`; the oldest beyond DECIDED_BYTES_MAX go.
+
+        A send that ends without a message gives back its key.
+        """
         for decision in decisions:
             self.decided[decision.send_id] = encode_decision(decision)
             self.out.append(decision.send_id)
+            if decision.outcome in (SUPPRESSED, FAILED):
+                self.once.pop(decision.send_id, None)
         self.evict()
 
     def decision(self, send_id: bytes) -> Decision | None:

@@ -14,6 +14,7 @@ from streamer.core import plan
 from streamer.core.action import FIELDS, Action, FieldResult, Unsendable
 from streamer.core.delivery import Message, send_id
 from streamer.core.event_filters import Taken
+from streamer.core.once import hash_of
 from streamer.core.parking import INCOMPLETE
 from streamer.core.rehearsal import Rehearsal
 from streamer.core.rules import RuleSet
@@ -95,7 +96,7 @@ def _trial(person: Person, case: plan.Case, seen: dict[str, Any] | Taken, applie
 
 
 def _gates(case: plan.Case, seen: dict[str, Any]) -> Iterator[Gate]:
-    """The filter and each of its conditions; then, if it matched, the age and each field."""
+    """The filter and each of its conditions; then, if it matched, the age, the key and each field."""
     rule = case.rule
     is_match = rule.when(seen)
     yield Gate("when", is_match)
@@ -105,6 +106,10 @@ def _gates(case: plan.Case, seen: dict[str, Any]) -> Iterator[Gate]:
         return
     age_s = (case.now_ms - case.origin.event_ms) / 1000
     yield Gate("max_age", age_s <= rule.max_age_s, f"{age_s:g} s old, at most {rule.max_age_s:g} s")
+    if rule.once is not None:
+        path = rule.once.key
+        is_there = hash_of(rule.once, rule.id, seen) is not None
+        yield Gate("once_per", is_there, path.read(seen), "" if is_there else path.text)
     yield from _field_gates(rule.action, seen)
 
 

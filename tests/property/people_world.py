@@ -10,7 +10,8 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from streamer.core import attempts, erasure, plan, records, state
+from streamer.core import attempts, erasure, following, plan, records, state
+from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import Accepted, Origin
 from streamer.core.handling import handle
@@ -193,7 +194,7 @@ class World:
         owned.person = Person() if owned.stored is None else state.decode(owned.stored)
         owned.position = max(0, owned.position - back)
         self._publish(key, owned.since_ms)
-        if attempts.interrupted(owned.person, self.now_ms):
+        if attempts.interrupted(owned.person, Moment(key, RULES, self.now_ms)):
             self._write(owned)
         self._finish(key, owned.since_ms, "")
 
@@ -212,6 +213,10 @@ class World:
                 continue
             plan.give_up(owned.person, RULES, handled_ms, self.now_ms)
             attempts.release(owned.person, self.now_ms, handled_ms)
+            moment = Moment(key, RULES, self.now_ms)
+            for send in following.due_for_a_look(owned.person, handled_ms):
+                following.look(owned.person, send, (), moment)
+            following.end_overdue(owned.person, handled_ms, moment)
             if erasure.is_over(owned.person, handled_ms) and owned.position == len(owned.log):
                 owned.person, owned.stored = Person(), None
             else:
@@ -259,14 +264,14 @@ class World:
             return self.restart(key, 1)
         self._publish(key, since_ms)
         while owned.person.due:
-            send = attempts.begin(owned.person, self.now_ms)
+            send = attempts.begin(owned.person, Moment(key, RULES, self.now_ms))
             self._write(owned)
             if send is None or not send.is_posting:
                 continue
             self.posted.append((send_of(send), send.message.to, key))
             if crash == "posted":
                 return self.restart(key, 1)
-            attempts.settle(owned.person, Accepted(f"SM{len(self.posted)}", "queued"), self.now_ms, 0.0)
+            attempts.settle(owned.person, Accepted(f"SM{len(self.posted)}", "queued"), Moment(key, RULES, self.now_ms))
             self._write(owned)
         return self._publish(key, since_ms)
 

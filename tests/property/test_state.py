@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamer.core import attempts, plan, state
+from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import SUPPRESSED, Accepted, Decision, Origin, send_id
 from streamer.core.profile import Update, fold, values
@@ -91,9 +92,9 @@ def work(person, offset, posted):
     event = {"type": "track", "event": str(offset % GROUPS), "messageId": f"e{offset}"}
     plan.apply_event(person, event, Origin("u:1", "in", 0, offset, NOW_MS + offset, NOW_MS), RULES, NOW_MS)
     while person.due:
-        posting = attempts.begin(person, NOW_MS)
+        posting = attempts.begin(person, Moment("u:1", RuleSet.of(()), NOW_MS))
         posted.append(posting.id)
-        attempts.settle(person, Accepted("SM1", "queued", 1), NOW_MS, 0.5)
+        attempts.settle(person, Accepted("SM1", "queued", 1), Moment("u:1", RuleSet.of(()), NOW_MS))
     person.out.clear()
 
 

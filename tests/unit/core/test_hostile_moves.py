@@ -79,6 +79,6 @@ def test_a_move_that_an_erasure_overtook_leaves_no_outcome_and_no_key():
     [decision] = town.person("a:d").decided.values()
     person = Person(erased_ms=NOW_MS + 100)
     moved = replace(NOTHING, decided=[(b"s" * 16, msgspec.msgpack.decode(decision, type=Decision))])
-    take_in(person, moved, town.rules, NOW_MS + 200)
+    take_in(person, "u:1", moved, town.rules, NOW_MS + 200)
     assert {} == person.decided
     assert 1 == len(person.passed)

@@ -10,6 +10,7 @@ from streamer.kafka.producer import BATCH_BYTES_MAX
 from tests.largest import CONSENT_BYTES_MAX, Largest, part_bytes
 
 V2, ZSTD = 2, 4  # Kafka's codes for the format and the compression that `BatchSink` writes
+ONCE_BYTES_MAX = 12 * 1024
 MESSAGE_BYTES_MAX = 1_000_000  # a broker's default is 1 048 588
 
 
@@ -28,4 +29,5 @@ def test_the_largest_record_fits_into_a_kafka_message(seed):
     assert TRAITS_BYTES_MAX * 0.98 < part_bytes(person, "traits") <= TRAITS_BYTES_MAX
     assert LINKS_BYTES_MAX * 0.85 < part_bytes(person, "links")
     assert MERGED_BYTES_MAX * 0.85 < part_bytes(person, "merged")
+    assert 0.9 * ONCE_BYTES_MAX < part_bytes(person, "once") <= ONCE_BYTES_MAX
     assert CONSENT_BYTES_MAX * 0.9 < part_bytes(person, "consent")

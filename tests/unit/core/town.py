@@ -4,6 +4,7 @@ import json
 from itertools import count
 
 from streamer.core import attempts, plan
+from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import Accepted, Origin
 from streamer.core.handling import handle
@@ -83,9 +84,9 @@ class Town:
                 self.way.append((each.key, Hop(each.kind, origin, each.value, 1)))
         person.outgoing.clear()
         while person.due:
-            send = attempts.begin(person, self.now_ms)
+            send = attempts.begin(person, Moment(key, self.rules, self.now_ms))
             self.sent.append((key, send.message.body))
-            attempts.settle(person, Accepted("SM1", "queued"), self.now_ms, 0.0)
+            attempts.settle(person, Accepted("SM1", "queued"), Moment(key, self.rules, self.now_ms))
         person.out.clear()
         self.people[key] = decode(encode(person))
         assert self.people[key] == person
