@@ -124,7 +124,7 @@ class Breakers:
         return last or Go(tuple(probes))
 
     def begin(self, go: Go, attempt: str, now_s: float) -> None:
-        """Note, in the same turn, that `attempt` takes what `go` allowed. It owes a `settle` even if it never leaves."""
+        """Note, in the same turn, that `attempt` takes what `go` allowed. It owes a `settle`, even if it never left."""
         for key in go.probes:
             self._kept[key] = probing(self._kept[key], attempt, now_s + self._probe_s)
 

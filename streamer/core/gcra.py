@@ -34,7 +34,7 @@ class Wait(Struct, frozen=True):
 
 def limit(parts_per_s: float) -> Pace:
     """A configured limit with its burst: one second's worth, at least one part."""
-    return Pace(parts_per_s, max(1.0, parts_per_s))
+    return Pace(parts_per_s, max(1, parts_per_s))
 
 
 def shared(pace: Pace, owned: int, total: int) -> Pace:
@@ -44,7 +44,7 @@ def shared(pace: Pace, owned: int, total: int) -> Pace:
 
 def empty(now_s: float) -> Bucket:
     """A new owner's bucket: what its predecessor let pass a moment ago is unknown to it."""
-    return Bucket(0.0, now_s)
+    return Bucket(0, now_s)
 
 
 def take(bucket: Bucket, pace: Pace, parts: int, now_s: float) -> Bucket | Wait:
