@@ -35,6 +35,7 @@ SCHEDULES: Final = (
     "hour",
 )  # of later; what each means is in `retry`
 
+BUSY: Final = 20429  # too many concurrent requests
 GATEWAY_BUSY: Final = "gateway_busy"
 GATEWAY_ERROR: Final = "gateway_error"
 FAMILY: Final = "xxx"  # ends the name of a family: 30xxx is 30000 to 30999
@@ -76,7 +77,7 @@ class Outcomes(Struct, frozen=True):
         if verdict.kind == UNKNOWN:
             return Unknown(GATEWAY_ERROR, status, code)
         kind = MESSAGE if verdict.kind == INFO else verdict.kind
-        reason = GATEWAY_BUSY if kind == RETRY else kind
+        reason = GATEWAY_BUSY if kind == RETRY and (code == BUSY or status == 429) else kind
         return Refused(reason, code, status, kind, verdict.scope, verdict.schedule, retry_after_s)
 
     def with_overrides(self, overrides: Mapping[str, Verdict]) -> "Outcomes":
