@@ -147,8 +147,6 @@ def _is_plausible(moved: Moved) -> bool:
     times = [moved.number, *moved.merged.values(), *(parked.until_ms for parked in moved.parked)]
     sends = (*moved.held, *moved.followed)
     times += [ms for send in sends for ms in (send.until_ms, send.expires_ms, send.decided_ms, send.posted_ms)]
-    return keys and states and all(0 <= ms <= MS_MAX for ms in times)
-    times += [ms for send in moved.held for ms in (send.until_ms, send.expires_ms, send.decided_ms, send.posted_ms)]
     times += [ms for _, event_ms, until_ms in moved.once.values() for ms in (event_ms, until_ms)]
     sizes = len(moved.once) <= once.KEYS_MAX and all(
         len(send_id) == _SEND_ID_BYTES and len(key) == once.KEY_BYTES for send_id, (key, _, _) in moved.once.items()

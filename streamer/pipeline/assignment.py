@@ -120,7 +120,7 @@ class Assignment:
             person.outgoing.clear()
         elif person.out or person.outgoing:
             lane.publishing.update(person.out)
-            lane.is_sending = bool(person.outgoing)
+            lane.sending = len(person.outgoing)
             self._publish(lane, list(person.out), list(person.outgoing), at, is_new=False)
         if attempts.interrupted(person, self._moment(lane)):
             lane.is_dirty = True
@@ -332,15 +332,15 @@ class Assignment:
             if attempts.hold(lane.person, self._moment(lane), verdict) is not None:
                 dispatcher.queue(self, lane.key, send, is_urgent=self._is_urgent(send), is_held=True)
 
-    def wake(self, key: bytes, sender: str, mapping: str) -> None:
+    def wake(self, key: bytes, sender: str, mapping: str, *, is_held: bool) -> None:
         """A send of this person may go now: it asks again, or, being another's turn meanwhile, later."""
         if self.is_draining:
             return
         lane = self._lane(key)
-        if lane.is_in_line:
-            lane.is_in_line = False
-        else:
+        if is_held:
             attempts.release_queued(lane.person, sender, mapping)
+        else:
+            lane.is_in_line = False
         self._go_on(lane)
 
     def _begin(self, lane: Lane, dispatcher: Dispatcher) -> bool:
@@ -451,8 +451,8 @@ class Assignment:
         value = None if self._is_over_for(lane) else state.encode(lane.person)
         fresh = [send_id for send_id in lane.person.out if send_id not in lane.publishing]
         lane.publishing.update(fresh)
-        outgoing = () if lane.is_sending else tuple(lane.person.outgoing)
-        lane.is_sending = bool(lane.person.outgoing)
+        outgoing = () if lane.sending else tuple(lane.person.outgoing)
+        lane.sending = lane.sending or len(outgoing)
         offsets, lane.offsets = lane.offsets, []
         posting = lane.posting if lane.posting is not None and not lane.posting.is_written else None
         if posting is not None:
@@ -529,13 +529,16 @@ class Assignment:
         self._go_on(lane)
 
     def _sent(self, lane: Lane, outgoing: Outgoing, at: int, _offset: int) -> None:
-        """One record for another key is safe; with the last of them the person is written without them."""
+        """One record of those on their way is safe; with the last the person is written without them.
+
+        What was listed since goes with that write: an answer may come at any time.
+        """
         if self._is_over:
             return
         self._done(at)
         lane.person.outgoing.remove(outgoing)
-        if not lane.person.outgoing:
-            lane.is_sending = False
+        lane.sending -= 1
+        if not lane.sending:
             lane.is_dirty = True
         self._go_on(lane)
 

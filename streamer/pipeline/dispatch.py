@@ -75,8 +75,8 @@ class Job(Protocol):
 class Waiter(Protocol):
     """A tenure whose sends wait here."""
 
-    def wake(self, key: bytes, sender: str, mapping: str) -> None:
-        """A send of this person with this sender and mapping may go now: it is to ask again, at once."""
+    def wake(self, key: bytes, sender: str, mapping: str, *, is_held: bool) -> None:
+        """What waits in line for this person, or a held send with this sender and mapping, is to ask again at once."""
 
 
 class _Entry(NamedTuple):
@@ -277,7 +277,7 @@ class Dispatcher:
         self._lines -= not entry.is_held
         self._is_waking = may_pass
         try:
-            entry.owner.wake(entry.key, sender, mapping)
+            entry.owner.wake(entry.key, sender, mapping, is_held=entry.is_held)
         finally:
             self._is_waking = False
 

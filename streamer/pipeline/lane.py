@@ -49,13 +49,13 @@ class Lane:
         "is_dirty",
         "is_in_line",
         "is_refused",
-        "is_sending",
         "key",
         "looking",
         "offsets",
         "person",
         "posting",
         "publishing",
+        "sending",
         "timer_ms",
         "writes",
     )
@@ -69,7 +69,7 @@ class Lane:
         self.posting: Posting | None = None
         self.timer_ms = 0  # when it is to be looked at by the handled time, as the wheel knows; 0: never
         self.forwarding = 0  # records on their way to another key
-        self.is_sending = False  # `outgoing` is on its way, or will be at a write's ack
+        self.sending = 0  # of `outgoing` so many are on their way, or will be at a write's ack
         self.looking: set[bytes] = set()  # send ids of unknown ones of which the gateway's list is being asked
         self.writes = 0  # not yet acked
         self.is_dirty = False

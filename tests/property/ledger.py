@@ -65,6 +65,8 @@ def mappings():
         send = {"from": sender, "body": name + " {{properties.n}}"} | {k: v for k, v in extra.items() if k != "max_age"}
         document = {"when": f'type = "track" and {when}', "send": send}
         document |= {k: v for k, v in extra.items() if k == "max_age"}
+        if name.startswith("three"):
+            document["on_unknown"] = "resend"
         compiled.append(compile_rule(name, document, SENDERS, DEFAULTS))
     return RuleSet.of(compiled)
 
@@ -202,7 +204,8 @@ class World:
             self.buried.add((found["topic"].decode(), int(found["partition"]), int(found["offset"])))
         elif record.topic == "state" and not record.key.startswith(RESERVED):
             person = state.decode(record.value)
-            is_waiting = person.due or person.held or person.parked or person.outgoing
+            is_looked_for = any(send.reason == state.UNKNOWN for send in person.followed)
+            is_waiting = person.due or person.held or person.parked or person.outgoing or is_looked_for
             (self.waiting.add if is_waiting else self.waiting.discard)(record.key)
             waiting = {each.id for each in (*person.due, *person.held, *person.parked)}
             self.stated |= person.decided.keys() | waiting | _moving(person)
@@ -282,12 +285,27 @@ class World:
         found = defaultdict(set)
         for record in self.log.records("deliveries"):
             said = json.loads(record.value)["properties"]
-            if "send_id" in said:
+            if "send_id" in said and "status" not in said:
                 found[bytes.fromhex(said["send_id"])].add(record.value)
         return found
 
+    def resolutions(self):
+        """Send id → what was told of it after its outcome: distinct (status, sid)."""
+        found = defaultdict(list)
+        for record in self.log.records("deliveries"):
+            said = json.loads(record.value)["properties"]
+            if "status" in said:
+                what = (said["status"], said["twilio_sid"])
+                sent = bytes.fromhex(said["send_id"])
+                found[sent] += [what] if what not in found[sent] else []
+        return found
+
+    def is_looked_for(self, sent):
+        """Whether somebody still has to say what became of an unknown send: it was not erased."""
+        return not self.is_doubted(self.expected[sent][2])
+
     def _outcome_faults(self):
-        outcomes, created = self.outcomes(), defaultdict(list)
+        outcomes, created, resolutions = self.outcomes(), defaultdict(list), self.resolutions()
         for sid, message in self.gateway.created:
             created[tuple(message.body.split()[:2])].append(sid)
         for sent in outcomes.keys() - self.expected.keys():
@@ -308,6 +326,14 @@ class World:
             [value] = outcomes[sent]
             said = json.loads(value)["properties"]
             allowed = {"accepted": [[said["twilio_sid"]]], "unknown": [[], sids[:1]]}.get(said["outcome"], [[]])
+            resolved = resolutions[sent]
+            if said["outcome"] == "unknown" and self.is_looked_for(sent) and not resolved:
+                yield f"{what}: unknown, and nobody said what became of it"
+            was_forgotten = self.is_doubted(person) and ("given_up", "") in resolved
+            if resolved and not was_forgotten and resolved[-1] != (
+                ("accepted", sids[0]) if sids else ("not_created", "")
+            ):
+                yield f"{what}: resolved as {resolved}, but the gateway holds {sids}"
             if sids not in allowed:
                 yield f"{what}: {said['outcome']}, but the gateway holds {sids}"
 

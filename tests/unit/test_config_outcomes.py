@@ -17,7 +17,7 @@ REST = "kafka: {bootstrap_servers: a}\ntopics: {events: [a]}\n"
 
 def outcomes(folder, text, *, secrets=True):
     (folder / "streamer.yaml").write_text(f"{REST}outcomes:\n{text}", encoding="utf-8")
-    return load(folder, secrets=secrets).outcomes
+    return load(folder, secrets=secrets).mappings.outcomes
 
 
 def said(outcomes, code):
