@@ -62,13 +62,13 @@ class Sends(RuleBasedStateMachine):
 
     @rule(jitter=jitters, asked_ms=st.one_of(st.none(), st.integers(0, 3_600_000)))
     def is_refused_for_now(self, jitter, asked_ms):
-        """Retry-After is kept to the millisecond, and no send is tried six times."""
+        """Retry-After is kept, at most a rounded millisecond is added, and no send is tried six times."""
         self.tries += 1
         at_ms = retry_at_ms(self.tries, self.now_ms, jitter, None if asked_ms is None else asked_ms / 1000)
         if self.tries > len(BACKOFF_MS):
             return self.ends(at_ms)
         least, most = asked_ms or 0, BACKOFF_MS[self.tries - 1]
-        return self.comes_again(at_ms, self.now_ms + least, self.now_ms + max(least, most))
+        return self.comes_again(at_ms, self.now_ms + least, self.now_ms + max(least + 1, most))
 
     @rule(jitter=jitters, schedule=st.sampled_from(sorted(MINUTES)))
     def is_refused_for_later(self, jitter, schedule):
