@@ -37,6 +37,7 @@ from streamer.store.memory import MemoryStore
 from streamer.store.snapshot import SnapshotFolder
 from streamer.telemetry import logger
 from streamer.twilio.client import Credentials, TwilioGateway
+from streamer.twilio.token import StatusCallbacks, TokenKeys
 
 ROLES: Final = ("router", "owner", "http")
 POLL_STALL_S: Final = 60.0  # a rebalance may hold a poll for 45 s
@@ -201,9 +202,11 @@ class Process:
         source = self._source("owner", (topics.by_user,))
         events = self._sink()
         senders = {}
+        http = self._config.http
+        callbacks = StatusCallbacks(http.public_url, TokenKeys(http.token_keys)) if http.public_url else None
         for name, account in accounts.items():
             key = Credentials(account.account_sid, account.api_key_sid, account.api_key_secret)
-            gateway = TwilioGateway(account.base_url, key, account.timeout_s)
+            gateway = TwilioGateway(account.base_url, key, account.timeout_s, callbacks)
             self._gateways.append(gateway)
             senders[name] = Sender(name, gateway, account.concurrency, self._clock)
         services = Services(

@@ -5,6 +5,7 @@ Source: README, "Configuration".
 """
 
 import os
+from base64 import b64decode
 from collections.abc import Collection, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,8 +20,10 @@ from streamer.config_checks import (
     instant_ms,
     listen_fault,
     name_fault,
+    public_url_fault,
     sid_check,
     start_fault,
+    token_key_fault,
     topic_fault,
     topic_identity,
     url_fault,
@@ -338,9 +341,14 @@ def _sender_account(section: Section, accounts: Collection[str]) -> str:
 
 def _http(section: Section) -> HttpConfig:
     host, _, port = section.text("listen", "127.0.0.1:8080", listen_fault).rpartition(":")
-    config = HttpConfig(host.strip("[]"), int(port), section.text("public_url", "", url_fault).rstrip("/"))
+    public_url = section.text("public_url", "", public_url_fault).rstrip("/")
+    keys = section.numbered("token_keys")
+    if public_url and not any(keys):
+        section.fault("token_keys", "is missing; public_url needs it, for the addresses that Twilio calls back")
     section.close()
-    return config
+    texts = {int(version): keys.text(version, check=token_key_fault) for version in keys}
+    token_keys = {version: b64decode(text) for version, text in texts.items() if text}  # the others have their fault
+    return HttpConfig(host.strip("[]"), int(port), public_url, token_keys)
 
 
 def _store(section: Section, folder: Path) -> StoreConfig:

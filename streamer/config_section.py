@@ -14,6 +14,7 @@ from streamer.config_yaml import SCALARS, Document, Mark, found_at, join, kind_o
 from streamer.core.duration import parse_duration_s
 
 NUMBER_CHARS_MAX: Final = 64  # YAML 1.1 reads 1:2:3 in base 60, at a cost quadratic in its length
+NUMBER_KEY: Final = re.compile("[1-9][0-9]{0,8}", re.ASCII)
 _BOOLEANS: Final = {"yes": True, "no": False, "true": True, "false": False, "on": True, "off": False}
 _UNITS_MS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 # `$NAME` or `${NAME`: meant for the environment, and not replaced.
@@ -29,7 +30,15 @@ class Section:
     A value with a fault is noted and read as its default, so that reading goes on to the next fault.
     """
 
-    def __init__(self, document: Document, node: Node | None, path: str = "", mark: Mark | None = None) -> None:
+    def __init__(
+        self,
+        document: Document,
+        node: Node | None,
+        path: str = "",
+        mark: Mark | None = None,
+        *,
+        is_numbered: bool = False,
+    ) -> None:
         self.document = document
         self.path = path
         self.mark = mark or Mark(1, 1)
@@ -37,7 +46,7 @@ class Section:
         self._asked: dict[str, None] = {}
         self._entries: dict[str, tuple[Mark, Node]] = {}
         if isinstance(node, MappingNode):
-            self._entries = dict(_entries(document, node, path))
+            self._entries = dict(_entries(document, node, path, is_numbered=is_numbered))
         elif node is not None and kind_of(node) != "null":
             self._is_quiet = True
             document.fault(self.mark, path, f"expected a mapping of keys to values, found {found_at(node)}")
@@ -166,6 +175,11 @@ class Section:
         parent = self.section(key)
         return {name: parent.section(name) for name in parent._entries}
 
+    def numbered(self, key: str) -> "Section":
+        """The mapping under a key whose own keys are whole numbers from 1, which are read as their text."""
+        node = self._take(key, may_be_null=True)
+        return Section(self.document, node, join(self.path, key), self.mark_of(key), is_numbered=True)
+
     def items(self, key: str, is_required: bool = False) -> list["Section"]:
         """A list of mappings."""
         node = self._take(key, is_required)
@@ -259,18 +273,29 @@ def _plain(document: Document, node: Node, path: str, mark: Mark) -> Any:
     return value
 
 
-def _entries(document: Document, node: MappingNode, path: str) -> Iterator[tuple[str, tuple[Mark, Node]]]:
-    """The entries whose key is text and new; the others are noted."""
+def _entries(
+    document: Document, node: MappingNode, path: str, *, is_numbered: bool = False
+) -> Iterator[tuple[str, tuple[Mark, Node]]]:
+    """The entries whose key is text and new, or `is_numbered` a number and new; the others are noted."""
     lines: dict[str, int] = {}
     for key, value in node.value:
         mark = mark_of(key.start_mark)
-        if not isinstance(key, ScalarNode) or SCALARS.get(kind_of(key)) != "text":
-            document.fault(mark, path, f"a key must be text, found {found_at(key)}; put it in quotes")
+        if fault := _key_fault(key, is_numbered=is_numbered):
+            document.fault(mark, path, fault)
         elif key.value in lines:
             document.fault(mark, join(path, key.value), f"given twice; first on line {lines[key.value]}")
         else:
             lines[key.value] = mark.line
             yield key.value, (mark, value)
+
+
+def _key_fault(key: Node, *, is_numbered: bool) -> str:
+    """What is wrong with an entry's key, or ""."""
+    if is_numbered:
+        is_number = isinstance(key, ScalarNode) and NUMBER_KEY.fullmatch(key.value)
+        return "" if is_number else "a key must be a whole number, as in 1: …"
+    is_text = isinstance(key, ScalarNode) and SCALARS.get(kind_of(key)) == "text"
+    return "" if is_text else f"a key must be text, found {found_at(key)}; put it in quotes"
 
 
 def _duration_fault(text: str, low_s: float, high_s: float) -> str:

@@ -9,7 +9,7 @@ Source: Twilio's Messages API; classes as in ARCHITECTURE, "A send's life".
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Final
 from urllib.parse import quote_plus
@@ -29,6 +29,7 @@ from streamer.twilio.listing import (
     first_page,
     read_page,
 )
+from streamer.twilio.token import StatusCallbacks
 
 CONNECT_SHARE: Final = 0.5  # of the timeout: a connection that isn't open by then was never written to
 KEEPALIVE_S: Final = 20.0  # below usual idle limits of 60 s, so that a request rarely meets a closing connection
@@ -67,7 +68,7 @@ _json: Final = msgspec.json.Encoder()
 class TwilioGateway:
     """One account's connections. Bounded by the callers: it opens as many as there are requests at a time.
 
-    `callback_url` says where the statuses of an attempt's message go; None: nowhere.
+    `callbacks` say where the statuses of an attempt's message go; None: nowhere.
     """
 
     def __init__(
@@ -75,9 +76,9 @@ class TwilioGateway:
         base_url: str,
         credentials: Credentials,
         timeout_s: float,
-        callback_url: Callable[[Attempt], str] | None = None,
+        callbacks: StatusCallbacks | None = None,
     ) -> None:
-        self._callback_url = callback_url
+        self._callbacks = callbacks
         self._finds = asyncio.Semaphore(FINDS_MAX)
         self._url = URL(create_url(base_url, credentials.account_sid))
         self._session = aiohttp.ClientSession(
@@ -93,7 +94,7 @@ class TwilioGateway:
 
     async def create(self, message: Message, attempt: Attempt) -> Answer:
         """POST the message once, marked with its attempt. Raises: nothing; a lost reply is the answer `Unknown`."""
-        data = _body(form_of(message, attempt, self._callback_url(attempt) if self._callback_url else ""))
+        data = _body(form_of(message, attempt, self._callbacks.url(attempt) if self._callbacks else ""))
         try:
             async with self._session.post(self._url, data=data, allow_redirects=False) as response:
                 return answer_of(response.status, await _read(response, ANSWER_BYTES_MAX), response.headers)
