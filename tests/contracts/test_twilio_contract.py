@@ -293,7 +293,7 @@ async def test_every_kind_of_message_passes_the_contract_through_our_gateway(cli
     assert found[0].tags == {**sent.tags, ATTEMPT_TAG: attempt.id}
     prefix = "whatsapp:" if sent.channel == "whatsapp" else ""
     assert (prefix + sent.to, sent.body) == (created.to, created.body)
-    assert ("scheduled" if sent.send_at_ms else "queued" if sent.sender_from else "accepted") == created.status
+    assert ("scheduled" if sent.send_at_ms else "queued" if sent.sender_from else "accepted") == answer.status
     assert str(len(sent.media_urls)) == created.num_media
 
 

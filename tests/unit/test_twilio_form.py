@@ -1,12 +1,15 @@
 """The create call's form: Twilio's names, and nothing that the message does not say."""
 
 import json
+from urllib.parse import urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from streamer.core.delivery import Attempt, Message
-from streamer.twilio.client import form_of
+from streamer.twilio.client import body_of, form_of
 
 ATTEMPT = Attempt(bytes(range(16)), 12, "u:1")
 PLAIN = Message("main", "sms", "+15551230001", "Hi & bye", "+15550006789")
@@ -73,3 +76,9 @@ def test_every_channel_says_where_to_call_back(channel):
         "https://a.example/x?t=1#rc=5"
     )
     assert "StatusCallback" not in dict(form_of(message, ATTEMPT))
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_the_body_is_the_form_as_the_standard_library_encodes_it(text):
+    form = form_of(replace(PLAIN, body=text, tags={"k": "v w"}), ATTEMPT, "https://a.example/x?t=1.aB-_#rp=all&rc=5")
+    assert urlencode(form).encode() == body_of(form)
