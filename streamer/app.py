@@ -39,6 +39,7 @@ from streamer.store.memory import MemoryStore
 from streamer.store.snapshot import SnapshotFolder
 from streamer.telemetry import logger
 from streamer.twilio.client import Credentials, TwilioGateway
+from streamer.twilio.token import StatusCallbacks, TokenKeys
 
 ROLES: Final = ("router", "owner", "http")
 POLL_STALL_S: Final = 60.0  # a rebalance may hold a poll for 45 s
@@ -214,9 +215,11 @@ class Process:
         source = self._source("owner", (topics.by_user,))
         events = self._sink()
         dispatchers = {}
+        http = self._config.http
+        callbacks = StatusCallbacks(http.public_url, TokenKeys(http.token_keys)) if http.public_url else None
         for name, account in accounts.items():
             key = Credentials(account.account_sid, account.api_key_sid, account.api_key_secret)
-            gateway = TwilioGateway(account.base_url, key, account.timeout_s, self._config.mappings.outcomes)
+            gateway = TwilioGateway(account.base_url, key, account.timeout_s, self._config.mappings.outcomes, callbacks)
             self._gateways.append(gateway)
             dispatchers[name] = Dispatcher(self._paces(account), gateway, self._clock)
         services = Services(

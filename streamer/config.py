@@ -5,6 +5,7 @@ Source: README, "Configuration".
 """
 
 import os
+from base64 import b64decode
 from collections.abc import Collection, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,14 +14,17 @@ from typing import Any, Final, NamedTuple
 from msgspec.structs import replace
 
 from streamer.config_checks import (
+    NUMBER_KEY,
     brokers_fault,
     consent_fault,
     from_fault,
     instant_ms,
     listen_fault,
     name_fault,
+    public_url_fault,
     sid_check,
     start_fault,
+    token_key_fault,
     topic_fault,
     topic_identity,
     url_fault,
@@ -344,9 +348,17 @@ def _sender_account(section: Section, accounts: Collection[str]) -> str:
 
 def _http(section: Section) -> HttpConfig:
     host, _, port = section.text("listen", "127.0.0.1:8080", listen_fault).rpartition(":")
-    config = HttpConfig(host.strip("[]"), int(port), section.text("public_url", "", url_fault).rstrip("/"))
+    public_url = section.text("public_url", "", public_url_fault).rstrip("/")
+    keys = section.section("token_keys", key_kinds=TEXT_OR_NUMBER)
+    if public_url and not any(keys):
+        section.fault("token_keys", "is missing; public_url needs it, for the addresses that Twilio calls back")
     section.close()
-    return config
+    for version in keys:
+        if not NUMBER_KEY.fullmatch(version):
+            keys.fault(version, "a key must be a whole number, as in 1: …")
+    texts = {int(each): keys.text(each, check=token_key_fault) for each in keys if NUMBER_KEY.fullmatch(each)}
+    token_keys = {version: b64decode(text) for version, text in texts.items() if text}  # the others have their fault
+    return HttpConfig(host.strip("[]"), int(port), public_url, token_keys)
 
 
 def _store(section: Section, folder: Path) -> StoreConfig:

@@ -18,7 +18,13 @@ TOPIC: Final = re.compile(r"[A-Za-z0-9._-]+")
 _HOST: Final = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)"
 BROKER: Final = re.compile(_HOST + r"(:[0-9]{1,5})?")
 LISTEN: Final = re.compile(_HOST + r"(:[0-9]{1,5})")
-URL: Final = re.compile(r"https?://" + _HOST + r"(:[0-9]{1,5})?(/[!$->@-~]*)?")
+_PORT_AND_PATH: Final = r"(:[0-9]{1,5})?(/[!$->@-~]*)?"
+URL: Final = re.compile(r"https?://" + _HOST + _PORT_AND_PATH)
+# Twilio refuses a host with an underscore by 21609, and with it every message.
+PUBLIC_URL: Final = re.compile(r"https?://" + _HOST.replace("_", "") + _PORT_AND_PATH)
+# 32 or 64 bytes in base64.
+NUMBER_KEY: Final = re.compile("[1-9][0-9]{0,8}", re.ASCII)
+TOKEN_KEY: Final = re.compile("[A-Za-z0-9+/]{43}=|[A-Za-z0-9+/]{86}==")
 SID_DIGITS: Final = re.compile(r"[0-9a-fA-F]{32}")
 # E.164, a short code, or an alphanumeric sender id.
 FROM: Final = re.compile(r"\+[1-9][0-9]{6,14}|[0-9]{3,8}|(?=.*[A-Za-z])[A-Za-z0-9 _&+-]{1,11}")
@@ -105,6 +111,19 @@ def url_fault(text: str) -> str:
     """An http address to which a path can be added."""
     match = URL.fullmatch(text)
     return "" if match and _is_port(match[2]) else "must be an address such as https://sms.example.com, without a query"
+
+
+def public_url_fault(text: str) -> str:
+    """An http address that Twilio takes for its callbacks."""
+    if fault := url_fault(text):
+        return fault
+    return "" if PUBLIC_URL.fullmatch(text) else "Twilio takes no host with an underscore; give it another name"
+
+
+def token_key_fault(text: str) -> str:
+    """A key of AES-SIV in base64."""
+    is_key = TOKEN_KEY.fullmatch(text)
+    return "" if is_key else "must be 32 or 64 bytes in base64, such as `openssl rand -base64 32` makes"
 
 
 def _is_port(text: str | None) -> bool:

@@ -21,7 +21,19 @@ from streamer.config import (
     STORE_ENGINES,
     UPDATE,
 )
-from streamer.config_checks import BROKER, FROM, LISTEN, NAME, SID_DIGITS, TOPIC, TOPIC_CHARS_MAX, URL
+from streamer.config_checks import (
+    BROKER,
+    FROM,
+    LISTEN,
+    NAME,
+    NUMBER_KEY,
+    PUBLIC_URL,
+    SID_DIGITS,
+    TOKEN_KEY,
+    TOPIC,
+    TOPIC_CHARS_MAX,
+    URL,
+)
 from streamer.config_outcomes import CODE, KINDS_ALONE
 from streamer.core.channels import CHANNELS
 from streamer.core.consent import CHANNELS_ASKED, MODES
@@ -50,6 +62,8 @@ ConsentKey = Annotated[str, shaped("[^/]+", rf"[\s\S]+/({'|'.join(CHANNELS_ASKED
 BlockedIds = Annotated[
     list[Annotated[str, Meta(max_length=BLOCKED_CHARS_MAX)]], Meta(min_length=1, max_length=BLOCKED_MAX)
 ]
+Version = Annotated[str, shaped(NUMBER_KEY.pattern)]
+TokenKey = Annotated[str, shaped(TOKEN_KEY.pattern, found=_VARIABLE)]
 Drop = Annotated[bool, Meta(extra_json_schema={"const": True})]
 
 
@@ -161,16 +175,27 @@ class Sender(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Http(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The service's own HTTP server: metrics and health."""
+    """The service's own HTTP server: metrics and health, and what Twilio calls back."""
 
     listen: Annotated[
         str, says("Where it listens; port 0 takes a free one.", "0.0.0.0:8080"), shaped(LISTEN.pattern, found=_VARIABLE)
     ] = "127.0.0.1:8080"
     public_url: Annotated[
         str,
-        says("The address by which Twilio reaches it.", "https://sms.example.com"),
-        shaped(URL.pattern, _EMPTY, found=_VARIABLE),
+        says(
+            "The address by which Twilio reaches it; it is told the statuses of messages there.",
+            "https://sms.example.com",
+        ),
+        shaped(PUBLIC_URL.pattern, _EMPTY, found=_VARIABLE),
     ] = ""
+    token_keys: Annotated[
+        dict[Version, TokenKey] | UnsetType | None,
+        says(
+            "The keys that hide in such an address whose message it is, by version: 32 or 64 bytes in base64. The "
+            "highest version is used, and the others are understood.",
+            {"1": "${STREAMER_TOKEN_KEY}"},
+        ),
+    ] = UNSET
 
 
 class Store(Struct, forbid_unknown_fields=True, kw_only=True):

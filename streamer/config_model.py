@@ -10,7 +10,7 @@ from streamer.core.channels import Sender
 from streamer.core.rules import RuleSet
 
 MAPPINGS_FOLDER: Final = "mappings"
-_HIDDEN: Final = frozenset({"ssl_password", "sasl_plain_password", "api_key_secret", "auth_token"})
+_HIDDEN: Final = frozenset({"ssl_password", "sasl_plain_password", "api_key_secret", "auth_token", "token_keys"})
 
 
 class KafkaConfig(Struct, frozen=True):
@@ -97,11 +97,18 @@ class SenderConfig(Sender, frozen=True):
 
 
 class HttpConfig(Struct, frozen=True):
-    """Where our own server listens, and the address by which Twilio reaches it ("": not reachable)."""
+    """Where our own server listens, and the address by which Twilio reaches it ("": not reachable).
+
+    `token_keys` are those of the callbacks' tokens, by version; there is one at least wherever there is a `public_url`.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8080
     public_url: str = ""
+    token_keys: dict[int, bytes] = {}
+
+    def __repr__(self) -> str:
+        return _repr(self)
 
 
 class StoreConfig(Struct, frozen=True):
@@ -145,7 +152,7 @@ class Config(Struct, frozen=True):
         return self.path.parent / MAPPINGS_FOLDER
 
 
-def _repr(config: KafkaConfig | AccountConfig) -> str:
+def _repr(config: KafkaConfig | AccountConfig | HttpConfig) -> str:
     """The fields of a Struct without its secrets, so that no log or traceback can carry one."""
     fields = {name: "…" if name in _HIDDEN and value else value for name, value in asdict(config).items()}
     return f"{type(config).__name__}({', '.join(f'{name}={value!r}' for name, value in fields.items())})"

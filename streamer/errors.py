@@ -81,6 +81,12 @@ class BrokerUnusable(StreamerError):
     reason = "broker_unusable"
 
 
+class BadToken(StreamerError):
+    """A callback's token that no key of ours has sealed."""
+
+    reason = "bad_token"
+
+
 class StateUnreadable(StreamerError):
     """A state record of a format that this version cannot read."""
 

@@ -52,7 +52,7 @@ LAYERS = {
     "telemetry": row("", "prometheus_client structlog"),
     "pipeline": row(ADAPTER),
     "kafka": row(ADAPTER, "aiokafka"),
-    "twilio": row(ADAPTER, "aiohttp yarl msgspec"),
+    "twilio": row(ADAPTER, "aiohttp yarl msgspec cryptography"),
     "store": row(ADAPTER, "lmdb msgspec"),
     "http": row(ADAPTER, "starlette uvicorn prometheus_client"),
     "clock": row(ADAPTER),

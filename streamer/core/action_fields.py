@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from streamer.core.channels import CHANNELS
+from streamer.core.delivery import ATTEMPT_TAG
 from streamer.core.duration import parse_duration_s
 from streamer.core.js_text import printed
 from streamer.core.phone import read
@@ -159,6 +160,8 @@ def tags(value: object) -> dict[str, str]:
     texts = {str(name): printed(each) for name, each in value.items() if each is not None and each != ""}
     if len(texts) > TAGS_MAX:
         raise ValueError(f"{len(texts)} tags; at most {TAGS_MAX}, as the tenth that Twilio takes is ours")
+    if ATTEMPT_TAG in texts:
+        raise ValueError(f"the tag {ATTEMPT_TAG} is ours; give yours another name")
     kept: dict[str, str] = {}
     for name, text in texts.items():
         if text is None:

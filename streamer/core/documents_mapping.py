@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from streamer.core.action_fields import INTENTS, MEDIA_MAX, RISK_CHECKS, TAGS_MAX, VALIDITY_MAX_S
 from streamer.core.channels import CHANNELS
 from streamer.core.consent import ANY, CATEGORY_BYTES_MAX
+from streamer.core.delivery import ATTEMPT_TAG
 from streamer.core.documents import DURATION, INSTANT, WAIT, Document, chosen, needs_any, says, shaped
 from streamer.core.documents_directives import Directive, Text
 
@@ -84,7 +85,7 @@ class Send(Struct, forbid_unknown_fields=True):
             "Labels that Twilio keeps with the message.",
             {"campaign": "spring"},
             maxProperties=TAGS_MAX,
-            propertyNames={"pattern": "^[A-Za-z0-9 _-]{1,128}$"},
+            propertyNames={"pattern": "^[A-Za-z0-9 _-]{1,128}$", "not": {"const": ATTEMPT_TAG}},
         ),
     ] = UNSET
     shorten_urls: Annotated[

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from streamer.core.delivery import ATTEMPT_TAG
 from streamer.importing.differences import Difference, Problem
 from streamer.importing.directives import as_template, chosen, constant, fault_of, is_blank, name_of
 from streamer.importing.senders import SenderBook, content_fault, unlabelled
@@ -251,7 +252,9 @@ def tags_of(fields: Fields) -> Any:
         text = constant(item)
         if is_blank(item) or (text is not None and not text.strip()):
             continue
-        if _is_tag(key) and (name_of(item) or (text is not None and _is_tag(text))):
+        if key == ATTEMPT_TAG:
+            fields.problem("tags", f"{ATTEMPT_TAG} is left out: streamer marks each message by it", False)
+        elif _is_tag(key) and (name_of(item) or (text is not None and _is_tag(text))):
             kept[key] = item if text is None else text
         else:
             fields.problem(

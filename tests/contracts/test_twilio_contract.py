@@ -30,12 +30,13 @@ from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
 from streamer.config_outcomes import shipped_outcomes
-from streamer.core.delivery import Accepted, Attempt, Message
+from streamer.core.delivery import ATTEMPT_TAG, Accepted, Attempt, Message
 from streamer.testing.fake_twilio import FakeTwilio
 from streamer.testing.fake_twilio_api import Setup
 from streamer.testing.fake_twilio_model import Account, Step
 from streamer.testing.twilio_signature import twilio_signature
 from streamer.twilio.client import Credentials, TwilioGateway
+from streamer.twilio.token import StatusCallbacks, TokenKeys
 from tests.node import install
 
 PRISM = Path(__file__).parent / "prism"
@@ -278,17 +279,23 @@ def message(channel, **fields):
     ids=lambda sent: f"{sent.channel}-{'service' if sent.service_sid else 'number'}",
 )
 async def test_every_kind_of_message_passes_the_contract_through_our_gateway(client, prism_url, sent):
+    """Its attempt's tag and callback too; and the list, which Prism checks both ways."""
     key = Credentials(ACCOUNT.account_sid, ACCOUNT.api_key_sid, ACCOUNT.api_key_secret)
-    gateway = TwilioGateway(prism_url, key, 10, shipped_outcomes())
+    attempt, keys = Attempt(b"s" * 16, 1, "u:1"), TokenKeys({1: bytes(32)})
+    callbacks = StatusCallbacks("http://127.0.0.1:1", keys)
+    gateway = TwilioGateway(prism_url, key, 10, shipped_outcomes(), callbacks)
     try:
-        answer = await gateway.create(sent, Attempt(b"s" * 16, 1, "u:1"))
+        answer = await gateway.create(sent, attempt)
+        assert isinstance(answer, Accepted), answer
+        created = client.messages(answer.sid).fetch()
+        found = await gateway.find(sent.to, sent.channel, 0)
     finally:
         await gateway.close()
-    assert isinstance(answer, Accepted), answer
-    created = client.messages(answer.sid).fetch()
+    assert [(message.sid, message.body) for message in found] == [(answer.sid, sent.body)]
+    assert found[0].tags == {**sent.tags, ATTEMPT_TAG: attempt.id}
     prefix = "whatsapp:" if sent.channel == "whatsapp" else ""
     assert (prefix + sent.to, sent.body) == (created.to, created.body)
-    assert ("scheduled" if sent.send_at_ms else "queued" if sent.sender_from else "accepted") == created.status
+    assert ("scheduled" if sent.send_at_ms else "queued" if sent.sender_from else "accepted") == answer.status
     assert str(len(sent.media_urls)) == created.num_media
 
 

@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501  # a table of faults reads best with one fault a line
 import os
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from streamer.errors import ConfigError, Fault
 
 SID = "0123456789abcdef" * 2
 SECRET = "hunter2hunter2"
+KEY, KEY_64 = "A" * 43 + "=", "A" * 86 + "=="  # of 32 and 64 bytes
 
 KAFKA = 'kafka: {bootstrap_servers: "127.0.0.1:9092"}\n'
 TOPICS = "topics: {events: [events.track]}\n"
@@ -95,7 +97,7 @@ accounts:
   us: {{account_sid: AC{SID}, api_key_sid: SK{SID}, api_key_secret: s}}
 senders:
   shop: {{messaging_service: MG{SID}, account: us, group: g, channels: [sms], parts_per_s: 2.5, owner: one}}
-http: {{listen: "[::1]:0", public_url: "https://sms.example.com/"}}
+http: {{listen: "[::1]:0", public_url: "https://sms.example.com/", token_keys: {{1: {KEY}, "20": {KEY_64}}}}}
 store: {{engine: memory, path: data}}
 defaults: {{region: GB, sender: shop, max_age: 2h, identify_wait: 90s, strict_numbers: true}}
 consent: {{mode: opt_in, traits: {{sms_opt_in: marketing/sms, newsletter: news}}}}
@@ -122,6 +124,7 @@ profile: {{context_traits: update}}
         "shop", "us", service_sid=f"MG{SID}", channels=("sms",), group="g", parts_per_s=2.5, has_one_owner=True
     )
     assert (config.http.host, config.http.port, config.http.public_url) == ("::1", 0, "https://sms.example.com")
+    assert config.http.token_keys == {1: bytes(32), 20: bytes(64)}
     assert config.store.path == str(tmp_path / "data")
     assert (config.defaults.region, config.defaults.sender, config.defaults.max_age_s) == ("GB", "shop", 7200.0)
     assert config.defaults.strict_numbers
@@ -240,6 +243,15 @@ FAULTS = {
     "a start too early": (KAFKA + "topics: {events: [a], start: 1969-12-31T23:59:59Z}\n", "2:23: topics.start: is before 1970"),
     "an account sid of another kind": (KAFKA + TOPICS + ACCOUNTS.replace("AC", "SK"), "4:10: accounts.main.account_sid: must be AC and 32 hexadecimal digits, as Twilio's console shows it"),
     "a key sid too short": (KAFKA + TOPICS + ACCOUNTS.replace(f"SK{SID}", "SK12"), "4:59: accounts.main.api_key_sid: must be SK and 32 hexadecimal digits, as Twilio's console shows it"),
+    "a public url without keys": (VALID + "http: {public_url: 'https://a.example'}\n", "7:1: http.token_keys: is missing; public_url needs it, for the addresses that Twilio calls back"),
+    "a public url with no keys": (VALID + "http: {public_url: 'https://a.example', token_keys: {}}\n", "7:41: http.token_keys: is missing; public_url needs it, for the addresses that Twilio calls back"),
+    "a public url with an underscore": (VALID + f"http: {{public_url: 'https://a_b.example', token_keys: {{1: {KEY}}}}}\n", "7:8: http.public_url: Twilio takes no host with an underscore; give it another name"),
+    "a token key too short": (VALID + "http: {token_keys: {1: c2VjcmV0}}\n", "7:21: http.token_keys.1: must be 32 or 64 bytes in base64, such as `openssl rand -base64 32` makes"),
+    "a token key with a shell's variable": (VALID + "http: {token_keys: {1: $KEY}}\n", f"7:21: http.token_keys.1: must be 32 or 64 bytes in base64, such as `openssl rand -base64 32` makes; {HINT}"),
+    "a token key that is a number": (VALID + "http: {token_keys: {1: 2}}\n", "7:21: http.token_keys.1: expected text, found a whole number; put it in quotes"),
+    "a token key of no version": (VALID + f"http: {{token_keys: {{one: {KEY}}}}}\n", "7:21: http.token_keys: a key must be a whole number, as in 1: …"),
+    "a token key of half a version": (VALID + f"http: {{token_keys: {{1.5: {KEY}}}}}\n", "7:21: http.token_keys: a key must be a whole number, as in 1: …"),
+    "two token keys of a version": (VALID + f"http:\n  token_keys:\n    1: {KEY}\n    '1': {KEY}\n", "10:5: http.token_keys.1: given twice; first on line 9"),
     "a bad url": (KAFKA + TOPICS + ACCOUNTS.replace("{account", "{base_url: api.twilio.com, account"), "4:10: accounts.main.base_url: must be an address such as https://sms.example.com, without a query"),
     "a bad name": (KAFKA + TOPICS + ACCOUNTS.replace("main", "a b"), "4:3: accounts.a b: must be 1 to 64 letters, digits and . _ - and start with a letter or digit"),
     "a service sid of another kind": (KAFKA + TOPICS + ACCOUNTS + f"senders:\n  shop: {{messaging_service: AC{SID}}}\n", "6:10: senders.shop.messaging_service: must be MG and 32 hexadecimal digits, as Twilio's console shows it"),
@@ -456,11 +468,22 @@ def test_no_printed_configuration_shows_a_secret(tmp_path):
         "kafka: {bootstrap_servers: a, security_protocol: SASL_SSL, sasl_plain_username: me, "
         f"sasl_plain_password: {SECRET}}}\n"
         + TOPICS
-        + ACCOUNTS.replace("{account", f"{{auth_token: {SECRET}, account"),
+        + ACCOUNTS.replace("{account", f"{{auth_token: {SECRET}, account")
+        + f"http: {{token_keys: {{1: {b64encode(SECRET.ljust(32).encode()).decode()}}}}}\n",
     )
+    assert config.http.token_keys == {1: SECRET.ljust(32).encode()}
     assert SECRET not in repr(config)
     assert SECRET not in str(config.accounts)
     assert "sasl_plain_password='…'" in repr(config.kafka)
+    assert "token_keys='…'" in repr(config.http)
+
+
+def test_a_token_key_that_is_not_there_is_a_fault_only_for_commands_that_connect(tmp_path, monkeypatch):
+    monkeypatch.delenv("STREAMER_TEST_ABSENT", raising=False)
+    text = VALID + 'http: {public_url: "https://a.example", token_keys: {1: "${STREAMER_TEST_ABSENT}"}}\n'
+    said = "environment variable STREAMER_TEST_ABSENT is not set or empty; export it before the start"
+    assert faults_of(tmp_path, text) == [f"streamer.yaml:7:54: http.token_keys.1: {said}"]
+    assert load(tmp_path, secrets=False).http.token_keys == {}
 
 
 def test_a_fault_stays_one_line_whatever_its_key_holds(tmp_path):

@@ -17,6 +17,7 @@ LIST_OF_KEYS = re.compile(r"☃: unknown key; known here: (.*)")
 
 SMALL = {"kafka": {"bootstrap_servers": "a"}, "topics": {"events": ["a"]}}
 # Every key that the loader knows, so that each can be given every other value in turn.
+KEY = "A" * 43 + "="
 FULL = {
     "kafka": {
         "bootstrap_servers": "a:9092, [::1]:9093",
@@ -66,7 +67,7 @@ FULL = {
         },
         "pool": {"messaging_service": f"MG{SID}"},
     },
-    "http": {"listen": "[::1]:0", "public_url": "https://sms.example.com/"},
+    "http": {"listen": "[::1]:0", "public_url": "https://sms.example.com/", "token_keys": {"1": KEY}},
     "store": {"engine": "memory", "path": "data"},
     "defaults": {"region": "GB", "sender": "shop", "max_age": "2h", "identify_wait": "0s", "strict_numbers": True},
     "consent": {"mode": "opt_in", "traits": {"sms_opt_in": "marketing/sms", "newsletter": "marketing"}},
@@ -243,6 +244,11 @@ FAULTY = {
     "an unknown channel": (("senders", "shop", "channels"), ["smoke"]),
     "a region in small letters": (("defaults", "region"), "us"),
     "no port": (("http", "listen"), "127.0.0.1"),
+    "a host that Twilio refuses": (("http", "public_url"), "https://my_sms.example.com"),
+    "a key of no version": (("http", "token_keys", "first"), KEY),
+    "a key of version 0": (("http", "token_keys", "0"), KEY),
+    "a key of 31 bytes": (("http", "token_keys", "2"), "A" * 42 + "=="),
+    "a list of keys": (("http", "token_keys"), [KEY]),
     "an unknown engine": (("store", "engine"), "redis"),
     "an unknown mode": (("consent", "mode"), "double"),
     "a trait of an unknown channel": (("consent", "traits", "sms_opt_in"), "marketing/fax"),

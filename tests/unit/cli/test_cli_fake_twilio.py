@@ -15,6 +15,8 @@ CODE = "from streamer.cli.fake_twilio import fake_twilio; fake_twilio()"
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_says_where_it_listens_and_a_signal_ends_it_with_0(number):
     options = ["--seed", "1", "--latency", "20ms-80ms", "--too-many-share", "0.05", "--refuse", "+15551230001=21635"]
+    options += ["--refuse-sender", "+15550006789=21606", "--unauthorized", "--no-list-tags", "--list-error", "20500"]
+    options += ["--list-delay", "never", "--no-callbacks"]
     with subprocess.Popen([sys.executable, "-c", CODE, *options], stdout=subprocess.PIPE, text=True) as process:
         line, *exports = [process.stdout.readline() for _ in range(4)]
         process.send_signal(number)
@@ -36,6 +38,8 @@ def test_it_says_where_it_listens_and_a_signal_ends_it_with_0(number):
         (["--listen", "8080"], "HOST:PORT"),
         (["--refuse", "+15551230001"], "NUMBER=CODE"),
         (["--refuse", "+15551230001=STOP"], "no code"),
+        (["--list-delay", "sometimes"], "write 50ms"),
+        (["--refuse-sender", "Shop=STOP"], "no code"),
         (["--opt-out", "+15551230001="], "NUMBER=OTHER"),
         (["--listen", "256.0.0.1:0"], "cannot listen"),
     ],

@@ -112,6 +112,7 @@ def test_a_sender_may_be_picked_by_the_event_among_those_declared():
         ({"tags": {"a&b": "x"}}, "tags", "letters, digits"),
         ({"tags": {"k": "v" * 129}}, "tags", "at most 128"),
         ({"tags": {f"k{n}": "v" for n in range(10)}}, "tags", "at most 9"),
+        ({"tags": {"streamer_attempt": "v"}}, "tags", "the tag streamer_attempt is ours"),
         ({"tags": {"k": {"a": 1}}}, "tags", "not an object"),
         ({"shorten_urls": True}, "shorten_urls", "Messaging Service"),
         ({"shorten_urls": "yes", "from": "service"}, "shorten_urls", "true or false"),

@@ -134,6 +134,12 @@ def test_tags_lose_their_blanks_and_the_tenth():
     assert (True, ["tags"]) == (message.is_enabled, [problem.field for problem in message.problems])
 
 
+def test_a_tag_by_the_name_of_ours_is_left_out():
+    message = imported(PLAIN | {"tags": {"streamer_attempt": "1", "campaign": "spring"}})
+    assert {"campaign": "spring"} == message.document["send"]["tags"]
+    assert (True, ["tags"]) == (message.is_enabled, [problem.field for problem in message.problems])
+
+
 @pytest.mark.parametrize(("mapping", "segment"), [(PLAIN, "ignores"), (TEMPLATE, "15 minutes")])
 def test_a_time_to_send_at_is_held_whoever_sends(mapping, segment):
     message = imported(mapping | {"sendAt": {"@path": "$.properties.at"}})

@@ -236,6 +236,41 @@ async def test_a_late_list_hides_a_message_that_can_be_fetched():
         assert len((await caller.call("GET", f"Messages.json?To=%2B{TO[1:]}"))[1]["messages"]) == 1
 
 
+async def test_a_list_may_show_a_message_never_or_without_its_tags_or_not_come_at_all():
+    """Each is a way in which an unknown message is not found; and all end at run time."""
+    path = f"Messages.json?To=%2B{TO[1:]}"
+    async with calling() as caller:
+        form = {"To": TO, "From": SENDER, "Body": "Hi", "Tags": '{"a":"b"}'}
+        _, created = await caller.call("POST", "Messages.json", form.items())
+        await caller.fake("POST", "faults", '{"list_delay_s": null}')
+        assert (await caller.call("GET", path))[1]["messages"] == []
+        await caller.fake("POST", "faults", '{"list_tags": false}')
+        [shown] = (await caller.call("GET", path))[1]["messages"]
+        assert (shown["sid"], "tags" in shown) == (created["sid"], False)
+        assert (await caller.call("GET", f"Messages/{created['sid']}.json"))[1]["tags"] == {"a": "b"}
+        await caller.fake("POST", "faults", '{"list_error_code": 20429}')
+        assert (await caller.call("GET", path))[0] == 429
+        await caller.fake("POST", "faults", "{}")
+        assert [each["tags"] for each in (await caller.call("GET", path))[1]["messages"]] == [{"a": "b"}]
+
+
+async def test_revoked_credentials_are_refused_whatever_they_are():
+    async with calling(Setup(faults=Faults(unauthorized=True))) as caller:
+        status, body = await caller.create()
+        assert (status, body["code"]) == (401, 20003)
+        caller.twilio.set_faults(Faults())
+        assert (await caller.create())[0] == 201
+
+
+async def test_without_callbacks_nobody_is_told():
+    async with calling(Setup(faults=Faults(callbacks=False))) as caller:
+        form = {"To": TO, "From": SENDER, "Body": "Hi", "StatusCallback": "http://127.0.0.1:1/s"}
+        await caller.call("POST", "Messages.json", form.items())
+        await caller.twilio.callbacks_done()
+        counts = caller.twilio.api.callbacks.counts
+        assert (counts.posted, counts.failed, counts.dropped) == (0, 0, 0)
+
+
 async def test_callbacks_follow_the_script_signed_and_leave_the_first_status_out():
     received = []
 

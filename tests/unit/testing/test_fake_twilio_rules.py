@@ -14,11 +14,11 @@ GOOD = {"To": "+15551230001", "From": "+15550006789", "Body": "Hi"}
 SCHEDULED = {"From": "", "MessagingServiceSid": SERVICE, "ScheduleType": "fixed"}
 
 
-def asked(opt_outs=frozenset(), refused_numbers=None, **fields):
+def asked(opt_outs=frozenset(), refused_numbers=None, refused_senders=None, **fields):
     """The good form with some fields changed; an empty value takes one away."""
     form = {name: value for name, value in {**GOOD, **fields}.items() if value}
     lists = {name: value if isinstance(value, list) else [value] for name, value in form.items()}
-    return order_of(lists, opt_outs, refused_numbers or {}, {}, NOW_MS)
+    return order_of(lists, opt_outs, refused_numbers or {}, refused_senders or {}, NOW_MS)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,13 @@ def test_an_opted_out_number_is_refused_with_21610_for_that_sender_only(sender):
 
 def test_a_refused_number_gets_the_code_it_was_given():
     assert asked(refused_numbers={"+15551230001": 21635}) == Refusal(21635)
+
+
+@pytest.mark.parametrize("sender", [{"From": "+15550006789"}, {"From": "", "MessagingServiceSid": SERVICE}])
+def test_a_refused_sender_gets_the_code_it_was_given_and_no_other_does(sender):
+    refused = {"+15550006789": 21606, SERVICE: 21606}
+    assert asked(refused_senders=refused, **sender) == Refusal(21606)
+    assert isinstance(asked(refused_senders=refused, From="+15550006790"), Order)
 
 
 @pytest.mark.parametrize(("code", "status"), [(21610, 400), (20003, 401), (20404, 404), (20429, 429), (20503, 503)])
