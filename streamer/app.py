@@ -27,6 +27,7 @@ from streamer.pipeline.committer import Committer
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.lane import Services
+from streamer.pipeline.lease import Lease
 from streamer.pipeline.owner import Owner, OwnerPlan
 from streamer.pipeline.restore import Progress
 from streamer.pipeline.router import Router, RouterPlan
@@ -214,6 +215,7 @@ class Process:
             letters=self._letters(events),
             senders=senders,
             clock=self._clock,
+            lease=Lease(self._config.kafka.session_timeout_s),
             jitter=random.Random(time.time_ns()),
             state_topic=topics.state,
             deliveries_topic=topics.deliveries,
@@ -224,7 +226,7 @@ class Process:
         plan = OwnerPlan(topics.by_user, stop_drain_s)
         inputs = InputsTime(self._groups, f"{self._config.kafka.group}.router", topics.events, self._clock)
         owner = Owner(plan, source, ChangelogReader(self._kafka), inputs, services)
-        self._committers.append(Committer("owner", owner, source, self._clock))
+        self._committers.append(Committer("owner", owner, source, self._clock, services.lease))
         return owner
 
 

@@ -14,6 +14,7 @@ from streamer.core.hop import EVENT
 from streamer.core.rules import RuleSet
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Outgoing, Person, Send
 from streamer.pipeline.dead_letters import DeadLetters
+from streamer.pipeline.lease import Lease
 from streamer.pipeline.sender import Sender
 from streamer.ports import Clock, Record, RecordSink, StateStore
 
@@ -29,6 +30,7 @@ class Services:
     letters: DeadLetters
     senders: Mapping[str, Sender]
     clock: Clock
+    lease: Lease
     jitter: random.Random
     state_topic: str
     deliveries_topic: str
