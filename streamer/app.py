@@ -30,6 +30,7 @@ from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.dispatch import Account, Dispatcher
 from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.lane import Services
+from streamer.pipeline.lease import Lease
 from streamer.pipeline.owner import WAITING_MAX, Owner, OwnerPlan
 from streamer.pipeline.restore import Progress
 from streamer.pipeline.router import Router, RouterPlan
@@ -230,6 +231,7 @@ class Process:
             letters=self._letters(events),
             dispatchers=dispatchers,
             clock=self._clock,
+            lease=Lease(self._config.kafka.session_timeout_s),
             jitter=random.Random(time.time_ns()),
             state_topic=topics.state,
             deliveries_topic=topics.deliveries,
@@ -240,7 +242,7 @@ class Process:
         plan = OwnerPlan(topics.by_user, stop_drain_s)
         inputs = InputsTime(self._groups, f"{self._config.kafka.group}.router", topics.events, self._clock)
         owner = Owner(plan, source, ChangelogReader(self._kafka), inputs, services)
-        self._committers.append(Committer("owner", owner, source, self._clock))
+        self._committers.append(Committer("owner", owner, source, self._clock, services.lease))
         return owner
 
 

@@ -187,10 +187,12 @@ class Changelog(Protocol):
         partition: Partition,
         begin: Callable[[Log], Awaitable[int]],
         apply: Callable[[Sequence[Record]], Awaitable[None]],
+        end: int | None = None,
     ) -> int:
         """Give every record from the offset that `begin` says to `apply`, in order; returns the end offset.
 
-        The end is that of this moment. Raises: BrokerUnusable.
+        That is the log's of this moment, or `end`, below which all is known to be written: it is waited for where a
+        leader that just changed lacks it. Nothing at or beyond it is given. Raises: BrokerUnusable.
         """
 
 

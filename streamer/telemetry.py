@@ -116,6 +116,13 @@ PEOPLE: Final = Gauge(
     "streamer_state_people", "How many people's state does this service hold?", multiprocess_mode=_SUM
 )
 RESTORED: Final = Counter("streamer_restored_records_total", "How many changelog records were read at assignments?")
+RECORDS_FENCED: Final = Counter(
+    "streamer_fenced_records_total",
+    "How many people's records were written again, as a process that had lost their partition wrote others?",
+)
+CLAIMS_LOST: Final = Counter(
+    "streamer_lost_claims_total", "How often did an owner find that another had claimed its partition since?"
+)
 RECORDS_TO_RESTORE: Final = Gauge(
     "streamer_unrestored_records",
     "How many offsets of the changelog are still to be read before every partition is open?",

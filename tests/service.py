@@ -25,7 +25,7 @@ from aiokafka.structs import ConsumerRecord, RecordMetadata, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamer.core.identity import RESERVED, partition_of
-from streamer.core.state import Person, decode
+from streamer.core.state import Person, decode, epoch_of
 from streamer.testing.brokers import Broker
 from streamer.testing.fake_twilio import FakeTwilio
 from streamer.testing.fake_twilio_api import Setup
@@ -368,12 +368,14 @@ class World:
 
     async def people(self) -> dict[str, Person]:
         """What the state topic holds, by identity key."""
-        last: dict[bytes, bytes | None] = {}
+        last: dict[bytes, tuple[int, bytes | None]] = {}
         for record in await self.records("state"):
-            last[record.key] = record.value
+            epoch = epoch_of(record.value, record.headers) if not record.key.startswith(RESERVED) else 0
+            if epoch >= last.get(record.key, (0, None))[0]:
+                last[record.key] = epoch, record.value
         return {
             key.decode(): decode(value)
-            for key, value in last.items()
+            for key, (_, value) in last.items()
             if value is not None and not key.startswith(RESERVED)
         }
 

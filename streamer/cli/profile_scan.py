@@ -1,10 +1,13 @@
-"""Every person that the changelog holds, partition by partition, as of its end when the reading began."""
+"""Every person that the changelog holds, partition by partition, as of its end when the reading began.
+
+Of each key the record of the highest epoch counts, and of those the last, as in `pipeline.restore`.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 from streamer.core.identity import RESERVED
-from streamer.core.state import Person, decode
+from streamer.core.state import Person, decode, epoch_of
 from streamer.kafka.inspection import Inspector, Span
 from streamer.ports import Partition
 
@@ -22,29 +25,28 @@ class Kept(NamedTuple):
 async def people_of(
     inspector: Inspector, partition: Partition, span: Span, advance: Callable[[int], None]
 ) -> AsyncIterator[Kept]:
-    """The people of a partition in the order of their latest records in `span`.
+    """The people of a partition in the order of those of their records that count in `span`.
 
     Raises: StateUnreadable, BrokerUnusable.
     The partition is read READINGS times: first for which record of each key is the latest, as compaction comes late;
-    then for those. So what is kept in memory is a key and an offset per person of one partition, 150 B, whatever their
-    records hold; and a record that many newer ones have replaced is never decoded.
+    then for those. So what is kept in memory is a key and two numbers per person of one partition, 250 B, whatever
+    their records hold; and a record that many newer ones have replaced is never decoded.
     """
-    latest: dict[bytes, int] = {}
+    latest: dict[bytes, tuple[int, int]] = {}  # key to the epoch and the offset of the record that counts
     at = span.start
     async for records in inspector.records(partition, span):
         for record in records:
             key = record.key or b""
-            if record.value is None:
-                latest.pop(key, None)
-            elif not key.startswith(RESERVED):
-                latest[key] = record.offset
+            if not key.startswith(RESERVED):
+                epoch = epoch_of(record.value, record.headers)
+                latest[key] = max(latest.get(key, (0, -1)), (epoch, record.offset))
         at = _advanced(at, records[-1].offset if records else at - 1, advance)
     _advanced(at, span.end - 1, advance)
     at = span.start
     async for records in inspector.records(partition, span):
         for record in records:
             key = record.key or b""
-            if latest.get(key) == record.offset and record.value is not None:
+            if latest.get(key, (0, -1))[1] == record.offset and record.value is not None:
                 yield Kept(record.offset, key.decode(), decode(record.value))
         at = _advanced(at, records[-1].offset if records else at - 1, advance)
     _advanced(at, span.end - 1, advance)

@@ -1,9 +1,10 @@
 """The one record kept per identity key: profile, links, dedupe table, parked and open sends, outbox: one atomic write.
 
 `Person` is the single mutable value of core: its owner is its single writer. On the changelog it is a header (format,
-what is left to do, and when) and msgpack; the header lets a restore pass by people unread.
+what is left to do, and when; its writer's epoch) and msgpack; the header lets a restore pass by people unread.
 """
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -16,7 +17,8 @@ from streamer.core.identity import RESERVED
 from streamer.core.profile import Update
 from streamer.errors import StateUnreadable
 
-FORMAT: Final = 2
+FORMAT: Final = 3
+FORMAT_BEFORE: Final = 2  # still read: it had no epoch, which counts as 0
 DECIDED_BYTES_MAX: Final = 8 * 1024
 DUE_MAX: Final = 64  # sends that one event may find or make due; what is more is suppressed
 DUE_BYTES_MAX: Final = 256 * 1024  # of those
@@ -40,6 +42,10 @@ DETAIL_BYTES_MAX: Final = 200  # of a decision: what it repeats of an event or a
 OUT_MAX: Final = 64  # outcomes listed and not yet acked; at the limit the person's next event waits
 SEEN_MAX: Final = 256  # source partitions remembered per person
 CHECKPOINT_KEY: Final = RESERVED + b"effects"  # its value: the state offset below which every `out` is published
+CLAIM_KEY: Final = (
+    RESERVED + b"claim"
+)  # an owner's first record of a tenure; its offset is the epoch of all that follow
+EPOCH_HEADER: Final = "epoch"  # of a Kafka record: a tombstone has no value to bear it
 MERGED_MAX: Final = 100  # keys whose merges are remembered one by one; Segment merges a profile at most so often
 MERGED_BYTES_MAX: Final = 8 * 1024  # of those keys
 PASSED_MAX: Final = 128  # events of which a pointer remembers whose they became; `seen` tells of older ones by place
@@ -293,28 +299,31 @@ _TIMED: Final = 4  # header bit: six more bytes say when something is given up o
 _HEADERS: Final = tuple(bytes((FORMAT, flags)) for flags in range(8))
 _HEAD_BYTES: Final = 2
 _TIME_BYTES: Final = 6
+_EPOCH_BYTES: Final = 6
+_CLAIM: Final = b"\x01\x00"  # as of a person with nothing left to do: a store keeps it among them
 
 
-def encode(person: Person) -> bytes:
-    """The state record's value."""
+def encode(person: Person, epoch: int = 0) -> bytes:
+    """The state record's value, as the owner of that epoch writes it."""
     flags = 0
     if person.due or (person.held and any(send.reason != SCHEDULED for send in person.held)):
         flags = _WAITS
     if person.out or person.outgoing:
         flags |= _OWES
     timer_ms = person.timer_ms()
+    written = epoch.to_bytes(_EPOCH_BYTES, "big") + _encoder.encode(person)
     if timer_ms:
-        return _HEADERS[flags | _TIMED] + timer_ms.to_bytes(_TIME_BYTES, "big") + _encoder.encode(person)
-    return _HEADERS[flags] + _encoder.encode(person)
+        return _HEADERS[flags | _TIMED] + timer_ms.to_bytes(_TIME_BYTES, "big") + written
+    return _HEADERS[flags] + written
 
 
 def decode(value: bytes) -> Person:
     """The person of a state record's value. Raises: StateUnreadable, naming the format."""
-    if value[:1] != _HEADERS[0][:1]:
+    if len(value) < _HEAD_BYTES or value[0] not in (FORMAT, FORMAT_BEFORE):
         raise StateUnreadable(f"state record of format {value[:1].hex() or 'none'}; this version reads format {FORMAT}")
-    head_bytes = _HEAD_BYTES + _TIME_BYTES if value[1:2] and value[1] & _TIMED else _HEAD_BYTES
+    before = _epoch_at(value)
     try:
-        return _person.decode(memoryview(value)[head_bytes:])
+        return _person.decode(memoryview(value)[before if value[0] == FORMAT_BEFORE else before + _EPOCH_BYTES :])
     except msgspec.DecodeError as error:
         raise StateUnreadable(f"state record does not decode: {error}") from error
 
@@ -332,6 +341,43 @@ def owes(value: bytes) -> bool:
 def timer_ms(value: bytes) -> int:
     """When something of the record is to be given up or released, 0: nothing; read from the header alone."""
     return int.from_bytes(value[_HEAD_BYTES : _HEAD_BYTES + _TIME_BYTES], "big") if value[1] & _TIMED else 0
+
+
+def _epoch_at(value: bytes) -> int:
+    """Where the epoch stands, or where it would."""
+    return _HEAD_BYTES + _TIME_BYTES if value[1] & _TIMED else _HEAD_BYTES
+
+
+def epoch_of(value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> int:
+    """The epoch of who wrote a person's record; of a tombstone the Kafka record's headers say it."""
+    if value is None:
+        return next((int(said) for name, said in headers if name == EPOCH_HEADER), 0)
+    if value[0] != FORMAT:
+        return 0
+    at = _epoch_at(value)
+    return int.from_bytes(value[at : at + _EPOCH_BYTES], "big")
+
+
+def with_epoch(value: bytes, epoch: int) -> bytes:
+    """The same record as the owner of another epoch writes it; it is not decoded."""
+    at = _epoch_at(value)
+    rest = value[at:] if value[0] == FORMAT_BEFORE else value[at + _EPOCH_BYTES :]
+    return _HEADERS[value[1]] + value[_HEAD_BYTES:at] + epoch.to_bytes(_EPOCH_BYTES, "big") + rest
+
+
+def tombstone_headers(epoch: int) -> list[tuple[str, bytes]]:
+    """The Kafka headers of a tombstone that the owner of that epoch writes."""
+    return [(EPOCH_HEADER, str(epoch).encode())]
+
+
+def encode_claim(epoch: int = 0) -> bytes:
+    """The value under CLAIM_KEY: in the changelog, where its offset says the epoch, of 0; in a store with it."""
+    return _CLAIM + epoch.to_bytes(_EPOCH_BYTES, "big")
+
+
+def decode_claim(value: bytes) -> int:
+    """The epoch of a claim's value."""
+    return int.from_bytes(value[len(_CLAIM) :], "big")
 
 
 def has_business(value: bytes) -> bool:

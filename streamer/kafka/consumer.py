@@ -263,10 +263,11 @@ class ChangelogReader:
         partition: Partition,
         begin: Callable[[Log], Awaitable[int]],
         apply: Callable[[Sequence[Record]], Awaitable[None]],
+        end: int | None = None,
     ) -> int:
         """Give every record from the offset that `begin` says to `apply`, in order; returns the end offset.
 
-        The end is that of this moment. Raises: BrokerUnusable.
+        That is the log's of this moment, or `end`. Raises: BrokerUnusable.
         """
         place = TopicPartition(*partition)
         cluster, delete_retention_ms = await self._describe(partition.topic)
@@ -279,13 +280,19 @@ class ChangelogReader:
         try:
             await consumer.start()
             consumer.assign([place])
-            end: int = (await consumer.end_offsets([place]))[place]
+            log_end: int = (await consumer.end_offsets([place]))[place]
+            end = log_end if end is None else end
             start: int = (await consumer.beginning_offsets([place]))[place]
-            consumer.seek(place, await begin(Log(cluster, *partition, start, end, delete_retention_ms)))
+            consumer.seek(place, await begin(Log(cluster, *partition, start, max(end, log_end), delete_retention_ms)))
             while await consumer.position(place) < end:
                 batches = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS, max_records=RESTORE_RECORDS_MAX)
                 for records in batches.values():
-                    await apply(records)
+                    if (
+                        below := records
+                        if records[-1].offset < end
+                        else [each for each in records if each.offset < end]
+                    ):
+                        await apply(below)
         except KafkaError as error:
             raise BrokerUnusable(f"{place.topic}/{place.partition} can't be restored: {told(error)}") from error
         finally:

@@ -11,45 +11,44 @@ posting's ack the restart finds it and calls it unknown; after an outcome's ack 
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from heapq import heappop, heappush
 from typing import Final
 
 from streamer.core import attempts, erasure, following, plan, state
 from streamer.core.attempts import Moment
 from streamer.core.commit_tracker import CommitTracker
-from streamer.core.delivery import Answer, Decision, Found, Origin, Unknown, delivery_event
-from streamer.core.following import LateAnswer
+from streamer.core.delivery import Answer, Found
 from streamer.core.handling import Handled, handle
-from streamer.core.hop import ANSWER, EVENT, LINK, Hop, headers_of, read_hop
-from streamer.core.identity import partition_of
-from streamer.core.state import EVENT_KIND, QUEUED, SCHEDULED, Outgoing, Person, Send
+from streamer.core.hop import EVENT, LINK, Hop, headers_of, read_hop
+from streamer.core.state import Outgoing, Person, Send
 from streamer.core.wheel import TimerWheel
 from streamer.errors import BadRecord
+from streamer.pipeline.claims import Claim
+from streamer.pipeline.counted import count
 from streamer.pipeline.dispatch import GO, LINE, Dispatcher
+from streamer.pipeline.held import Held
 from streamer.pipeline.lane import Lane, Posting, Services, Write
+from streamer.pipeline.lease import Gate
+from streamer.pipeline.outbox import Outbox
 from streamer.ports import Partition, Record
-from streamer.telemetry import (
-    EVENTS_REJECTED,
-    EVENTS_STRANDED,
-    EVENTS_TAKEN,
-    LATE_ANSWERS,
-    RECORDS_FORWARDED,
-    RECORDS_REPEATED,
-    events_matched,
-    logger,
-    sends_decided,
-)
-
-log = logger(__name__)
-
+from streamer.telemetry import LATE_ANSWERS, RECORDS_FORWARDED, RECORDS_REPEATED, sends_decided
 
 RINGS_A_TICK: Final = 200  # people looked at in one turn of the loop, about 10 ms: what was held up leaves in turns
 
 
 class Assignment:
-    """One tenure of one partition, beginning to read at `position`; its changelog was restored up to `state_end`."""
+    """One tenure of one partition, beginning to read at `position`; restored up to its claim at the offset `epoch`.
 
-    def __init__(self, partition: int, services: Services, position: int, state_end: int) -> None:
+    `on_gap` is called with it when somebody else is seen to write there.
+    """
+
+    def __init__(
+        self,
+        partition: int,
+        services: Services,
+        position: int,
+        epoch: int,
+        on_gap: Callable[["Assignment"], None] = lambda _: None,
+    ) -> None:
         self.partition = partition
         self.tracker = CommitTracker(position)
         self.is_draining = False
@@ -58,15 +57,17 @@ class Assignment:
         self._services = services
         self._now_ms = services.clock.now_ms
         self._lanes: dict[bytes, Lane] = {}
-        self._retries: list[tuple[int, bytes]] = []  # (due ms, key) of every send held for another attempt
+        self._held = Held(services, self)
         self._wheel = TimerWheel()  # people of whom something is given up or released by the handled time
-        self._effects = CommitTracker(state_end)  # state offsets whose outcomes are not all published
+        self._effects = CommitTracker(epoch + 1)  # state offsets whose outcomes are not all published
         self._effects_left: dict[int, int] = {}  # how many, by state offset
         self._checkpoint = 0
         self._requests = 0  # postings given to a sender and not yet answered
         self._quiet = asyncio.Event()
-        self._state = Partition(services.state_topic, partition)
-        self._deliveries = Partition(services.deliveries_topic, partition)
+        changelog = Partition(services.state_topic, partition)
+        self.claim = Claim(services.state_sink, changelog, epoch, partial(on_gap, self))
+        self._gate = Gate(services.lease, services.clock.now_s)
+        self._outbox = Outbox(services, partition)
 
     @property
     def records_waiting(self) -> int:
@@ -76,7 +77,7 @@ class Assignment:
     @property
     def sends_held(self) -> int:
         """Sends that wait for their next attempt."""
-        return len(self._retries)
+        return len(self._held)
 
     @property
     def people_timed(self) -> int:
@@ -124,7 +125,7 @@ class Assignment:
             self._publish(lane, list(person.out), list(person.outgoing), at, is_new=False)
         if attempts.interrupted(person, self._moment(lane)):
             lane.is_dirty = True
-        self._note_held(lane, person.held)
+        self._held.note(lane.key, person.held)
         self._go_on(lane)
 
     def remind(self, key: bytes, timer_ms: int) -> None:
@@ -134,8 +135,11 @@ class Assignment:
     def tick(self) -> None:
         """Release and give up what has come to its time: retries by the wall's, all else by the handled time."""
         now_ms = self._now_ms()
-        while self._retries and self._retries[0][0] <= now_ms and not self.is_draining:
-            lane = self._lane(heappop(self._retries)[1])
+        for key in self._gate.opened():
+            if key in self._lanes:
+                self._go_on(self._lanes[key])
+        for key in () if self.is_draining else self._held.due(now_ms):
+            lane = self._lane(key)
             attempts.release(lane.person, now_ms, 0)
             self._go_on(lane)
         if not self.is_draining:
@@ -173,7 +177,7 @@ class Assignment:
         lane.looking.discard(send.id)
         if following.look(lane.person, send, listed, self._moment(lane)):
             lane.is_dirty = True
-            self._note_held(lane, lane.person.held)
+            self._held.note(lane.key, lane.person.held)
         lane.timer_ms = 0  # it rang; what is left is set again by the write
         self._go_on(lane)
 
@@ -191,7 +195,7 @@ class Assignment:
         mark = self.settled_offset()
         if mark > self._checkpoint and not self._is_over:
             self._checkpoint = mark
-            self._services.state_sink.append(self._state, state.CHECKPOINT_KEY, state.encode_checkpoint(mark))
+            self.claim.append(state.CHECKPOINT_KEY, state.encode_checkpoint(mark))
 
     async def drain(self) -> None:
         """Start nothing more, and return when no request is in flight and every write is acked."""
@@ -203,18 +207,24 @@ class Assignment:
                 self._take_back(lane.posting)
             elif lane.is_dirty:
                 self._write(lane)
-        await self._services.state_sink.flush()
+        await self._flush()
         while self._requests:
             self._quiet.clear()
             await self._quiet.wait()
-        await self._services.state_sink.flush()
+        await self._flush()
         await self._services.event_sink.flush()
         self.write_checkpoint()
+        await self._flush()
+
+    async def _flush(self) -> None:
+        """Return when every state record is safe, and was acted upon."""
         await self._services.state_sink.flush()
+        await self.claim.settled()
 
     def close(self) -> None:
         """The tenure is over: later acks and answers change nothing. Its slots are given back."""
         self.is_draining = self._is_over = True
+        self.claim.close()
         for lane in self._lanes.values():
             if lane.posting is not None:
                 self._dispatcher(lane.posting.send).release()
@@ -231,7 +241,7 @@ class Assignment:
             attempts.expire(posting.lane.person, self._moment(posting.lane))
             self._forgo(posting)
             return False
-        if not self._dispatcher(posting.send).may_leave(posting):
+        if not (self._gate.lets(posting.lane.key) and self._dispatcher(posting.send).may_leave(posting)):
             attempts.unbegin(posting.lane.person)
             self._forgo(posting)
             return False
@@ -246,31 +256,34 @@ class Assignment:
         self._dispatcher(posting.send).forgo(posting)
         self._ended_request()
 
+    def write_again(self, key: bytes) -> None:
+        """Write a person as we know them behind a record of somebody who had lost the partition."""
+        if key in self._lanes:
+            return self._write(self._lanes[key])
+        value = self._services.store.get(self.partition, key)
+        fresh = None if value is None else state.with_epoch(value, self.claim.epoch)
+        return self.claim.append(key, fresh, partial(self._kept, key, fresh))
+
+    def _kept(self, key: bytes, value: bytes | None, at: int) -> None:
+        self._services.store.put(self.partition, key, value)
+        self._effects.advance(at + 1)
+
     def settle(self, posting: Posting, answer: Answer) -> None:
         """Store the answer of a request, and go on with the person; after the tenure it goes to the next owner."""
         lane = posting.lane
         if self._is_over:
             LATE_ANSWERS.inc()
-            self._hand_on(lane, posting.send, answer)
+            self._outbox.hand_on(lane.key, posting.send, answer)
             return
         held = attempts.settle(lane.person, answer, self._moment(lane))
         lane.posting = None
         lane.is_dirty = True
         if held is not None:
             lane.is_refused = True
-            self._note_held(lane, [held])
+            self._held.note(lane.key, [held])
         self._go_on(lane)
         self._dispatcher(posting.send).release()
         self._ended_request()
-
-    def _hand_on(self, lane: Lane, send: Send, answer: Answer) -> None:
-        """Tell the next owner, who calls this send unknown, what became of it."""
-        if isinstance(answer, Unknown):
-            return
-        now_ms = self._now_ms()
-        said = following.encode(LateAnswer(send.id, send.attempt, answer))
-        origin = Origin(lane.key.decode(), self._state.topic, self.partition, 0, send.origin.event_ms, now_ms)
-        self._hop(lane.key.decode(), said, headers_of(ANSWER, origin), lambda _at: None)
 
     def _moment(self, lane: Lane) -> Moment:
         services = self._services
@@ -278,10 +291,6 @@ class Assignment:
 
     def _dispatcher(self, send: Send) -> Dispatcher:
         return self._services.dispatchers[send.message.account]
-
-    def _is_urgent(self, send: Send) -> bool:
-        rule = self._services.mappings.by_id.get(send.mapping)
-        return rule is not None and rule.is_urgent
 
     def _lane(self, key: bytes) -> Lane:
         """The person's lane, made if there is none.
@@ -319,9 +328,11 @@ class Assignment:
                 attempts.give_back(lane.person, self._moment(lane), "account_removed")
                 lane.is_dirty = True
                 continue
+            if not self._gate.lets(lane.key):
+                return
             verdict = dispatcher.ask(send)
             if verdict == LINE:
-                dispatcher.queue(self, lane.key, send, is_urgent=self._is_urgent(send), is_held=False)
+                self._held.queue(lane.key, send, is_held=False)
                 lane.is_in_line = True
                 return
             if verdict == GO:
@@ -330,7 +341,7 @@ class Assignment:
                 continue
             lane.is_dirty = lane.is_refused = True
             if attempts.hold(lane.person, self._moment(lane), verdict) is not None:
-                dispatcher.queue(self, lane.key, send, is_urgent=self._is_urgent(send), is_held=True)
+                self._held.queue(lane.key, send, is_held=True)
 
     def wake(self, key: bytes, sender: str, mapping: str, *, is_held: bool) -> None:
         """A send of this person may go now: it asks again, or, being another's turn meanwhile, later."""
@@ -375,9 +386,9 @@ class Assignment:
             self._forward(lane, record.offset, hop, handled)
             return
         applied = handled.applied
-        self._count(applied, is_stranded=handled.is_stranded)
+        count(applied, is_stranded=handled.is_stranded)
         if hop.kind not in (EVENT, LINK):
-            self._note_held(lane, lane.person.held)
+            self._held.note(lane.key, lane.person.held)
         if applied.is_changed:
             lane.is_dirty = True
             lane.offsets.append(record.offset)
@@ -386,31 +397,6 @@ class Assignment:
         for send_id in applied.repeated:
             is_last = not applied.is_changed and send_id is applied.repeated[-1]
             self._repeat(lane, send_id, record.offset if is_last else None)
-
-    def _note_held(self, lane: Lane, held: Sequence[Send]) -> None:
-        """Have sends that wait for an attempt looked at when they are due, and the others take their turn.
-
-        One that is noted twice is looked at twice.
-        """
-        for send in held:
-            if send.reason in QUEUED:
-                dispatcher = self._services.dispatchers.get(send.message.account)
-                if dispatcher is not None:
-                    dispatcher.queue(self, lane.key, send, is_urgent=self._is_urgent(send), is_held=True)
-            elif send.reason != SCHEDULED:
-                heappush(self._retries, (send.until_ms, lane.key))
-
-    @staticmethod
-    def _count(applied: plan.Applied, *, is_stranded: bool) -> None:
-        if applied.rejected:
-            EVENTS_REJECTED.labels(applied.rejected).inc()
-        if applied.taken:
-            EVENTS_TAKEN.labels(applied.taken).inc()
-        for mapping in applied.matched:
-            events_matched(mapping).inc()
-        if is_stranded:
-            EVENTS_STRANDED.inc()
-            log.warning("event.stranded", hint="aliases form a chain or a circle; it was decided where it came to")
 
     def _forward(self, lane: Lane, offset: int, hop: Hop, handled: Handled) -> None:
         """Send a record on to who it belongs to. That it passed is noted after its ack: until then it is read again."""
@@ -426,7 +412,7 @@ class Assignment:
 
         for key in handled.forward:
             RECORDS_FORWARDED.inc()
-            self._hop(key, hop.value, headers, acked)
+            self._outbox.hop(key, hop.value, headers, acked)
 
     def _forwarded(self, lane: Lane, offset: int, hop: Hop) -> None:
         lane.forwarding -= 1
@@ -441,14 +427,9 @@ class Assignment:
             lane.is_dirty = True
         self._go_on(lane)
 
-    def _hop(self, key: str, value: bytes, headers: list[tuple[str, bytes]], on_ack: Callable[[int], None]) -> None:
-        encoded = key.encode()
-        place = Partition(self._services.by_user_topic, partition_of(encoded, self._services.partitions))
-        self._services.event_sink.append(place, encoded, value, headers, on_ack)
-
     def _write(self, lane: Lane) -> None:
         """Write the person; what follows from the write happens at its ack."""
-        value = None if self._is_over_for(lane) else state.encode(lane.person)
+        value = None if self._is_over_for(lane) else state.encode(lane.person, self.claim.epoch)
         fresh = [send_id for send_id in lane.person.out if send_id not in lane.publishing]
         lane.publishing.update(fresh)
         outgoing = () if lane.sending else tuple(lane.person.outgoing)
@@ -461,7 +442,7 @@ class Assignment:
         lane.is_dirty = lane.is_refused = False
         self._set_timer(lane)
         write = Write(value, tuple(offsets), tuple(fresh), outgoing, posting)
-        self._services.state_sink.append(self._state, lane.key, value, None, partial(self._acked, lane, write))
+        self.claim.append(lane.key, value, partial(self._acked, lane, write))
 
     def _set_timer(self, lane: Lane) -> None:
         timer_ms = lane.person.timer_ms()
@@ -511,14 +492,9 @@ class Assignment:
                 sends_decided(decision.mapping, decision.outcome, decision.reason).inc()
             else:
                 RECORDS_REPEATED.inc()
-            self._produce(lane, decision, partial(self._published, lane, send_id, at))
+            self._outbox.publish(lane.key, decision, partial(self._published, lane, send_id, at))
         for each in outgoing:
-            on_ack = partial(self._sent, lane, each, at)
-            if each.kind == EVENT_KIND:
-                self._services.event_sink.append(self._deliveries, lane.key, each.value, None, on_ack)
-            else:
-                origin = Origin(lane.key.decode(), self._state.topic, self.partition, at, each.event_ms, self._now_ms())
-                self._hop(each.key, each.value, headers_of(each.kind, origin, 1), on_ack)
+            self._outbox.send(lane.key, each, at, partial(self._sent, lane, each, at))
 
     def _published(self, lane: Lane, send_id: bytes, at: int, _offset: int) -> None:
         if self._is_over:
@@ -554,15 +530,7 @@ class Assignment:
         if decision is None:
             return  # evicted by a decision of the same event, whose write completes the offset
         RECORDS_REPEATED.inc()
-        self._produce(lane, decision, None if offset is None else partial(self._resolved, offset))
-
-    def _produce(self, lane: Lane, decision: Decision, on_ack: Callable[[int], None] | None) -> None:
-        if decision.person:  # made under another key, whose record moved here since
-            key, encoded = decision.person, decision.person.encode()
-            place = Partition(self._deliveries.topic, partition_of(encoded, self._services.partitions))
-        else:
-            key, encoded, place = lane.key.decode(), lane.key, self._deliveries
-        self._services.event_sink.append(place, encoded, delivery_event(key, decision), None, on_ack)
+        self._outbox.publish(lane.key, decision, None if offset is None else partial(self._resolved, offset))
 
     def _take_back(self, posting: Posting) -> None:
         """Write a posting whose request never left as due again, for the next owner."""

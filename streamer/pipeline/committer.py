@@ -1,9 +1,10 @@
-"""Commits: once a second, what each stage has completed, if it or the note beside it moved."""
+"""Commits: once a second, what each stage has completed, if it or the note beside it moved; with a lease all of it."""
 
 from collections.abc import Iterable
 from typing import Final, Protocol
 
 from streamer.core.commit_tracker import CommitTracker
+from streamer.pipeline.lease import Lease
 from streamer.ports import Clock, Partition, RecordSource
 from streamer.telemetry import COMMITS, RECORDS_LAG
 
@@ -44,27 +45,33 @@ class Stage(Protocol):
 
 
 class Committer:
-    """Commits one stage's positions and watches its lag. `moved_s`: when a commit last succeeded or had no need to."""
+    """Commits one stage's positions and watches its lag. `moved_s`: when a commit last succeeded or had no need to.
 
-    def __init__(self, role: str, stage: Stage, source: RecordSource, clock: Clock) -> None:
+    A `lease` is renewed by each commit, which is then of all positions and made as often as the lease needs it.
+    """
+
+    def __init__(self, role: str, stage: Stage, source: RecordSource, clock: Clock, lease: Lease | None = None) -> None:
         self.role = role
         self._stage = stage
         self._source = source
         self._clock = clock
+        self._lease = lease
+        self._every_s = COMMIT_EVERY_S if lease is None else lease.commit_every_s
         self._committed: dict[Partition, tuple[int, str]] = {}
         self.moved_s = clock.now_s()
 
     async def run(self) -> None:
-        """Commit every second until cancelled. A failed commit is tried again with the next positions."""
+        """Commit every second or more often, until cancelled. A failed commit is made again with the next positions."""
         while True:
-            await self._clock.sleep(COMMIT_EVERY_S)
+            await self._clock.sleep(self._every_s)
             await self.commit()
 
     async def commit(self) -> None:
         """Commit what moved since the last success."""
         positions, notes = self._stage.positions(), self._stage.notes()
         marks = {place: (offset, notes.get(place, "")) for place, offset in positions.items()}
-        changed = {place: mark for place, mark in marks.items() if self._committed.get(place) != mark}
+        is_all = self._lease is not None
+        changed = {place: mark for place, mark in marks.items() if is_all or self._committed.get(place) != mark}
         has_moved = any(self._committed.get(place, (-1,))[0] != offset for place, (offset, _) in changed.items())
         lag = self._lag(positions)
         RECORDS_LAG.labels(self.role).set(lag)
@@ -73,8 +80,11 @@ class Committer:
         if not changed:
             return
         offsets = {place: offset for place, (offset, _) in changed.items()}
+        asked_s = self._clock.now_s()
         if await self._source.commit(offsets, {place: note for place, (_, note) in changed.items() if note}):
             COMMITS.labels(self.role, "done").inc()
+            if self._lease is not None:
+                self._lease.renew(asked_s)
             self._committed = marks
             if has_moved:
                 self.moved_s = self._clock.now_s()

@@ -16,6 +16,7 @@ from streamer.core.rules import RuleSet
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Outgoing, Person, Send
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.dispatch import Dispatcher, keys_of
+from streamer.pipeline.lease import Lease
 from streamer.ports import Clock, Record, RecordSink, StateStore
 
 
@@ -30,6 +31,7 @@ class Services:
     letters: DeadLetters
     dispatchers: Mapping[str, Dispatcher]
     clock: Clock
+    lease: Lease
     jitter: random.Random
     state_topic: str
     deliveries_topic: str

@@ -1,20 +1,24 @@
 """The second stage: the single writer of its partitions' people.
 
-A tenure goes: assigned (everything closed) → restore → open → records, timers, sends → revoked: drain, commit, let go.
+A tenure goes: assigned (everything closed) → claim → restore → open → records, timers, sends → revoked: drain, commit,
+let go. One that finds its claim lost closes its partition at once, and claims it anew if the group says it is ours.
 Backpressure is by partition, so that one partition's busy person pauses only that partition; the pump keeps polling.
 """
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from streamer.pipeline.assignment import Assignment
+from streamer.pipeline.claims import claim
 from streamer.pipeline.committer import Passing
 from streamer.pipeline.handled import HandledTimes, InputsTime
 from streamer.pipeline.lane import Services
 from streamer.pipeline.restore import Progress, Restore
 from streamer.ports import Changelog, Partition, RecordSource
 from streamer.telemetry import (
+    CLAIMS_LOST,
     HANDLED_BEHIND,
     PARTITIONS_OPEN,
     PARTITIONS_PAUSED,
@@ -41,6 +45,7 @@ SAVE_EVERY_S: Final = 1.0  # the lmdb engine flushes as often, and holds what ca
 CLOSE_S: Final = 10.0  # of a rebalance's 45 s: the store's files are synced and closed
 SAY_EVERY_S: Final = 5.0  # how far a restore is
 TICK_S: Final = 0.05  # how late a held send may be released
+MEMBER_EVERY_S: Final = 1.0  # how often one whose claim was lost asks whether the partition is its own
 
 log = logger(__name__)
 
@@ -70,6 +75,7 @@ class Owner:
         self._paused: set[Partition] = set()
         self._restores = asyncio.Semaphore(RESTORES_MAX)
         self._opening: list[asyncio.Task[None]] = []
+        self._filling: set[asyncio.Task[None]] = set()  # of gaps that others left in our changelogs
         self._drain_s = REVOKE_DRAIN_S
         self._tenure = 0
         self._unopened = 0
@@ -108,6 +114,7 @@ class Owner:
     async def on_assigned(self, partitions: frozenset[Partition]) -> None:
         """Begin to restore the partitions of a new tenure."""
         self._tenure += 1
+        self._services.lease.begin(self._services.clock.now_s())
         self._was_assigned = True
         self._unopened = len(partitions)
         self._opening = [
@@ -117,6 +124,7 @@ class Owner:
 
     async def on_revoked(self, partitions: frozenset[Partition]) -> None:
         """Start nothing, give requests in flight their time, flush, commit once, let go."""
+        self._services.lease.fall()
         self._tenure += 1
         self._was_assigned = False
         for opening in self._opening:
@@ -130,9 +138,11 @@ class Owner:
                     drains.create_task(assignment.drain(), name=f"owner.drain.{assignment.partition}")
         except TimeoutError:
             log.warning("owner.drain_timeout")  # the next owner finds their postings, and calls them unknown
-        marks = {place: each.tracker.low_water_mark() for place, each in assignments.items()}
+        marks = {p: each.tracker.low_water_mark() for p, each in assignments.items() if not each.claim.is_lost}
         for assignment in assignments.values():
             assignment.close()  # before the commit: nothing is written or published once its offset may move on
+        for filling in list(self._filling):
+            filling.cancel()
         await self._flush_state()
         is_committed = await self._source.commit(marks)
         await self._close_stores(partitions, assignments)
@@ -180,7 +190,7 @@ class Owner:
         store = self._services.store
         PARTITIONS_OPEN.labels("owner").set(len(self._assignments))
         PARTITIONS_PAUSED.labels("owner").set(len(self._paused))
-        PEOPLE.set(sum(store.count(place.partition) for place in self._assignments))
+        PEOPLE.set(sum(store.count(place.partition) - 1 for place in self._assignments))  # one of them is the claim
         RECORDS_TO_RESTORE.set(self.progress.left)
         self._say_progress()
         RECORDS_WAITING.set(sum(each.records_waiting for each in self._assignments.values()))
@@ -200,14 +210,18 @@ class Owner:
                 return
             began_s = self._services.clock.now_s()
             changelog = Partition(self._services.state_topic, place.partition)
-            restore = Restore(self._changelog, self._services.store, changelog, self.progress)
+            epoch = await claim(self._services.state_sink, changelog)
+            restore = Restore(self._changelog, self._services.store, changelog, epoch, self.progress)
             await restore.load()
         if tenure != self._tenure:
             return
         position = await self._source.committed(place)
         if tenure != self._tenure:
             return
-        assignment = Assignment(place.partition, self._services, position, restore.end)
+        await self._renew(place, position)
+        if tenure != self._tenure:
+            return
+        assignment = Assignment(place.partition, self._services, position, epoch, partial(self._fill, place))
         self._assignments[place] = assignment
         self._share()
         resumed = await restore.resume(assignment)
@@ -224,6 +238,45 @@ class Owner:
             resumed=resumed,
             seconds=took_s,
         )
+
+    async def _renew(self, place: Partition, committed: int) -> bool:
+        """Have the lease begin before the next commit does: by one that moves nothing. False: it was refused."""
+        asked_s = self._services.clock.now_s()
+        is_member = await self._source.commit({place: committed})
+        if is_member:
+            self._services.lease.renew(asked_s)
+        return is_member
+
+    def _fill(self, place: Partition, assignment: Assignment) -> None:
+        """Somebody else was seen to write to our changelog."""
+        filling = self._tasks.create_task(self._fill_gaps(place, assignment), name=f"owner.gap.{place.partition}")
+        self._filling.add(filling)
+        filling.add_done_callback(self._filling.discard)
+
+    async def _fill_gaps(self, place: Partition, assignment: Assignment) -> None:
+        await assignment.claim.fill_gaps(self._changelog, assignment.write_again)
+        if assignment.claim.is_lost:
+            CLAIMS_LOST.inc()
+            log.warning("owner.claim_lost", partition=place.partition, epoch=assignment.claim.epoch)
+            assignment.close()
+            if self._assignments.get(place) is assignment:
+                self._close_lost(place)
+
+    def _close_lost(self, place: Partition) -> None:
+        """Let a partition go that somebody else claimed; and have it back, should that be who had lost it."""
+        del self._assignments[place]
+        self._source.pause([place])
+        self._paused.discard(place)
+        self._unopened += 1
+        reopening = self._tasks.create_task(self._reopen(place, self._tenure), name=f"owner.open.{place.partition}")
+        self._opening.append(reopening)
+
+    async def _reopen(self, place: Partition, tenure: int) -> None:
+        """Claim a partition anew once the group has said after the loss that it is ours; else the tenure ends soon."""
+        await self._services.store.close(place.partition, None)
+        while tenure == self._tenure and not await self._renew(place, await self._source.committed(place)):
+            await self._services.clock.sleep(MEMBER_EVERY_S)
+        await self._open(place, tenure)
 
     async def _pump(self) -> None:
         await self._source.start(self)

@@ -1,21 +1,35 @@
 """Restore: a partition's changelog over its local copy, and the list of people with something left to do.
 
-Runs before the partition's first record is handled. Bounded by the people of the partition.
+Runs before the partition's first record is handled, up to and with the tenure's own claim. Of each key the record of
+the highest epoch counts, and of those the last: one of a lower epoch is of a process that had lost the partition.
+Bounded by the people of the partition.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from streamer.core.identity import RESERVED
-from streamer.core.state import CHECKPOINT_KEY, decode_checkpoint, owes, timer_ms, waits
+from streamer.core.state import (
+    CHECKPOINT_KEY,
+    CLAIM_KEY,
+    decode_checkpoint,
+    decode_claim,
+    encode_claim,
+    epoch_of,
+    owes,
+    timer_ms,
+    waits,
+)
 from streamer.pipeline.assignment import Assignment
 from streamer.ports import Changelog, Log, Partition, Record, StateStore
-from streamer.telemetry import PARTITIONS_RESTORING, RESTORED
+from streamer.telemetry import PARTITIONS_RESTORING, RECORDS_FENCED, RESTORED, logger
 
 COPIED_TURN: Final = 5_000  # keys of a copy looked up in one turn: 10 ms of lmdb
 RESUME_TURN: Final = 200  # people taken up in one turn of the loop: about 10 ms
 COPIED: Final = -1  # the state offset of a record that only the local copy has: below every other
+
+log = logger(__name__)
 
 
 class Progress:
@@ -39,30 +53,43 @@ class Restore:
     """One partition's restore: `load` the changelog, then `resume` what its people had left to do."""
 
     def __init__(
-        self, changelog: Changelog, store: StateStore, partition: Partition, progress: Progress | None = None
+        self,
+        changelog: Changelog,
+        store: StateStore,
+        partition: Partition,
+        epoch: int,
+        progress: Progress | None = None,
     ) -> None:
         self._changelog = changelog
         self._store = store
         self._partition = partition
+        self._epoch = epoch
         self._progress = progress or Progress()
         self._waiting: dict[bytes, int] = {}  # key to state offset: something waits in the record
         self._owing: dict[bytes, int] = {}  # key to state offset: outcomes to publish
         self._timers: dict[bytes, int] = {}  # key to when it is to be looked at
         self._copied: set[bytes] = set()  # keys with something left to do, of which only the local copy knows
+        self._deleted: dict[bytes, int] = {}  # key to its tombstone's epoch, of those read
+        self._overruled: dict[bytes, None] = {}  # keys whose last record is not the one that counts
         self._checkpoint = 0
+        self._copy_epoch = 0  # of whom a local copy has no record, its owner had none
+        self._highest = 0  # no epoch above it has been seen
         self._left = 0
         self._position = 0
         self.begun = 0  # the changelog was read from here on
-        self.end = 0
+        self.end = epoch + 1
 
     async def load(self) -> None:
-        """Read the changelog from the local copy's offset up to the end it has now.
+        """Read the changelog from the local copy's offset up to and with the claim.
 
         Raises: BrokerUnusable; StoreUnusable.
         """
+        number = self._partition.partition
         with PARTITIONS_RESTORING.track_inprogress():
             try:
-                self.end = await self._changelog.read(self._partition, self._begin, self._apply)
+                await self._changelog.read(self._partition, self._begin, self._apply, self.end)
+                # Last: a copy whose first restore did not end has an older claim, or none.
+                await self._store.fill(number, [(CLAIM_KEY, encode_claim(max(self._epoch, self._copy_epoch)))])
             finally:
                 self._progress.advance(self._left)
 
@@ -87,9 +114,18 @@ class Restore:
                 break
             assignment.recover(key, at, is_published=at < self._checkpoint)
             resumed += 1
-        for each in (self._waiting, self._owing, self._timers, self._copied):
+        self._write_again(assignment)
+        for each in (self._waiting, self._owing, self._timers, self._copied, self._deleted, self._overruled):
             each.clear()
         return resumed
+
+    def _write_again(self, assignment: Assignment) -> None:
+        """Have the records that count follow those that don't, which compaction would keep in their place."""
+        if self._overruled:
+            RECORDS_FENCED.inc(len(self._overruled))
+            log.warning("owner.fenced_writes", partition=self._partition.partition, keys=len(self._overruled))
+        for key in self._overruled:
+            assignment.write_again(key)
 
     async def _take_up_copied(self, assignment: Assignment) -> list[bytes]:
         """Remind of the timers that only the local copy knows; returns the keys of whom something is due."""
@@ -113,12 +149,14 @@ class Restore:
         if copied_to is not None:
             self._copied.update(await self._store.busy(log.partition))
             self._checkpoint = copied_to
-        self._left = log.end - self.begun
+            claimed = self._store.get(log.partition, CLAIM_KEY)
+            self._highest = self._copy_epoch = 0 if claimed is None else decode_claim(claimed)
+        self._left = max(0, self.end - self.begun)
         self._progress.begin(self._left)
         return self.begun
 
     async def _apply(self, records: Sequence[Record]) -> None:
-        kept: list[tuple[bytes, bytes | None]] = []
+        kept: dict[bytes, bytes | None] = {}
         copied, waiting, owing = self._copied, self._waiting, self._owing
         for record in records:
             key, value = record.key or b"", record.value
@@ -126,18 +164,37 @@ class Restore:
                 if key == CHECKPOINT_KEY and value is not None:
                     self._checkpoint = max(self._checkpoint, decode_checkpoint(value))
                 continue
-            kept.append((key, value))
+            if not self._counts(record, key, kept):
+                continue
+            kept[key] = value
             copied.discard(key)
             self._note(waiting, key, record.offset, value is not None and waits(value))
             self._note(owing, key, record.offset, value is not None and owes(value))
             due_ms = timer_ms(value) if value is not None else 0
             self._note(self._timers, key, due_ms, due_ms > 0)
-        await self._store.fill(self._partition.partition, kept)
+        await self._store.fill(self._partition.partition, list(kept.items()))
         RESTORED.inc(len(records))
         moved = records[-1].offset + 1 - self._position
         self._position += moved
         self._left -= moved
         self._progress.advance(moved)
+
+    def _counts(self, record: Record, key: bytes, kept: Mapping[bytes, bytes | None]) -> bool:
+        """Whether it is of no lower epoch than what is known of its key; looked up only where it can be."""
+        epoch = epoch_of(record.value, record.headers)
+        if epoch < self._highest and epoch < self._epoch_known(key, kept):
+            self._overruled[key] = None
+            return False
+        self._highest = max(self._highest, epoch)
+        if record.value is None:
+            self._deleted[key] = epoch
+        if self._overruled:
+            self._overruled.pop(key, None)
+        return True
+
+    def _epoch_known(self, key: bytes, kept: Mapping[bytes, bytes | None]) -> int:
+        value = kept[key] if key in kept else self._store.get(self._partition.partition, key)
+        return epoch_of(value) if value is not None else self._deleted.get(key, self._copy_epoch)
 
     @staticmethod
     def _note(todo: dict[bytes, int], key: bytes, what: int, is_left: bool) -> None:

@@ -143,6 +143,7 @@ class FakeSource:
         """Begin to fetch there. Nothing, if the tenure is over."""
         if partition in self._assigned:
             self._positions[partition] = offset
+            self._paused.discard(partition)
             self._wake.set()
 
     def end(self, partition: Partition) -> End | None:
@@ -410,11 +411,13 @@ class FakeChangelog:
         partition: Partition,
         begin: Callable[[Log], Awaitable[int]],
         apply: Callable[[Sequence[Record]], Awaitable[None]],
+        end: int | None = None,
     ) -> int:
         """Give every record from the offset that `begin` says to `apply`, in order; returns the end offset."""
-        end = self._log.end_offset(partition)
+        log_end = self._log.end_offset(partition)
+        end = log_end if end is None else end
         start = self._log.start_offset(partition)
-        position = await begin(Log(CLUSTER, *partition, start, end, DELETE_RETENTION_MS))
+        position = await begin(Log(CLUSTER, *partition, start, log_end, DELETE_RETENTION_MS))
         while True:
             await asyncio.sleep(0)
             records = self._log.read(partition, position, RESTORE_RECORDS_MAX)

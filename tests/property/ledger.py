@@ -330,8 +330,10 @@ class World:
             if said["outcome"] == "unknown" and self.is_looked_for(sent) and not resolved:
                 yield f"{what}: unknown, and nobody said what became of it"
             was_forgotten = self.is_doubted(person) and ("given_up", "") in resolved
-            if resolved and not was_forgotten and resolved[-1] != (
-                ("accepted", sids[0]) if sids else ("not_created", "")
+            if (
+                resolved
+                and not was_forgotten
+                and resolved[-1] != (("accepted", sids[0]) if sids else ("not_created", ""))
             ):
                 yield f"{what}: resolved as {resolved}, but the gateway holds {sids}"
             if sids not in allowed:

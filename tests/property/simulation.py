@@ -16,6 +16,7 @@ from streamer.pipeline.committer import Committer
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.dispatch import Account, Dispatcher
 from streamer.pipeline.handled import InputsTime
+from streamer.pipeline.lease import Lease
 from streamer.pipeline.owner import Owner, OwnerPlan
 from streamer.pipeline.router import Router, RouterPlan
 from streamer.ports import Partition
@@ -26,6 +27,7 @@ from streamer.testing.fakes import FakeChangelog, FakeSink, FakeSource, settle
 from tests.property.ledger import ACCOUNTS, INPUTS, JUNK, PARTITIONS, World, iso
 
 QUIET_STEPS_MAX = 2_000  # of 0.3 s each
+SESSION_S = 10.0
 
 
 class Disk:
@@ -78,6 +80,7 @@ class Worker:
         letters = partial(DeadLetters, topic="dead-letters", partitions=PARTITIONS)
         self.router = Router(plan, self.router_source, self.hop, letters(self.hop), clock)
         self.disk = Disk(draw.choice(world.disks), clock, random.Random(draw.random()))
+        self.lease = Lease(SESSION_S)
         services = Services(
             mappings=world.mappings,
             store=MemoryStore(self.disk, draw.choice((0.5, 3.0, 180.0))),
@@ -89,6 +92,7 @@ class Worker:
                 for name in ACCOUNTS
             },
             clock=clock,
+            lease=self.lease,
             jitter=random.Random(draw.random()),
             state_topic="state",
             deliveries_topic="deliveries",
@@ -99,7 +103,7 @@ class Worker:
         self.owner = Owner(OwnerPlan("by-user", 12.0), self.owner_source, FakeChangelog(log), inputs, services)
         self.committers = (
             Committer("router", self.router, self.router_source, clock),
-            Committer("owner", self.owner, self.owner_source, clock),
+            Committer("owner", self.owner, self.owner_source, clock, self.lease),
         )
         self.task = tasks.create_task(self._run(), name="worker")
 

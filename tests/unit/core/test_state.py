@@ -163,8 +163,49 @@ def test_a_record_written_by_this_format_is_read_for_ever():
         keep_ms=11,
         is_suppressed=True,
     )
-    assert state.encode(person) == pinned
-    assert state.encode(Person()) == bytes.fromhex("0200de0000")
+    assert state.encode(Person()) == bytes.fromhex("0300000000000000de0000")
+    assert state.encode(person, 258) == bytes.fromhex("0307000000001f40000000000102") + pinned[8:]
+
+
+def test_a_record_of_the_format_before_counts_as_of_no_epoch():
+    """A changelog is written by two versions while one replaces the other; what the older one wrote still stands."""
+    before = bytes.fromhex(PINNED)
+    assert (before[0], state.epoch_of(before)) == (2, 0)
+    assert (state.waits(before), state.owes(before), state.timer_ms(before)) == (True, True, 8_000)
+
+
+@pytest.mark.parametrize("fields", [{}, {"parked": [parked()], "due": [waiting()]}])
+@pytest.mark.parametrize("epoch", [0, 1, 2**47])
+def test_the_header_says_whose_record_it_is(fields, epoch):
+    """By it a restore tells an owner's record from one of who had lost the partition."""
+    value = state.encode(Person(**fields), epoch)
+    assert state.epoch_of(value) == epoch
+    assert state.decode(value) == Person(**fields)
+
+
+@pytest.mark.parametrize("fields", [{}, {"parked": [parked()], "out": [b"1"]}])
+def test_a_record_taken_over_is_the_same_but_for_its_epoch(fields):
+    """An owner writes again what it never decoded."""
+    person = Person(**fields)
+    for value in (state.encode(person, 3), _of_the_format_before(person)):
+        assert state.with_epoch(value, 258) == state.encode(person, 258)
+
+
+def _of_the_format_before(person):
+    value = state.encode(person)
+    head = 8 if state.timer_ms(value) else 2
+    return bytes((state.FORMAT_BEFORE, value[1])) + value[2:head] + value[head + 6 :]
+
+
+def test_a_tombstone_says_its_epoch_beside_it():
+    assert state.epoch_of(None, state.tombstone_headers(2**40)) == 2**40
+    assert state.epoch_of(None, ()) == 0
+
+
+def test_a_claim_goes_through_and_leaves_nothing_to_do():
+    """A store keeps it among the people, and lists those with something left to do by their header."""
+    assert state.decode_claim(state.encode_claim(2**40)) == 2**40
+    assert not state.has_business(state.encode_claim(2**40))
 
 
 def test_a_checkpoint_goes_through():

@@ -1,6 +1,7 @@
 """A pipeline over fakes that a test drives step by step: one process, one partition of everything, two accounts."""
 
 import json
+import math
 import random
 
 from streamer.core import state
@@ -12,6 +13,7 @@ from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.dispatch import Account, Dispatcher
 from streamer.pipeline.lane import Services
+from streamer.pipeline.lease import Lease
 from streamer.ports import Partition
 from streamer.store.memory import MemoryStore
 from streamer.testing.fake_gateway import FakeGateway
@@ -39,12 +41,28 @@ def shipped(n, user="1", phone=PHONE, **fields):
     return json.dumps(event | fields).encode()
 
 
+def endless_lease():
+    """One that holds until a revocation."""
+    made = Lease(math.inf)
+    made.begin(0.0)
+    made.renew(0.0)
+    return made
+
+
+def claimed(log, place=STATE):
+    """Another tenure begins: the epoch of its claim."""
+    return log.append(place, state.CLAIM_KEY, state.encode_claim())
+
+
 class Rig:
     """Sinks and gateway do nothing until told; `assignment` is one tenure of the one partition."""
 
     def __init__(self, concurrency=1, mappings=None, log=None, clock=None, partitions=1):
         self.clock = clock or ManualClock()
         self.log = log or MemoryLog(TOPICS | {"by-user": partitions}, self.clock)
+        epoch = self.log.end_offset(STATE)
+        self.log.skip(STATE, 1)  # where its claim lay before compaction
+        self.first = self.log.end_offset(STATE)
         self.state, self.events = (FakeSink(self.log, is_automatic=False) for _ in range(2))
         self.gateway = FakeGateway(lambda message: None, self.clock)
         self.sender, self.second = (
@@ -60,13 +78,14 @@ class Rig:
             letters=DeadLetters(self.events, "dead-letters", 1),
             dispatchers={"main": self.sender, "second": self.second},
             clock=self.clock,
+            lease=endless_lease(),
             jitter=random.Random(0),
             state_topic="state",
             deliveries_topic="deliveries",
             by_user_topic="by-user",
             partitions=partitions,
         )
-        self.assignment = Assignment(0, self.services, 0, 0)
+        self.assignment = Assignment(0, self.services, 0, epoch)
 
     def arrive(self, *values, key=b"u:1"):
         """Events of one person reach the owner."""

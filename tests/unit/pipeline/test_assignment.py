@@ -13,7 +13,7 @@ from streamer.core.hop import EVENT, headers_of
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX
 from streamer.pipeline.assignment import Assignment
 from streamer.testing.fakes import settle
-from tests.unit.pipeline.rig import BY_USER, DEAD, DELIVERIES, STATE, Rig, mapping, shipped
+from tests.unit.pipeline.rig import BY_USER, DEAD, DELIVERIES, STATE, Rig, claimed, mapping, shipped
 
 ACCEPTED = Accepted("", "queued", 1)
 
@@ -208,7 +208,7 @@ async def test_a_person_with_too_many_bytes_held_waits_and_goes_on_when_they_are
         person.held = [replace(large, id=bytes([n])) for n in range(10)]
         assert (person.retries() < HELD_MAX, person.held_bytes() < HELD_BYTES_MAX) == (True, False)
         rig.log.append(STATE, b"u:1", state.encode(person))
-        restored(rig).recover(b"u:1", rig.log.end_offset(STATE) - 1, is_published=True)
+        restored(rig).recover(b"u:1", rig.log.end_offset(STATE) - 2, is_published=True)
         rig.arrive(shipped(2, phone=None))
         await go_on(rig)
         assert rig.assignment.records_waiting == 1
@@ -310,11 +310,13 @@ async def test_a_posting_acked_while_draining_is_taken_back():
 async def test_records_that_arrive_while_draining_are_left_to_the_next_owner():
     rig = Rig()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(rig.assignment.drain(), name="drain")
+        draining = tasks.create_task(rig.assignment.drain(), name="drain")
         await settle()
         rig.arrive(shipped(1))
+        rig.ack(rig.state)
+        await draining
     assert rig.assignment.tracker.low_water_mark() == 0
-    assert not rig.state.queued
+    assert {record.key for record in rig.log.records("state")} == {state.CHECKPOINT_KEY}
 
 
 async def test_after_the_end_of_a_tenure_answers_and_acks_change_nothing():
@@ -335,7 +337,7 @@ def restored(rig):
     """The next tenure, which finds what the state records say."""
     for record in rig.log.read(STATE, 0, 10_000):
         rig.store.put(0, record.key, record.value)
-    rig.assignment = Assignment(0, rig.services, rig.log.end_offset(BY_USER), rig.log.end_offset(STATE))
+    rig.assignment = Assignment(0, rig.services, rig.log.end_offset(BY_USER), claimed(rig.log))
     return rig.assignment
 
 
@@ -344,7 +346,7 @@ async def test_a_posting_found_at_a_restore_is_unknown_and_never_sent_again():
         rig.arrive(shipped(1), shipped(2))
         await go_on(rig)
         rig.assignment.close()
-        restored(rig).recover(b"u:1", rig.log.end_offset(STATE) - 1, is_published=False)
+        restored(rig).recover(b"u:1", rig.log.end_offset(STATE) - 2, is_published=False)
         await go_on(rig)
     assert rig.outcomes() == [("unknown", "interrupted", "m1")]
     assert rig.bodies() == ["shipped 1"]
@@ -358,7 +360,7 @@ async def test_an_outcome_found_in_out_at_a_restore_is_published_again():
     rig.events.crash(lambda queued: 0)
     again = Rig()
     again.log = rig.log
-    assignment = Assignment(0, again.services, 1, 1)
+    assignment = Assignment(0, again.services, 1, claimed(rig.log))
     again.store.put(0, b"u:1", rig.log.read(STATE, 0, 1)[0].value)
     assignment.recover(b"u:1", 0, is_published=False)
     assert again.events.records_pending == 1
@@ -371,7 +373,7 @@ async def test_a_held_send_found_at_a_restore_waits_for_its_time():
         rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, "retry", retry_after_s=5.0))
         await go_on(rig)
         rig.assignment.close()
-        restored(rig).recover(b"u:1", rig.log.end_offset(STATE) - 1, is_published=True)
+        restored(rig).recover(b"u:1", rig.log.end_offset(STATE) - 2, is_published=True)
         rig.assignment.tick()
         await go_on(rig)
         assert len(rig.gateway.posted) == 1
@@ -390,12 +392,13 @@ async def test_a_checkpoint_never_passes_an_outcome_that_is_not_published():
     rig.arrive(shipped(3, user="2", phone=None), key=b"u:2")
     rig.ack(rig.state)
     rig.assignment.write_checkpoint()
-    assert not rig.state.queued  # nothing is published, so nothing is said
+    rig.ack(rig.state)
     rig.ack(rig.events)
     rig.assignment.write_checkpoint()
     rig.ack(rig.state)
-    [checkpoint] = [each for each in rig.log.read(STATE, 0, 99) if each.key == state.CHECKPOINT_KEY]
-    assert state.decode_checkpoint(checkpoint.value) == checkpoint.offset
+    first, last = (each for each in rig.log.read(STATE, 0, 99) if each.key == state.CHECKPOINT_KEY)
+    assert state.decode_checkpoint(first.value) == rig.assignment.claim.epoch + 1  # nothing is published yet
+    assert state.decode_checkpoint(last.value) == first.offset  # one past the last person's record
 
 
 async def test_a_lane_leaves_memory_once_its_person_has_nothing_left_to_do():

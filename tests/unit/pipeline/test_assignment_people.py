@@ -17,7 +17,7 @@ from streamer.pipeline.restore import Restore
 from streamer.ports import Partition
 from streamer.telemetry import EVENTS_STRANDED
 from streamer.testing.fakes import FakeChangelog
-from tests.unit.pipeline.rig import PHONE, STATE, Rig
+from tests.unit.pipeline.rig import PHONE, STATE, Rig, claimed
 from tests.unit.pipeline.rig import mapping as mapping_to_event
 from tests.unit.pipeline.test_assignment import go_on, sending
 
@@ -97,9 +97,9 @@ class People(Rig):
         partitions = self.services.partitions
         again = People(log=self.log, clock=self.clock, partitions=partitions)
         again.offsets = self.offsets
-        restore = Restore(FakeChangelog(self.log), again.store, STATE)
+        restore = Restore(FakeChangelog(self.log), again.store, STATE, epoch := claimed(self.log))
         await restore.load()
-        again.assignment = Assignment(0, again.services, committed, restore.end)
+        again.assignment = Assignment(0, again.services, committed, epoch)
         await restore.resume(again.assignment)
         again.position = committed
         again.read()

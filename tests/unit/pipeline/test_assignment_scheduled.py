@@ -8,9 +8,8 @@ from streamer.core.delivery import Accepted, Refused
 from streamer.core.state import HELD_MAX, SCHEDULED
 from streamer.core.wheel import SLOT_MS
 from streamer.pipeline.assignment import Assignment
-from streamer.ports import Partition
 from streamer.testing.fakes import ManualClock
-from tests.unit.pipeline.rig import PHONE, STATE, Rig, mapping
+from tests.unit.pipeline.rig import PHONE, STATE, Rig, claimed, mapping
 from tests.unit.pipeline.test_assignment import go_on, sending
 
 ACCEPTED = Accepted("", "queued", 1)
@@ -107,8 +106,8 @@ async def test_a_scheduled_send_found_at_a_restore_leaves_at_its_time_and_once()
         here.arrive(later(here, 1))
         await go_on(here)
         here.assignment.close()
-        here.assignment = Assignment(0, here.services, 1, here.log.end_offset(Partition("state", 0)))
-        value = here.log.read(STATE, 0, 99)[-1].value
+        here.assignment = Assignment(0, here.services, 1, claimed(here.log))
+        value = here.log.read(STATE, 0, 99)[-2].value
         assert not state.waits(value)
         here.assignment.remind(b"u:1", state.timer_ms(value))
         await pass_time(here, LATER_S - 1)

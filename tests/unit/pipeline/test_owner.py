@@ -93,7 +93,7 @@ async def test_it_is_ready_once_everything_is_restored():
         for _ in range(6):
             await asyncio.sleep(0)
         assert not process.owner.is_ready
-        await settle()
+        await process.go_on()
         assert process.owner.is_ready
         process.stop.set()
         await process.go_on()
@@ -107,10 +107,10 @@ class Stuck(FakeChangelog):
         self.partition = partition
         self.may_end = asyncio.Event()
 
-    async def read(self, partition, begin, apply):
+    async def read(self, partition, begin, apply, end=None):
         if partition.partition == self.partition:
             await self.may_end.wait()
-        return await super().read(partition, begin, apply)
+        return await super().read(partition, begin, apply, end)
 
 
 async def test_a_partition_that_is_still_restored_holds_up_no_other_and_nobody_is_told_it_is_ready():
@@ -253,6 +253,8 @@ async def test_what_nobody_can_read_at_a_partitions_end_is_no_lag():
     put(process, shipped(1, phone=None))
     process.log.skip(BY_USER, 2)
     async with owning(process):
+        process.ack(process.state)  # the claim
+        await settle()
         process.clock.advance(PASS_EVERY_S)
         process.source.nudge()
         await settle()

@@ -12,7 +12,7 @@ from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.restore import Progress, Restore
 from streamer.store.memory import MemoryStore
 from streamer.testing.fakes import FakeChangelog
-from tests.unit.pipeline.rig import STATE, Rig
+from tests.unit.pipeline.rig import STATE, Rig, claimed
 
 
 def origin(number=0):
@@ -40,9 +40,9 @@ def person(*, is_due=False, is_held=False, is_owing=False, name="x"):
 async def restored(rig, *records):
     for key, value in records:
         rig.log.append(STATE, key, value)
-    restore = Restore(FakeChangelog(rig.log), rig.store, STATE)
+    restore = Restore(FakeChangelog(rig.log), rig.store, STATE, epoch := claimed(rig.log))
     await restore.load()
-    rig.assignment = Assignment(0, rig.services, 0, restore.end)
+    rig.assignment = Assignment(0, rig.services, 0, epoch)
     return restore, await restore.resume(rig.assignment)
 
 
@@ -51,7 +51,7 @@ async def test_the_last_record_of_each_key_counts():
     await restored(rig, (b"u:1", person(name="a")), (b"u:2", person()), (b"u:1", person(name="b")), (b"u:2", None))
     assert values(state.decode(rig.store.get(0, b"u:1")).traits) == {"name": "b"}
     assert rig.store.get(0, b"u:2") is None
-    assert rig.store.count(0) == 1
+    assert rig.store.count(0) == 2  # one is the claim
 
 
 async def test_what_the_store_held_before_is_gone():
@@ -90,7 +90,7 @@ async def test_outcomes_below_the_checkpoint_are_not_published_again_and_those_a
     _, resumed = await restored(
         rig,
         (b"u:1", person(is_owing=True)),
-        (state.CHECKPOINT_KEY, state.encode_checkpoint(1)),
+        (state.CHECKPOINT_KEY, state.encode_checkpoint(rig.first + 1)),
         (b"u:2", person(is_owing=True)),
     )
     assert resumed == 1
@@ -100,7 +100,10 @@ async def test_outcomes_below_the_checkpoint_are_not_published_again_and_those_a
 
 async def test_what_waits_below_the_checkpoint_is_taken_up_without_its_published_outcomes():
     rig = Rig()
-    records = (b"u:1", person(is_held=True, is_owing=True)), (state.CHECKPOINT_KEY, state.encode_checkpoint(1))
+    records = (
+        (b"u:1", person(is_held=True, is_owing=True)),
+        (state.CHECKPOINT_KEY, state.encode_checkpoint(rig.first + 1)),
+    )
     _, resumed = await restored(rig, *records)
     assert resumed == 1
     assert rig.events.records_pending == 0
@@ -111,13 +114,15 @@ async def test_no_checkpoint_passes_an_outcome_that_is_still_to_be_taken_up():
     rig = Rig()
     for number in range(3):
         rig.log.append(STATE, f"u:{number}".encode(), person(is_owing=True))
-    restore = Restore(FakeChangelog(rig.log), rig.store, STATE)
+    restore = Restore(FakeChangelog(rig.log), rig.store, STATE, epoch := claimed(rig.log))
     await restore.load()
-    assignment = Assignment(0, rig.services, 0, restore.end)
+    assignment = Assignment(0, rig.services, 0, epoch)
     resuming = restore.resume(assignment)
     resuming.send(None)  # up to its first turn
     assignment.write_checkpoint()
-    assert not rig.state.queued
+    rig.ack(rig.state)
+    [checkpoint] = [each for each in rig.log.records("state") if each.key == state.CHECKPOINT_KEY]
+    assert state.decode_checkpoint(checkpoint.value) == rig.first
     resuming.close()
 
 
@@ -130,32 +135,33 @@ async def test_a_compacted_changelog_restores_the_same():
     rig.log.compact(STATE)
     again, resumed_again = await restored(rig)
     assert {key: rig.store.get(0, key) for key in before} == before
-    assert (restore.end, resumed) == (again.end, resumed_again)
+    assert again.end == restore.end + 1
+    assert resumed_again == resumed
 
 
 class Copied(MemoryStore):
-    """A store that finds the copy it was given, complete up to `offset`; its own records may be newer."""
+    """A store that finds the copy it was given, complete before record `number`; its own records may be newer."""
 
-    def __init__(self, offset, **records):
+    def __init__(self, number, **records):
         super().__init__()
-        self.offset = offset
+        self.number = number
         self.records = records
 
     async def open(self, log):
         await super().open(log)
         await self.fill(log.partition, [(f"u:{key[1:]}".encode(), value) for key, value in self.records.items()])
-        return self.offset
+        return 1 + self.number  # the first offset was a claim
 
 
 async def taken_up(rig, store, log_of_records):
     for key, value in log_of_records:
         rig.log.append(STATE, key, value)
     changelog = FakeChangelog(rig.log)
-    restore = Restore(changelog, store, STATE)
+    restore = Restore(changelog, store, STATE, epoch := claimed(rig.log))
     rig.services = replace(rig.services, store=store)
     await restore.load()
-    rig.assignment = Assignment(0, rig.services, 0, restore.end)
-    return changelog.records_read, await restore.resume(rig.assignment)
+    rig.assignment = Assignment(0, rig.services, 0, epoch)
+    return changelog.records_read - 1, await restore.resume(rig.assignment)  # the claim is read too
 
 
 HISTORY = ((b"u:1", person(is_held=True, is_owing=True)), (b"u:2", person(is_owing=True)), (b"u:3", person()))
@@ -193,7 +199,7 @@ async def test_a_copy_whose_records_are_newer_than_its_offset_owes_what_the_tail
 async def test_a_checkpoint_in_the_tail_never_falls_behind_the_copy():
     """It was noted before the copy was saved."""
     rig = Rig()
-    late = (*HISTORY, (state.CHECKPOINT_KEY, state.encode_checkpoint(1)))
+    late = (*HISTORY, (state.CHECKPOINT_KEY, state.encode_checkpoint(rig.first + 1)))
     assert await taken_up(rig, Copied(3, u1=HISTORY[0][1]), late) == (1, 1)
     assert rig.events.records_pending == 0
 
@@ -208,6 +214,6 @@ async def test_how_far_it_is_is_known_all_the_while():
             seen.append((progress.left, progress.total))
             await super().fill(partition, records)
 
-    await Restore(FakeChangelog(rig.log), Watching(), STATE, progress).load()
-    assert seen == [(20, 20), (13, 20), (6, 20)]
+    await Restore(FakeChangelog(rig.log), Watching(), STATE, claimed(rig.log), progress).load()
+    assert seen == [(22, 22), (14, 22), (7, 22), (0, 22)]
     assert progress.left == 0

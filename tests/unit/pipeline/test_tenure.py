@@ -23,6 +23,7 @@ from streamer.store.memory import MemoryStore
 from streamer.testing.fake_groups import FakeGroupOffsets
 from streamer.testing.fakes import FakeChangelog, FakeSink, FakeSource, ManualClock, settle
 from streamer.testing.memory_log import MemoryLog
+from tests.unit.pipeline.rig import claimed, endless_lease
 
 STATE, BY_USER = Partition("state", 0), Partition("by-user", 0)
 TOPICS = {"by-user": 1, "state": 1, "deliveries": 1, "dead-letters": 1}
@@ -48,6 +49,7 @@ class Process:
             letters=DeadLetters(self.events, "dead-letters", 1),
             dispatchers={},
             clock=clock,
+            lease=endless_lease(),
             jitter=random.Random(0),
             state_topic="state",
             deliveries_topic="deliveries",
@@ -75,9 +77,9 @@ def owing(number: int, clock: ManualClock) -> tuple[bytes, bytes]:
 
 
 async def restored(process: Process, log: MemoryLog) -> tuple[Restore, Assignment]:
-    restore = Restore(FakeChangelog(log), process.store, STATE)
+    restore = Restore(FakeChangelog(log), process.store, STATE, epoch := claimed(log))
     await restore.load()
-    return restore, Assignment(0, process.services, 0, restore.end)
+    return restore, Assignment(0, process.services, 0, epoch)
 
 
 async def test_a_tenure_that_ends_while_it_resumes_leaves_the_other_outcomes_to_the_next():
@@ -116,7 +118,7 @@ class HeldChangelog:
     def __init__(self) -> None:
         self.reads: list[tuple[Callable, asyncio.Event]] = []
 
-    async def read(self, _partition, begin, apply) -> int:
+    async def read(self, _partition, begin, apply, _end=None) -> int:
         await begin(Log("memory", *STATE, 0, 2, 10**9))
         go_on = asyncio.Event()
         self.reads.append((apply, go_on))
@@ -169,7 +171,7 @@ async def test_a_repeated_event_publishes_no_outcome_that_a_crash_could_still_ch
         log.append(BY_USER, b"u:1", value, headers_of(EVENT, Origin("u:1", "in", 0, offset, clock.now_ms(), 0)))
     for is_last in (False, True):
         process = Process(log, clock, is_automatic=False)
-        assignment = Assignment(0, process.services, 0, log.end_offset(STATE))
+        assignment = Assignment(0, process.services, 0, claimed(log))
         assignment.accept(log.read(BY_USER, 0, 2))
         for sink in (process.state, process.events) if is_last else (process.events,):
             for partition in sink.queued:
