@@ -1,7 +1,7 @@
 """The life of an open send: due, held for its turn, posting, refused and held for another attempt, and its outcome.
 
 Every function changes the `Person` it is given and nothing else; the owner writes the person before it does what the
-record says. Read after `plan`, which decides what is due; before `following`, which is about what comes after an outcome.
+record says. Read after `plan`, which decides what is due; before `following`, about what comes after an outcome.
 """
 
 from collections.abc import Callable
@@ -98,7 +98,7 @@ def unposted(send: Send) -> Send:
 
 
 def hold(person: Person, moment: Moment, reason: str) -> Send | None:
-    """Hold the first due send for its turn, for one of `state.QUEUED`; None if too much waits, and it has its outcome."""
+    """Hold the first due send for its turn (`state.QUEUED`); None if too much waits, and it has its outcome."""
     send = replace(person.due.pop(0), until_ms=0, reason=reason)
     if person.waiting_bytes() + send_bytes(send) > state.WAITING_BYTES_MAX:
         ended = end_of(send, moment.now_ms, delivery.SUPPRESSED, TOO_MANY_HELD)
@@ -189,7 +189,7 @@ def release(person: Person, now_ms: int, handled_ms: int) -> bool:
 
 
 def release_queued(person: Person, sender: str, mapping: str) -> bool:
-    """Move the oldest send that waits for its turn with this sender and mapping to the due ones; True if there was one."""
+    """Have the oldest send that waits for its turn with this sender and mapping be due; False if there is none."""
     waiting = [
         each for each in person.held if each.reason in state.QUEUED and (each.sender, each.mapping) == (sender, mapping)
     ]

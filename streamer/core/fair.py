@@ -1,7 +1,7 @@
 """Who goes next, among all that wait for one account: in turns, so that no sender and no mapping delays another.
 
-Urgent ones first; then the senders by turns, within a sender its groups (a mapping's, to one region) by turns, and within
-a group whoever came first. A sender of which none may go sleeps until the earliest time that one may.
+Urgent ones first; then the senders by turns, within a sender its groups (a mapping's, to one region) by turns, and in a
+group whoever came first. A sender of which none may go sleeps until the earliest time that one may.
 """
 
 from collections import deque

@@ -65,10 +65,10 @@ OTHERS: Final = ""  # in `forgotten`, which is no mapping's id: every mapping th
 class Send(Struct, frozen=True, array_like=True):
     """A decided send that has no outcome yet, or is followed. `attempt` counts from 1 once posted; 0 before.
 
-    Units: ms since the epoch; `until_ms` is when a held send is due or a followed one looked at, `expires_ms` when it is
-    too old to be sent. `tries` and `laters` count the refusals that led to another attempt soon, and later. `told`: the
-    outcome that is out, so what follows is told as its resolution. `checks`: how often the gateway's list lacked it. `code` is
-    the gateway's of the last refusal.
+    Units: ms since the epoch; `until_ms` is when a held send is due or a followed one looked at, `expires_ms` when it
+    is too old to be sent. `tries` and `laters` count the refusals that led to another attempt soon, and later. `told`:
+    the outcome that is out, so what follows is told as its resolution. `checks`: how often the gateway's list lacked
+    it. `code` is the gateway's of the last refusal.
     """
 
     id: bytes
@@ -133,9 +133,9 @@ class Person(Struct, omit_defaults=True):
     `seen`: per source partition the highest offset decided here (`place_of`). `decided`: send id to encoded Decision,
     oldest first. `forgotten`: per mapping the latest event time among evicted decisions; under OTHERS that of the
     mappings dropped from it. `due`: sends in order, of which only the first may be posting. `held`: sends waiting for a
-    time or a turn. `followed`: sends whose outcome is out and that may go on: unknown ones that are looked for, and accepted
-    ones that are attempted again if they fail. `adopted`: the SIDs found for unknown ones. `parked`: events waiting for
-    the profile. `out`: the send ids whose outcome event is not known to be on the
+    time or a turn. `followed`: sends whose outcome is out and that may go on: unknown ones that are looked for, and
+    accepted ones that are attempted again if they fail. `adopted`: the SIDs found for unknown ones. `parked`: events
+    waiting for the profile. `out`: the send ids whose outcome event is not known to be on the
     deliveries topic; `outgoing`: other records not known to be produced.
     `links`: who this key's events belong to, by event time; one that has any is a pointer, and its state moved on.
     `passed`: events that left this record, to the key they went to ("#": to somebody erased; "": decided here, and

@@ -16,21 +16,23 @@ from typing import Final
 from streamer.core import attempts, erasure, following, plan, state
 from streamer.core.attempts import Moment
 from streamer.core.commit_tracker import CommitTracker
-from streamer.core.delivery import Answer, Found
-from streamer.core.handling import Handled, handle
-from streamer.core.hop import EVENT, LINK, Hop, headers_of, read_hop
+from streamer.core.delivery import Answer
+from streamer.core.handling import handle
+from streamer.core.hop import Hop, read_hop
 from streamer.core.state import Outgoing, Person, Send
 from streamer.core.wheel import TimerWheel
 from streamer.errors import BadRecord
 from streamer.pipeline.claims import Claim
 from streamer.pipeline.counted import count
 from streamer.pipeline.dispatch import GO, LINE, Dispatcher
+from streamer.pipeline.effects import Effects
 from streamer.pipeline.held import Held
 from streamer.pipeline.lane import Lane, Posting, Services, Write
 from streamer.pipeline.lease import Gate
+from streamer.pipeline.looks import Looks
 from streamer.pipeline.outbox import Outbox
 from streamer.ports import Partition, Record
-from streamer.telemetry import LATE_ANSWERS, RECORDS_FORWARDED, RECORDS_REPEATED, sends_decided
+from streamer.telemetry import LATE_ANSWERS, RECORDS_REPEATED, sends_decided
 
 RINGS_A_TICK: Final = 200  # people looked at in one turn of the loop, about 10 ms: what was held up leaves in turns
 
@@ -57,11 +59,10 @@ class Assignment:
         self._services = services
         self._now_ms = services.clock.now_ms
         self._lanes: dict[bytes, Lane] = {}
-        self._held = Held(services, self)
-        self._wheel = TimerWheel()  # people of whom something is given up or released by the handled time
-        self._effects = CommitTracker(epoch + 1)  # state offsets whose outcomes are not all published
-        self._effects_left: dict[int, int] = {}  # how many, by state offset
-        self._checkpoint = 0
+        self.held = Held(services, self)
+        self.wheel = TimerWheel()  # people of whom something is given up or released by the handled time
+        self._effects = Effects(epoch + 1)
+        self._looks = Looks(services, self._moment, self._looked)
         self._requests = 0  # postings given to a sender and not yet answered
         self._quiet = asyncio.Event()
         changelog = Partition(services.state_topic, partition)
@@ -73,16 +74,6 @@ class Assignment:
     def records_waiting(self) -> int:
         """Records read and not complete, wherever they wait: what backpressure looks at."""
         return self.tracker.in_flight
-
-    @property
-    def sends_held(self) -> int:
-        """Sends that wait for their next attempt."""
-        return len(self._held)
-
-    @property
-    def people_timed(self) -> int:
-        """People of whom something waits for the profile, or for its own time."""
-        return len(self._wheel)
 
     def accept(self, records: Sequence[Record]) -> None:
         """Take records in offset order: handled or waiting in their lanes; what they make of a person is one write."""
@@ -104,7 +95,7 @@ class Assignment:
 
     def owe(self, at: int) -> None:
         """Let no checkpoint pass the state offset `at`: its outcomes are published once `recover` takes it up."""
-        self._effects.track(at)
+        self._effects.owe(at)
 
     def recover(self, key: bytes, at: int, *, is_published: bool) -> None:
         """Take up what a restored person had left to do. Called in ascending order of the record's state offset `at`.
@@ -125,12 +116,12 @@ class Assignment:
             self._publish(lane, list(person.out), list(person.outgoing), at, is_new=False)
         if attempts.interrupted(person, self._moment(lane)):
             lane.is_dirty = True
-        self._held.note(lane.key, person.held)
+        self.held.note(lane.key, person.held)
         self._go_on(lane)
 
     def remind(self, key: bytes, timer_ms: int) -> None:
         """Take up the timer of a restored person, whose record need not be read for it."""
-        self._wheel.add(key, timer_ms)
+        self.wheel.add(key, timer_ms)
 
     def tick(self) -> None:
         """Release and give up what has come to its time: retries by the wall's, all else by the handled time."""
@@ -138,12 +129,12 @@ class Assignment:
         for key in self._gate.opened():
             if key in self._lanes:
                 self._go_on(self._lanes[key])
-        for key in () if self.is_draining else self._held.due(now_ms):
+        for key in () if self.is_draining else self.held.due(now_ms):
             lane = self._lane(key)
             attempts.release(lane.person, now_ms, 0)
             self._go_on(lane)
         if not self.is_draining:
-            for key in self._wheel.due(self.handled_ms, RINGS_A_TICK):
+            for key in self.wheel.due(self.handled_ms, RINGS_A_TICK):
                 self._ring(key, now_ms)
 
     def _ring(self, key: bytes, now_ms: int) -> None:
@@ -156,30 +147,17 @@ class Assignment:
             lane = self._lane(key)
         is_given_up = plan.give_up(lane.person, self._services.mappings, self.handled_ms, now_ms)
         attempts.release(lane.person, now_ms, self.handled_ms)
-        for send in following.due_for_a_look(lane.person, self.handled_ms):
-            self._look(lane, send)
+        self._looks.begin(lane, self.handled_ms)
         is_given_up |= following.end_overdue(lane.person, self.handled_ms, self._moment(lane))
         if is_given_up or self._is_over_for(lane):
             lane.is_dirty = True
         self._go_on(lane)
 
-    def _look(self, lane: Lane, send: Send) -> None:
-        """Ask the gateway's list for an unknown send, unless it is being asked; the lane stays until it answers."""
-        dispatcher = self._services.dispatchers.get(send.message.account)
-        if dispatcher is None or send.id in lane.looking:
-            return
-        lane.looking.add(send.id)
-        dispatcher.look(send, partial(self._looked, lane, send))
-
-    def _looked(self, lane: Lane, send: Send, listed: Sequence[Found] | None) -> None:
-        if self._is_over:
-            return
-        lane.looking.discard(send.id)
-        if following.look(lane.person, send, listed, self._moment(lane)):
-            lane.is_dirty = True
-            self._held.note(lane.key, lane.person.held)
-        lane.timer_ms = 0  # it rang; what is left is set again by the write
-        self._go_on(lane)
+    def _looked(self, lane: Lane, held: Sequence[Send]) -> None:
+        """One of a person's unknown sends was judged by the gateway's list; `held` is to be attempted again."""
+        if not self._is_over:
+            self.held.note(lane.key, held)
+            self._go_on(lane)
 
     def _is_over_for(self, lane: Lane) -> bool:
         """Whether the record says no more than that somebody was erased, for longer than anything could come back."""
@@ -188,13 +166,12 @@ class Assignment:
 
     def settled_offset(self) -> int:
         """The state offset below which every write is in the store and every outcome published."""
-        return self._effects.low_water_mark()
+        return self._effects.settled()
 
     def write_checkpoint(self) -> None:
         """Note in the changelog up to where every outcome is published, so that a restore need not repeat them."""
-        mark = self.settled_offset()
-        if mark > self._checkpoint and not self._is_over:
-            self._checkpoint = mark
+        mark = 0 if self._is_over else self._effects.moved()
+        if mark:
             self.claim.append(state.CHECKPOINT_KEY, state.encode_checkpoint(mark))
 
     async def drain(self) -> None:
@@ -266,7 +243,7 @@ class Assignment:
 
     def _kept(self, key: bytes, value: bytes | None, at: int) -> None:
         self._services.store.put(self.partition, key, value)
-        self._effects.advance(at + 1)
+        self._effects.written(at)
 
     def settle(self, posting: Posting, answer: Answer) -> None:
         """Store the answer of a request, and go on with the person; after the tenure it goes to the next owner."""
@@ -280,7 +257,7 @@ class Assignment:
         lane.is_dirty = True
         if held is not None:
             lane.is_refused = True
-            self._held.note(lane.key, [held])
+            self.held.note(lane.key, [held])
         self._go_on(lane)
         self._dispatcher(posting.send).release()
         self._ended_request()
@@ -332,7 +309,7 @@ class Assignment:
                 return
             verdict = dispatcher.ask(send)
             if verdict == LINE:
-                self._held.queue(lane.key, send, is_held=False)
+                self.held.queue(lane.key, send, is_held=False)
                 lane.is_in_line = True
                 return
             if verdict == GO:
@@ -341,7 +318,7 @@ class Assignment:
                 continue
             lane.is_dirty = lane.is_refused = True
             if attempts.hold(lane.person, self._moment(lane), verdict) is not None:
-                self._held.queue(lane.key, send, is_held=True)
+                self.held.queue(lane.key, send, is_held=True)
 
     def wake(self, key: bytes, sender: str, mapping: str, *, is_held: bool) -> None:
         """A send of this person may go now: it asks again, or, being another's turn meanwhile, later."""
@@ -376,6 +353,7 @@ class Assignment:
 
     def _handle(self, lane: Lane, record: Record) -> None:
         """Have one record change its person or go on to another; or make it a dead letter."""
+        held = lane.person.held.copy()
         try:
             hop = read_hop(record.key, record.value, record.headers)
             handled = handle(lane.person, lane.key.decode(), hop, self._services.mappings, self._now_ms())
@@ -383,12 +361,13 @@ class Assignment:
             self._services.letters.put(record, bad, partial(self._resolved, record.offset))
             return
         if handled.forward:
-            self._forward(lane, record.offset, hop, handled)
+            lane.forwarding += 1
+            self._outbox.forward(hop, handled, partial(self._forwarded, lane, record.offset, hop))
             return
         applied = handled.applied
         count(applied, is_stranded=handled.is_stranded)
-        if hop.kind not in (EVENT, LINK):
-            self._held.note(lane.key, lane.person.held)
+        if lane.person.held:
+            self.held.note(lane.key, [send for send in lane.person.held if send not in held])
         if applied.is_changed:
             lane.is_dirty = True
             lane.offsets.append(record.offset)
@@ -398,23 +377,8 @@ class Assignment:
             is_last = not applied.is_changed and send_id is applied.repeated[-1]
             self._repeat(lane, send_id, record.offset if is_last else None)
 
-    def _forward(self, lane: Lane, offset: int, hop: Hop, handled: Handled) -> None:
-        """Send a record on to who it belongs to. That it passed is noted after its ack: until then it is read again."""
-        left = len(handled.forward)
-        lane.forwarding += 1
-        headers = headers_of(hop.kind, hop.origin, hop.hops + 1, is_repeat=handled.is_repeat)
-
-        def acked(_at: int) -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                self._forwarded(lane, offset, hop)
-
-        for key in handled.forward:
-            RECORDS_FORWARDED.inc()
-            self._outbox.hop(key, hop.value, headers, acked)
-
     def _forwarded(self, lane: Lane, offset: int, hop: Hop) -> None:
+        """A record has gone on to who it belongs to. That is noted only now: until then it is read again."""
         lane.forwarding -= 1
         if self._is_over:
             return
@@ -447,7 +411,7 @@ class Assignment:
     def _set_timer(self, lane: Lane) -> None:
         timer_ms = lane.person.timer_ms()
         if timer_ms and timer_ms != lane.timer_ms:
-            self._wheel.add(lane.key, timer_ms)
+            self.wheel.add(lane.key, timer_ms)
         lane.timer_ms = timer_ms
 
     def _acked(self, lane: Lane, write: Write, at: int) -> None:
@@ -462,8 +426,7 @@ class Assignment:
         if self._is_over:
             return
         self._services.store.put(self.partition, lane.key, write.value)
-        at = max(at, self._effects.position)  # -1: the broker did not say where, but it is not before the last one
-        self._effects.advance(at + 1)
+        at = self._effects.written(at)
         if write.fresh or write.outgoing:
             self._publish(lane, write.fresh, write.outgoing, at, is_new=True)
         posting = write.posting
@@ -483,8 +446,7 @@ class Assignment:
 
         Outcomes that are not new were counted as decided by the process that wrote them.
         """
-        self._effects.track(at)
-        self._effects_left[at] = len(fresh) + len(outgoing)
+        self._effects.begin(at, len(fresh) + len(outgoing))
         for send_id in fresh:
             decision = lane.person.decision(send_id)
             assert decision is not None  # a decision listed in `out` is never evicted
@@ -501,7 +463,7 @@ class Assignment:
             return
         lane.person.out.remove(send_id)
         lane.publishing.discard(send_id)
-        self._done(at)
+        self._effects.done(at)
         self._go_on(lane)
 
     def _sent(self, lane: Lane, outgoing: Outgoing, at: int, _offset: int) -> None:
@@ -511,18 +473,12 @@ class Assignment:
         """
         if self._is_over:
             return
-        self._done(at)
+        self._effects.done(at)
         lane.person.outgoing.remove(outgoing)
         lane.sending -= 1
         if not lane.sending:
             lane.is_dirty = True
         self._go_on(lane)
-
-    def _done(self, at: int) -> None:
-        self._effects_left[at] -= 1
-        if not self._effects_left[at]:
-            del self._effects_left[at]
-            self._effects.resolve(at)
 
     def _repeat(self, lane: Lane, send_id: bytes, offset: int | None) -> None:
         """Publish a stored outcome again, under the same messageId; then complete the offset."""

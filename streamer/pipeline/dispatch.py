@@ -1,6 +1,6 @@
 """Who may send now, of one account: breakers, then paces, then slots; and the tasks that post.
 
-A slot is held from the decision to post until the gateway's answer, so it covers the acked intent and the request. There
+A slot is held from the decision to post until the gateway's answer: it covers the acked intent and the request. There
 are twice as many slots as requests in flight: while one half is at the gateway, the intents of the other half are being
 acked. How many requests may be in flight is learnt (`core.concurrency`); who finds no slot waits in line, in turns
 (`core.fair`). What would wait for a pace or behind a breaker is held by its owner instead, and only its key waits here.

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from streamer.core import following
 from streamer.core.delivery import Answer, Decision, Origin, Unknown, delivery_event
 from streamer.core.following import LateAnswer
-from streamer.core.hop import ANSWER, headers_of
+from streamer.core.handling import Handled
+from streamer.core.hop import ANSWER, Hop, headers_of
 from streamer.core.identity import partition_of
 from streamer.core.state import EVENT_KIND, Outgoing, Send
 from streamer.pipeline.lane import Services
 from streamer.ports import Partition
+from streamer.telemetry import RECORDS_FORWARDED
 
 OnAck = Callable[[int], None]
 
@@ -44,6 +46,21 @@ class Outbox:
         encoded = key.encode()
         place = Partition(self._services.by_user_topic, partition_of(encoded, self._services.partitions))
         self._services.event_sink.append(place, encoded, value, headers, on_ack)
+
+    def forward(self, hop: Hop, handled: Handled, on_acks: Callable[[], None]) -> None:
+        """Send a record on to all that it belongs to; `on_acks` is called once each is safe."""
+        left = len(handled.forward)
+        headers = headers_of(hop.kind, hop.origin, hop.hops + 1, is_repeat=handled.is_repeat)
+
+        def acked(_at: int) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                on_acks()
+
+        for key in handled.forward:
+            RECORDS_FORWARDED.inc()
+            self.hop(key, hop.value, headers, acked)
 
     def hand_on(self, key: bytes, send: Send, answer: Answer) -> None:
         """Tell the next owner, who calls this send unknown, what became of its request; of an unknown one, nothing."""

@@ -413,4 +413,4 @@ async def test_a_lane_leaves_memory_once_its_person_has_nothing_left_to_do():
         await go_on(rig)
         assert not rig.assignment._lanes
         assert not rig.assignment._retries
-        assert rig.assignment.people_timed == 0
+        assert len(rig.assignment.wheel) == 0

@@ -121,7 +121,7 @@ async def test_a_parked_event_completes_its_offset_and_is_sent_at_once_when_its_
         assert rig.assignment.tracker.low_water_mark() == 0
         rig.ack(rig.state)
         assert rig.assignment.tracker.low_water_mark() == 1
-        assert (1, 0) == (rig.assignment.people_timed, len(rig.assignment._lanes))
+        assert (1, 0) == (len(rig.assignment.wheel), len(rig.assignment._lanes))
         rig.event("u:1", identify(phone=PHONE))
         await rig.go_on()
         assert ["shipped 1"] == rig.bodies()
@@ -158,7 +158,7 @@ async def test_a_crash_while_it_waits_loses_nothing():
         rig.event("u:2", track(2))
         await rig.go_on()
         rig = await rig.restart()
-        assert 2 == rig.assignment.people_timed
+        assert 2 == len(rig.assignment.wheel)
         assert not rig.assignment._lanes
         async with sending(rig):
             if is_completed:
@@ -214,7 +214,7 @@ async def test_people_are_given_up_in_turns_and_all_of_them():
         rig.handled()
         await rig.go_on()
     assert count == len(rig.outcomes())
-    assert 0 == rig.assignment.people_timed
+    assert 0 == len(rig.assignment.wheel)
 
 
 # ── moves ─────────────────────────────────────────────────────────────────
@@ -436,7 +436,7 @@ async def test_what_is_left_of_an_erased_person_becomes_a_tombstone_once_it_is_o
     await rig.go_on()
     last = [each for each in rig.log.read(STATE, 0, 99) if each.key == b"u:1"][-1]
     assert (None, None) == (last.value, rig.store.get(0, b"u:1"))
-    assert 0 == rig.assignment.people_timed
+    assert 0 == len(rig.assignment.wheel)
     assert not rig.assignment._lanes
 
 

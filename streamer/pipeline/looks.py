@@ -1,0 +1,36 @@
+"""Unknown sends of one partition that the gateway's list is asked for; the lane of each stays until it has answered."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from streamer.core import following
+from streamer.core.attempts import Moment
+from streamer.core.delivery import Found
+from streamer.core.state import Send
+from streamer.pipeline.lane import Lane, Services
+
+Judged = Callable[[Lane, Sequence[Send]], None]
+
+
+class Looks:
+    """Those of one partition. Once a list is judged at a `moment`, `judged` is told, with what is held newly."""
+
+    def __init__(self, services: Services, moment: Callable[[Lane], Moment], judged: Judged) -> None:
+        self._services = services
+        self._moment = moment
+        self._judged = judged
+
+    def begin(self, lane: Lane, handled_ms: int) -> None:
+        """Ask for every unknown send whose time it is, unless it is being asked for."""
+        for send in following.due_for_a_look(lane.person, handled_ms):
+            dispatcher = self._services.dispatchers.get(send.message.account)
+            if dispatcher is not None and send.id not in lane.looking:
+                lane.looking.add(send.id)
+                dispatcher.look(send, partial(self._found, lane, send))
+
+    def _found(self, lane: Lane, send: Send, listed: Sequence[Found] | None) -> None:
+        lane.looking.discard(send.id)
+        held = lane.person.held.copy()
+        lane.is_dirty |= following.look(lane.person, send, listed, self._moment(lane))
+        lane.timer_ms = 0  # it rang; what is left is set again by the write
+        self._judged(lane, [each for each in lane.person.held if each not in held])
