@@ -108,7 +108,7 @@ class Breakers:
     def check(self, keys: Sequence[Key], attempt: str, now_s: float) -> Go | Blocked:
         """Whether an attempt may go now; changes nothing. To be asked again right before the request, of probes too.
 
-        Measured: 0.1 µs while none is open, else 0.5 µs for four keys.
+        Measured: 0.06 µs while none is open, else 0.35 µs for four keys.
         """
         if not self._kept:
             return _GO
@@ -133,7 +133,7 @@ class Breakers:
 
         `kind` is a refusal's, `unknown`, or "" if accepted; an attempt that never left is `retry`. A stop opens the
         breaker of its `scope`, or the narrowest if the send has none such, and tells nothing about the others.
-        Measured: 0.2 µs for what is no stop while none is open.
+        Measured: 0.09 µs for what is no stop while none is open, else 0.7 µs; 0.1 ms more for what gives another up.
         """
         if kind != STOP and not self._kept:
             return ()

@@ -62,6 +62,15 @@ class Traffic(RuleBasedStateMachine):
             stopped.probe, stopped.next_s = attempt, self.now_s + PROBE_S
 
     @precondition(lambda self: self.under_way)
+    @rule(data=st.data())
+    def ask_again(self, data):
+        """Right before the request: a probe may go on, the others not if something was stopped meanwhile."""
+        attempt = data.draw(st.sampled_from(sorted(self.under_way, key=int)))
+        mine = [self.stopped[key] for key in self.under_way[attempt] if key in self.stopped]
+        may = all(stopped.probe == attempt or stopped.next_s <= self.now_s for stopped in mine)
+        assert may == isinstance(self.breakers.check(self.under_way[attempt], attempt, self.now_s), Go)
+
+    @precondition(lambda self: self.under_way)
     @rule(data=st.data(), kind=answers, scope=st.sampled_from(SCOPES))
     def answer(self, data, kind, scope):
         attempt = data.draw(st.sampled_from(sorted(self.under_way, key=int)))

@@ -26,10 +26,10 @@ class Sent(NamedTuple):
 class Owner:
     """One process: the bucket under test, and beside it a count of parts that is brought up to date at every tick."""
 
-    def __init__(self, tenure, now_s):
+    def __init__(self, tenure, pace, now_s):
         self.tenure = tenure
         self.bucket = empty(now_s)
-        self.pace = Pace(Fraction(0), Fraction(0))
+        self.pace = pace
         self.parts = Fraction(0)
 
     def tick(self, seconds):
@@ -67,11 +67,12 @@ class Shares(RuleBasedStateMachine):
     def gain(self, owner, partition):
         if partition in self.owner_of:
             return
-        if owner not in self.alive:
-            self.tenures += 1
-            self.alive[owner] = Owner(self.tenures, self.now_s)
         self.owner_of[partition] = owner
-        self.share(owner)
+        if owner in self.alive:
+            self.share(owner)
+        else:
+            self.tenures += 1
+            self.alive[owner] = Owner(self.tenures, shared(self.limit, 1, PARTITIONS), self.now_s)
 
     @rule(partition=partitions)
     def lose(self, partition):

@@ -102,7 +102,8 @@ def test_a_send_waits_for_the_last_of_its_breakers_and_then_probes_all():
     breakers = Breakers()
     breakers.settle(KEYS, "a", "stop", "sender", 100.0)
     breakers.settle(KEYS, "b", "stop", "account", 103.0)
-    assert Blocked(ACCOUNT, 108.0) == breakers.check(KEYS, "c", 105.0)
+    assert Blocked(ACCOUNT, 108.0) == breakers.check(KEYS, "c", 104.0)
+    assert Blocked(ACCOUNT, 108.0) == breakers.check(KEYS[::-1], "c", 105.0)
     assert Go((ACCOUNT, SENDER)) == breakers.check(KEYS, "c", 108.0)
 
 
@@ -152,3 +153,12 @@ def test_the_table_is_bounded_and_an_account_stays_longest():
     assert (MAPPING, SENDER) == breakers.settle(KEYS, "c", "stop", "mapping", 102.0)
     assert [ACCOUNT, MAPPING] == list(breakers)
     assert CLOSED == breakers.of(SENDER)
+
+
+def test_a_full_table_gives_nothing_up_for_what_it_keeps_already():
+    breakers = Breakers(kept_max=2)
+    breakers.settle(KEYS, "a", "stop", "sender", 100.0)
+    breakers.settle(KEYS, "b", "stop", "mapping", 101.0)
+    breakers.begin(breakers.check(KEYS, "c", 106.0), "c", 106.0)
+    assert (SENDER, MAPPING) == breakers.settle(KEYS, "c", "stop", "sender", 107.0)
+    assert [SENDER, MAPPING] == list(breakers)
