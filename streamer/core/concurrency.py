@@ -1,50 +1,62 @@
-"""How many requests one account may have in flight: raised while that pays, lowered by 429 and timeouts.
+"""How many requests of one account may be in flight: raised while that pays, lowered by 429 and timeouts.
 
-Twilio allows an account some number of requests at once, tells nobody which, and shares it among all its users. So:
+Twilio allows an account some number of requests at once, says to nobody which, and shares it among all who use the
+account. What a limit learns, and from what:
 
-1. From START the limit rises by one an answer, doubling each round (slow start), until the first sign of congestion.
-2. A 429 or a timeout tells a level that was too much. The limit falls a little under it and remembers it as its
-   ceiling: it comes back fast, crawls past, and hastens again the farther nothing happens.
-3. Latency only stops the rise: a round slower than the fastest one takes the limit back to where it was flat, never
-   below. Limiters that shrink by latency alone are known to mistake jitter for congestion and never find their level.
+1. It starts at START and rises by one an answer, doubling each round trip, until the first sign of congestion or `cap`.
+2. A 429 or a timeout names a level that was too high. One less is remembered as the ceiling, and the limit falls
+   somewhat below; it comes back in a few round trips, crawls past, and hastens again the longer nothing happens.
+   Refused below its own ceiling, it gives up a part of that too: someone else is asking for a share.
+3. Latency never says how far to fall. A round of answers slower than the fastest one stops the rise and takes back the
+   part of it since the last flat round. Limiters that shrink on latency alone mistake jitter for congestion, and
+   never find their level. Held long enough, half the limit shows whether it bought anything but a queue.
 4. Only a limit that is used rises. A refusal of the message itself is an answer like any other.
 """
 
 from math import inf
 from typing import Final
 
-START: Final = 20  # as many as anybody's smallest account takes; two doublings from the usual cap of 64
-ROUND_ANSWERS_MIN: Final = 20  # a mean of fewer is jitter
-SLOW_START_USE: Final = 0.5  # share of the limit that must be in flight for it to rise; a round doubles it
-USE: Final = 0.8  # the same afterwards, when a round adds an eighth at most
-RISE_MAX: Final = 0.125  # an answer, so an eighth of the limit a round
-RISE_MIN: Final = 1 / 500  # an answer: at the ceiling one request in 500 at most goes to try one more
-BUSY_SHARE: Final = 0.95  # of the level that passed; CUBIC's idea, gentler, for a 429 is cheap and says it exactly
-TIMEOUT_SHARE: Final = 0.7  # a timeout leaves a send unknown, so it costs more
-FLAT_RATIO: Final = 1.5  # a round's mean rtt to the least one's; Gradient2's tolerance
-FLAT_EXCESS_S: Final = 0.05  # a smaller rise is our own queue: 64 requests take a busy process 20 ms at 3 000 a second
-OUTLIER_RATIO: Final = 4.0  # one rtt counts as this many times the least mean at most
-HELD_MAX_S: Final = 10.0  # after so long without a flat round, half the limit shows what flat is now
+START: Final = 20  # two doublings below the usual cap of 64; a burst of 20 hurts nobody's account
+RISE_MAX: Final = 0.125  # an answer: an eighth of the limit a round trip at most, once a ceiling is known
+PULL: Final = 0.5  # of the distance to the ceiling, a round trip
+PUSH: Final = 1 / 16  # of the distance past it; an answer of a timeout comes late, so this doubles in 11 round trips
+CRAWL: Final = 0.1  # a round trip at the ceiling: every tenth tries one more, so 100 in flight see 0.1 % refused
+CRAWL_MAX: Final = 0.05  # an answer: from 1 to 2 within 20, so that a newcomer to a full account gets its foot in
+USE_STARTING: Final = 0.5  # the share of the limit in flight that counts as used while each round trip doubles it
+USE: Final = 0.8  # and afterwards
+BUSY_SHARE: Final = 0.97  # of the level that passed. A 429 is cheap and exact; AIMD's 0.9 costs 1.5 % more capacity
+SHARED_SHARE: Final = 0.95
+TIMEOUT_SHARE: Final = 0.7  # a timeout leaves its send unknown, and its cause in the dark
+ROUND_MIN: Final = 20  # answers; quick while the limit doubles
+ROUND_MAX: Final = 100  # answers; the mean of fewer wanders: with exponential jitter the least one lies half too low
+FLAT_RATIO: Final = 1.5  # a round's mean rtt to the least one, at most; Gradient2's tolerance
+FLAT_EXCESS_S: Final = 0.05  # or this much over it: what our own loop adds with 128 in flight at 2 500 a second
+OUTLIER_RATIO: Final = 4.0  # what one rtt counts at most, in least means
+HELD_ROUNDS_MAX: Final = 10  # without a flat one between them, and
+HELD_MAX_S: Final = 10.0  # as long: then the limit is halved and flat is learnt anew; costs 1 % at the worst
 
 
 class Limiter:
-    """The limit of one account in one process. Levels are requests in flight as one was sent, itself included.
+    """The limit of one account in one process. Units: seconds; `now_s` is monotonic.
 
-    Invariant: floor <= limit <= cap. Every call takes constant time; there is no clock, `now_s` is monotonic seconds.
+    `in_flight` is the level at which the request was SENT, itself included: what came back late still names the level
+    that was refused. Invariant: floor <= limit <= cap. A call takes constant time, 0.5 µs.
     """
 
     __slots__ = (
         "_cap",
         "_ceiling",
         "_flat_level",
-        "_flat_rtt_s",
+        "_flat_s",
         "_floor",
+        "_held_rounds",
         "_held_since_s",
-        "_is_flat",
         "_level",
-        "_round_answers",
+        "_outlier_s",
         "_round_left",
-        "_round_rtt_s",
+        "_round_level",
+        "_round_s",
+        "_round_size",
         "limit",
     )
 
@@ -53,69 +65,82 @@ class Limiter:
         self._cap = cap
         self._floor = floor
         self._level = float(self.limit)  # the limit before it is rounded down
-        self._ceiling = inf  # the level that passed when one more did not; inf: slow start
-        self._flat_level = self.limit
-        self._flat_rtt_s = inf
-        self._is_flat = True
+        self._ceiling = inf  # the level that passed when one more did not; inf: starting
+        self._flat_s = inf  # the least mean of a round; inf: the first round will say
+        self._outlier_s = inf
+        self._flat_level = self._round_level = self.limit  # in flight as the last flat round, and this one, began
+        self._held_rounds = 0  # since the last flat one
         self._held_since_s = 0.0
         self._begin_round()
 
     def on_answer(self, rtt_s: float, in_flight: int, now_s: float) -> None:
         """A request was answered, whatever was said of its message."""
-        level = self._level
+        limit = self.limit
         is_starting = self._ceiling == inf
-        if in_flight < level * (SLOW_START_USE if is_starting else USE):
-            return
-        self._round_rtt_s += min(rtt_s, self._flat_rtt_s * OUTLIER_RATIO)
+        if in_flight > limit or in_flight < limit * (USE_STARTING if is_starting else USE):
+            return  # sent before the limit fell, or the limit is not used
+        self._round_s += rtt_s if rtt_s < self._outlier_s else self._outlier_s
         self._round_left -= 1
         if not self._round_left:
             self._end_round(in_flight, now_s)
-            level = self._level
-        if self._is_flat and level < self._cap:
-            distance = abs(self._ceiling - level)
-            rise = 1.0 if is_starting else max(RISE_MIN, min(RISE_MAX, distance / (2 * level)))
-            self._set(level + rise)
+        if limit < self._cap and not self._held_rounds and self._flat_s != inf:
+            self._move(self._level + (1.0 if is_starting else self._rise()))
 
-    def on_busy(self, now_s: float, in_flight: int) -> None:
+    def on_busy(self, now_s: float, in_flight: int) -> None:  # noqa: ARG002  # one form for every call
         """A request was answered 429."""
         self._back_off(in_flight - 1, BUSY_SHARE)
 
-    def on_timeout(self, now_s: float, in_flight: int) -> None:
+    def on_timeout(self, now_s: float, in_flight: int) -> None:  # noqa: ARG002  # one form for every call
         """A request was not answered in time."""
         self._back_off(in_flight - 1, TIMEOUT_SHARE)
 
     def _back_off(self, passed: int, share: float) -> None:
-        """Fall below `passed`; one refused at a level the limit has left already tells nothing new."""
+        """Fall below `passed`. A burst falls once: what was sent above the limit of now tells nothing new."""
         if passed >= self.limit:
             return
-        is_known = self._ceiling <= passed or self._ceiling == inf
-        self._ceiling = passed if is_known else passed * BUSY_SHARE  # lower than ever: others want their share
-        self._set(passed * share)
+        is_below = passed < self._ceiling != inf
+        self._ceiling = passed * SHARED_SHARE if is_below else float(passed)
+        self._move(passed * share)
+
+    def _rise(self) -> float:
+        """How much one answer adds. Like CUBIC: fast far from the ceiling on either side, slow around it."""
+        below = self._ceiling - self._level
+        pull = below * PULL if below > 0 else -below * PUSH
+        if pull < CRAWL:
+            return min(CRAWL_MAX, CRAWL / self._level)
+        return min(RISE_MAX, pull / self._level)
 
     def _begin_round(self) -> None:
-        self._round_answers = self._round_left = max(self.limit, ROUND_ANSWERS_MIN)
-        self._round_rtt_s = 0.0
+        most = ROUND_MIN if self._ceiling == inf else ROUND_MAX
+        self._round_size = self._round_left = max(ROUND_MIN, min(self.limit, most))
+        self._round_s = 0.0
 
     def _end_round(self, in_flight: int, now_s: float) -> None:
-        """Judge the round's latency."""
-        mean_s = self._round_rtt_s / self._round_answers
-        flat_s = self._flat_rtt_s
-        was_flat = self._is_flat
-        self._is_flat = mean_s <= max(flat_s * FLAT_RATIO, flat_s + FLAT_EXCESS_S)
-        if self._is_flat:
-            self._flat_rtt_s = min(flat_s, mean_s)
-            self._flat_level = in_flight
-        elif was_flat:
-            self._held_since_s = now_s
-            self._set(min(self._level, self._flat_level))
-            self._ceiling = min(self._ceiling, self._level)
-        elif now_s - self._held_since_s > HELD_MAX_S:
-            self._ceiling = self._level
-            self._flat_rtt_s = inf
-            self._is_flat = True
-            self._set(self._level / 2)
+        """Judge a round's latency: flat, or one that holds the limit."""
+        mean_s = self._round_s / self._round_size
+        if mean_s <= max(self._flat_s * FLAT_RATIO, self._flat_s + FLAT_EXCESS_S):
+            self._flat_s = mean_s if self._flat_s == inf else min(self._flat_s, (self._flat_s + mean_s) / 2)
+            self._outlier_s = self._flat_s * OUTLIER_RATIO
+            self._flat_level = self._round_level
+            self._held_rounds = 0
+        else:
+            self._hold(now_s)
+        self._round_level = min(in_flight, self.limit)
         self._begin_round()
 
-    def _set(self, level: float) -> None:
+    def _hold(self, now_s: float) -> None:
+        self._held_rounds += 1
+        if self._held_rounds == 1:
+            self._held_since_s = now_s
+        if self._ceiling == inf:
+            self._move(min(self._level, self._flat_level))
+            self._ceiling = self._level
+        elif self._held_rounds > HELD_ROUNDS_MAX and now_s - self._held_since_s > HELD_MAX_S:
+            self._ceiling = self._level
+            self._flat_s = self._outlier_s = inf
+            self._held_rounds = 0
+            self._move(self._level / 2)
+
+    def _move(self, level: float) -> None:
         self._level = max(float(self._floor), min(float(self._cap), level))
         self.limit = int(self._level)
