@@ -45,6 +45,13 @@ MOVES = {
     "a parked event that is none": encoded(replace(NOTHING, parked=[replace(PARKED, event=b"\xc1")])),
     "a deadline beyond time": encoded(replace(NOTHING, parked=[replace(PARKED, until_ms=2**60)])),
     "a send beyond time": encoded(replace(NOTHING, held=[replace(SEND, until_ms=2**60, reason=SCHEDULED)])),
+    "a key for ever": encoded(replace(NOTHING, once={b"s" * 16: (b"k" * 8, NOW_MS, 2**60)})),
+    "a key before all time": encoded(replace(NOTHING, once={b"s" * 16: (b"k" * 8, -1, NOW_MS)})),
+    "a key too long": encoded(replace(NOTHING, once={b"s" * 16: (b"k" * 9_000, NOW_MS, NOW_MS)})),
+    "a send too long": encoded(replace(NOTHING, once={b"s" * 9_000: (b"k" * 8, NOW_MS, NOW_MS)})),
+    "more keys than a person has": encoded(
+        replace(NOTHING, once={each.to_bytes(16): (b"k" * 8, NOW_MS, NOW_MS) for each in range(257)})
+    ),
     "a number beyond time": encoded(replace(NOTHING, number=2**64 - 1)),
 }  # fmt: skip
 

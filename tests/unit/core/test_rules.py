@@ -15,6 +15,7 @@ SHOP = Sender("shop", "main", number="+15550006789")
 SERVICE = Sender("service", "main", service_sid="MG" + "0" * 32, channels=("whatsapp",))
 SENDERS = {"shop": SHOP, "service": SERVICE}
 DEFAULTS = RuleDefaults(region="US", sender="shop", max_age_s=86_400.0)
+ONCE = {"key": "properties.order_id", "within": "24h"}
 WHEN = 'type = "track" and event = "Order Shipped"'
 
 
@@ -39,6 +40,12 @@ def test_what_is_not_said_has_a_default():
     assert mapping.action.numbers == Numbers(Region("US", "defaults.region"), is_strict=False)
     assert mapping.max_age_s == 86_400.0
     assert mapping.category == ""
+    assert (mapping.once, mapping.is_urgent, mapping.may_resend, mapping.retries_accepted) == (
+        None,
+        False,
+        False,
+        False,
+    )
 
 
 def test_what_is_said_holds():
@@ -128,6 +135,29 @@ def test_an_id(mapping_id):
             "category",
             "65 bytes; at most 64",
         ),
+        *(
+            ({"when": WHEN, "send": {"body": "x"}, **keys}, path, says)
+            for keys, path, says in [
+                ({"once_per": None}, "once_per", "{key: properties.order_id, within: 24h}"),
+                ({"once_per": "properties.id"}, "once_per", "must be an object"),
+                ({"once_per": ONCE | {"per": 1}}, "once_per.per", "there is key, within"),
+                ({"once_per": {"within": "1h"}}, "once_per.key", "a path is required"),
+                ({"once_per": ONCE | {"key": ["userId"]}}, "once_per.key", "a path is required"),
+                ({"once_per": ONCE | {"key": "{{properties.id}}"}}, "once_per.key", "is not a path"),
+                ({"once_per": ONCE | {"key": ""}}, "once_per.key", "begins with a name"),
+                ({"once_per": ONCE | {"key": "$.properties.id"}}, "once_per.key", "no event has `$`"),
+                ({"once_per": ONCE | {"key": "propertis.id"}}, "once_per.key", "did you mean 'properties'?"),
+                ({"once_per": ONCE | {"key": "properties"}}, "once_per.key", "as in properties.order_id"),
+                ({"once_per": {"key": "userId"}}, "once_per.within", "a duration is required"),
+                ({"once_per": ONCE | {"within": 24}}, "once_per.within", "not a duration"),
+                ({"once_per": ONCE | {"within": "0s"}}, "once_per.within", "longer than nothing"),
+                ({"once_per": ONCE | {"within": "31d"}}, "once_per.within", "at most 30 days"),
+                ({"priority": "urgent"}, "priority", "must be normal (the default) or high"),
+                ({"priority": None}, "priority", "must be normal"),
+                ({"on_unknown": ["resend"]}, "on_unknown", "must be hold (the default) or resend"),
+                ({"retry_after_accepted": "yes"}, "retry_after_accepted", "true or false"),
+            ]
+        ),
         ({"when": WHEN, "send": {"body": "x"}, "max_age": "0s"}, "max_age", "longer than nothing"),
         ({"when": WHEN, "send": {"body": "x"}, "max_age": True}, "max_age", "not a duration"),
     ],
@@ -162,10 +192,37 @@ def test_the_version_follows_everything_that_changes_what_is_sent():
         compiled(region="GB").version,
         compiled(region="DE").version,
         compiled(strict_numbers=True).version,
+        compiled(once_per=ONCE).version,
+        compiled(once_per=ONCE | {"key": "properties.id"}).version,
+        compiled(once_per=ONCE | {"within": "1h"}).version,
     ]
     assert len(versions) == len(set(versions))
     assert versions[0] == compiled().version
     assert all(len(version) == 8 and int(version, 16) >= 0 for version in versions)
+
+
+def test_what_follows_a_decision_has_its_place_in_a_rule():
+    rule = compiled(once_per=ONCE, priority="high", on_unknown="resend", retry_after_accepted=True)
+    assert rule.once is not None
+    assert ("properties.order_id", 86_400.0) == (rule.once.key.text, rule.once.within_s)
+    assert (rule.is_urgent, rule.may_resend, rule.retries_accepted) == (True, True, True)
+    assert ("properties", "order_id") in rule.reads
+    defaults = compiled(priority="normal", on_unknown="hold", retry_after_accepted=False)
+    assert (defaults.is_urgent, defaults.may_resend, defaults.retries_accepted) == (False, False, False)
+
+
+def test_the_version_does_not_follow_what_changes_no_message():
+    """A sender's pace is tuned every week; the decisions before and after are those of one behaviour."""
+    slow = {"shop": replace(SHOP, parts_per_s=1.0, has_one_owner=True)}
+    same = [
+        compiled(senders={"shop": SHOP}).version,
+        compiled(senders=slow).version,
+        compiled(senders={"shop": SHOP}, priority="high").version,
+        compiled(senders={"shop": SHOP}, on_unknown="resend", retry_after_accepted=True).version,
+    ]
+    assert 1 == len(set(same))
+    once = compiled(once_per=ONCE)
+    assert once.version == compiled(once_per={"within": "1d", "key": "properties.order_id"}).version
 
 
 def test_a_mapping_reads_numbers_in_its_own_region_and_as_strictly_as_it_says():

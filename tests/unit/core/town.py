@@ -18,8 +18,16 @@ MINUTE_MS = 60_000
 SENDERS = {"shop": Sender("shop", "main", number="+15550006789")}
 
 
-def rule(name="shipped", body="Order {{properties.order}}", event="Shipped", max_age_s=86_400.0, wait_s=600.0, **send):
-    document = {"when": f'event = "{event}" or type = "{event}"', "send": {"body": body, **send}}
+def rule(
+    name="shipped",
+    body="Order {{properties.order}}",
+    event="Shipped",
+    max_age_s=86_400.0,
+    wait_s=600.0,
+    keys=(),
+    **send,
+):
+    document = {"when": f'event = "{event}" or type = "{event}"', "send": {"body": body, **send}, **dict(keys)}
     return compile_rule(name, document, SENDERS, RuleDefaults("US", "shop", max_age_s, wait_s))
 
 
@@ -39,6 +47,8 @@ class Town:
         self.people = {}
         self.way = []
         self.sent = []  # (key of the record that it was sent from, text)
+        self.answer = Accepted("SM1", "queued")  # to every request
+        self.outcomes = []  # every decision, as it was published
         self.events = []  # of the deliveries topic, other than outcomes
         self.handled = []
         self.now_ms = NOW_MS
@@ -83,14 +93,21 @@ class Town:
                 origin = Origin(key, "state", 0, next(self._offsets), each.event_ms, self.now_ms)
                 self.way.append((each.key, Hop(each.kind, origin, each.value, 1)))
         person.outgoing.clear()
+        self._settle(key, person)
+        return handled
+
+    def _settle(self, key, person):
+        """What is due is sent, what was decided is published, and the record is stored and read again."""
         while person.due:
             send = attempts.begin(person, Moment(key, self.rules, self.now_ms))
+            if send is None:  # it waited for too long
+                continue
             self.sent.append((key, send.message.body))
-            attempts.settle(person, Accepted("SM1", "queued"), Moment(key, self.rules, self.now_ms))
+            attempts.settle(person, self.answer, Moment(key, self.rules, self.now_ms))
+        self.outcomes += [person.decision(each) for each in person.out]
         person.out.clear()
         self.people[key] = decode(encode(person))
         assert self.people[key] == person
-        return handled
 
     def run(self):
         """Everything arrives, in order."""
@@ -103,9 +120,10 @@ class Town:
     def tell(self, ms):
         """Time passes, and everything before it is handled."""
         self.now_ms = NOW_MS + ms
-        for person in self.people.values():
+        for key, person in self.people.items():
+            attempts.release(person, self.now_ms, self.now_ms)
             plan.give_up(person, self.rules, self.now_ms, self.now_ms)
-            person.out.clear()
+            self._settle(key, person)
 
     def reasons(self):
         """Of all that was decided, wherever it stands: message id to reason."""

@@ -45,7 +45,7 @@ async def test_a_scheduled_send_leaves_at_its_time_and_completes_its_offset_at_o
         here.arrive(later(here, 1))
         await go_on(here)
         assert here.assignment.tracker.low_water_mark() == 1
-        assert (here.bodies(), here.outcomes(), here.len(assignment.wheel)) == ([], [], 1)
+        assert (here.bodies(), here.outcomes(), len(here.assignment.wheel)) == ([], [], 1)
         await pass_time(here, LATER_S - 1)
         assert here.bodies() == []
         await pass_time(here, 1.5)
@@ -66,7 +66,7 @@ async def test_a_scheduled_send_waits_for_all_that_came_before_its_time():
             here.assignment.handled_ms = handled_ms
             here.assignment.tick()
             await go_on(here)
-            assert (here.bodies(), here.len(assignment.wheel)) == ([], 1)
+            assert (here.bodies(), len(here.assignment.wheel)) == ([], 1)
         here.assignment.handled_ms = due_ms + SLOT_MS  # never early, and at most a slot late
         here.assignment.tick()
         await go_on(here)
