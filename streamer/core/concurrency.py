@@ -79,7 +79,7 @@ class Limiter:
         is_starting = self._ceiling == inf
         if in_flight > limit or in_flight < limit * (USE_STARTING if is_starting else USE):
             return  # sent before the limit fell, or the limit is not used
-        self._round_s += rtt_s if rtt_s < self._outlier_s else self._outlier_s
+        self._round_s += min(self._outlier_s, rtt_s)
         self._round_left -= 1
         if not self._round_left:
             self._end_round(in_flight, now_s)
