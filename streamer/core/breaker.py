@@ -106,7 +106,7 @@ class Breakers:
         return self._kept.get(key, CLOSED)
 
     def check(self, keys: Sequence[Key], attempt: str, now_s: float) -> Go | Blocked:
-        """Whether an attempt may go now; changes nothing. To be asked again right before the request, of probes too.
+        """Whether an attempt may go now; changes nothing. Asked again, and begun again, right before the request.
 
         Measured: 0.06 µs while none is open, else 0.35 µs for four keys.
         """
