@@ -208,6 +208,7 @@ class Process:
             concurrency=account.concurrency,
             requests=gcra.limit(account.requests_per_s) if account.requests_per_s else None,
             limits={each.name: gcra.limit(each.parts_per_s) for each in paced},
+            timeout_s=account.timeout_s,
             line_max=WAITING_MAX // (2 * len(self._config.accounts)) if len(self._config.accounts) > 1 else sys.maxsize,
         )
 

@@ -100,12 +100,19 @@ def unposted(send: Send) -> Send:
 def hold(person: Person, moment: Moment, reason: str) -> Send | None:
     """Hold the first due send for its turn (`state.QUEUED`); None if too much waits, and it has its outcome."""
     send = replace(person.due.pop(0), until_ms=0, reason=reason)
-    if person.waiting_bytes() + send_bytes(send) > state.WAITING_BYTES_MAX:
+    if not has_room(person, send):
         ended = end_of(send, moment.now_ms, delivery.SUPPRESSED, TOO_MANY_HELD)
         conclude(person, moment, send, replace(ended, detail=_FULL))
         return None
     person.held.append(send)
     return send
+
+
+def has_room(person: Person, send: Send) -> bool:
+    """Whether a send may be held that may wait for long; one that is tried again soon always may."""
+    if send.reason not in state.LONG:
+        return True
+    return person.waiting_bytes() + send_bytes(send) <= state.WAITING_BYTES_MAX
 
 
 def settle(person: Person, answer: Answer, moment: Moment) -> Send | None:
@@ -147,12 +154,15 @@ def lose(person: Person, moment: Moment, send: Send, decision: Decision) -> None
 def refuse(person: Person, moment: Moment, send: Send, refused: Refused) -> Send | None:
     """Hold a send whose message was definitely not created for its next attempt, or end it as failed."""
     held = next_attempt(send, moment, refused)
-    if held is None or (held.until_ms or moment.now_ms) > send.expires_ms:
-        failed = end_of(send, moment.now_ms, delivery.FAILED, refused.reason)
-        conclude(person, moment, send, replace(failed, code=refused.code, detail=_http(refused.http_status)))
-        return None
-    person.held.append(held)
-    return held
+    detail = _http(refused.http_status)
+    if held is not None and (held.until_ms or moment.now_ms) <= send.expires_ms:
+        if has_room(person, held):
+            person.held.append(held)
+            return held
+        detail = _FULL
+    failed = end_of(send, moment.now_ms, delivery.FAILED, refused.reason)
+    conclude(person, moment, send, replace(failed, code=refused.code, detail=detail))
+    return None
 
 
 def next_attempt(send: Send, moment: Moment, refused: Refused) -> Send | None:

@@ -234,7 +234,7 @@ def _heard_failure(person: Person, send: Send, said: Callback, moment: Moment) -
     held = next_attempt(send, moment, refused)
     person.followed.remove(send)
     decision = replace(end_of(send, moment.now_ms, send.told, verdict.kind), code=said.code, sid=said.sid)
-    if held is None or (held.until_ms or moment.now_ms) > send.expires_ms:
+    if held is None or (held.until_ms or moment.now_ms) > send.expires_ms or not has_room(person, held):
         tell(person, moment, decision, delivery.FAILED)
     else:
         tell(person, moment, decision, RETRYING)

@@ -39,6 +39,7 @@ WARN_EVERY_S: Final = 10.0
 PACE_LINE_S: Final = 1.0  # who would wait longer for a pace is held; to hold one costs a write
 PACE_LINE_MAX: Final = 256  # of one account's line, while a pace is what it waits for
 TURNS_MAX: Final = 256  # woken in one go; the rest at the next answer or tick
+PROBE_TIMEOUTS: Final = 3.0  # a probe has so many of a request's time: its intent is acked first
 LISTS_MAX: Final = 4  # of the gateway's list at once
 GO: Final = "go"
 LINE: Final = "line"
@@ -95,6 +96,7 @@ class Account(NamedTuple):
     concurrency: int
     requests: Pace | None
     limits: Mapping[str, Pace]
+    timeout_s: float  # of a request
     line_max: int  # of lanes in memory; beyond, sends are held
 
 
@@ -138,7 +140,7 @@ class Dispatcher:
         self._gateway = gateway
         self._clock = clock
         self._limiter = Limiter(account.concurrency)
-        self._breakers = Breakers()
+        self._breakers = Breakers(probe_s=PROBE_TIMEOUTS * account.timeout_s)
         now_s = clock.now_s()
         self._requests = None if account.requests is None else _Tap(account.requests, now_s)
         self._taps = {sender: _Tap(pace, now_s) for sender, pace in account.limits.items()}
@@ -164,12 +166,12 @@ class Dispatcher:
             attempt = Attempt(send.id, send.attempt + 1, send.origin.key)
             if isinstance(self._breakers.check(self.keys(send), attempt.id, now_s), Blocked):
                 return BREAKER
-        if not self._is_waking and self._line and (self._free <= 0 or self._line.holds(send.sender)):
-            return self._line_or(BUSY if self._free <= 0 else RATE, self._account.line_max)
+        if not self._is_waking and self._line and (self.slots_free <= 0 or self._line.holds(send.sender)):
+            return self._line_or(BUSY if self.slots_free <= 0 else RATE, self._account.line_max)
         opens_s = self._opens_s(send.sender, send.parts, now_s)
         if opens_s > now_s:
             return self._line_or(RATE, PACE_LINE_MAX) if opens_s - now_s <= PACE_LINE_S else RATE
-        if self._free <= 0:
+        if self.slots_free <= 0:
             return self._line_or(BUSY, self._account.line_max)
         for tap in self._taps_of(send.sender):
             tap.take(1 if tap is self._requests else send.parts, now_s)
@@ -231,7 +233,8 @@ class Dispatcher:
         return keys_of(self._account.name, send)
 
     @property
-    def _free(self) -> int:
+    def slots_free(self) -> int:
+        """How many more sends may begin; fewer than none while the limit has just fallen."""
         return self._limiter.limit * SLOTS_PER_REQUEST - self._open
 
     def _taps_of(self, sender: str) -> list[_Tap]:
@@ -264,7 +267,7 @@ class Dispatcher:
         self._is_serving = True
         try:
             for _ in range(TURNS_MAX):
-                if self._free <= 0 or not self._line:
+                if self.slots_free <= 0 or not self._line:
                     return
                 found = self._line.pop(self._may, self._clock.now_s())
                 if found is None:

@@ -88,7 +88,7 @@ class Worker:
             event_sink=self.events,
             letters=letters(self.events),
             dispatchers={
-                name: Dispatcher(Account(name, draw.choice((1, 2, 8)), None, {}, 1_000_000), world.gateway, clock)
+                name: Dispatcher(Account(name, draw.choice((1, 2, 8)), None, {}, 10.0, 1_000_000), world.gateway, clock)
                 for name in ACCOUNTS
             },
             clock=clock,

@@ -283,7 +283,7 @@ def test_what_a_merge_brings_too_much_goes_by_its_end():
     other = Person(once={bytes([2, each]) * 8: (b"k" * 8, NOW_MS, NOW_MS + each) for each in range(9)})
     merging.move_out(other, "a:d", "u:1", NOW_MS, NOW_MS)
     [outgoing] = other.outgoing
-    take_in(person, moved_of(outgoing.value), town().rules, NOW_MS)
+    take_in(person, "u:1", moved_of(outgoing.value), town().rules, NOW_MS)
     assert KEYS_MAX == len(person.once)
     assert 4 == min(until_ms for _, _, until_ms in person.once.values()) - NOW_MS
     assert decode(encode(person)) == person
@@ -300,7 +300,7 @@ def test_a_key_that_was_erased_does_not_come_back_with_a_late_move():
     source = Person(once={b"s" * 16: (b"k" * 8, NOW_MS, NOW_MS + DAY_MS)})
     merging.move_out(source, "a:d", "u:1", NOW_MS, NOW_MS)
     person = Person(erased_ms=NOW_MS)
-    take_in(person, moved_of(source.outgoing[0].value), town().rules, NOW_MS)
+    take_in(person, "u:1", moved_of(source.outgoing[0].value), town().rules, NOW_MS)
     assert {} == person.once
 
 

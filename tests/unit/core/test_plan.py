@@ -11,7 +11,7 @@ from streamer.core.channels import Sender
 from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN, Accepted, Origin, Refused, Unknown
 from streamer.core.profile import Update, values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.core.state import DUE_BYTES_MAX, DUE_MAX, SEEN_MAX, Person, place_of, send_bytes
+from streamer.core.state import DUE_BYTES_MAX, DUE_MAX, SEEN_MAX, WAITING_BYTES_MAX, Person, place_of, send_bytes
 
 NOW_MS = 1_767_225_600_000
 MAX_AGE_S = 60.0
@@ -396,7 +396,7 @@ def test_a_request_that_never_left_does_not_count_as_an_attempt():
         (Accepted("SM1", "queued"), ACCEPTED, "accepted", {"sid": "SM1", "parts": 1}),
         (Accepted("SM1", "queued", 3), ACCEPTED, "accepted", {"sid": "SM1", "parts": 3}),
         (Refused("optout", 21610, 400, "optout"), FAILED, "optout", {"code": 21610, "detail": "HTTP 400"}),
-        (Refused("stop", 0, 404, "stop", "account"), FAILED, "stop", {"code": 0, "detail": "HTTP 404"}),
+        (Refused("message", 0, 404), FAILED, "message", {"code": 0, "detail": "HTTP 404"}),
         (Unknown("timeout"), UNKNOWN, "timeout", {"detail": ""}),
         (Unknown("gateway_error", 503, 20503), UNKNOWN, "gateway_error", {"code": 20503, "detail": "HTTP 503"}),
     ],
@@ -412,10 +412,51 @@ def test_an_answer_gives_the_send_its_outcome(answer, outcome, reason, more):
     assert [send.message.body for send in person.due] == ["Order 1"]
 
 
+def test_a_stop_holds_the_send_behind_its_breaker():
+    """Nothing is wrong with the message, and somebody will mend what is."""
+    person = due()
+    attempts.begin(person, at(NOW_MS))
+    held = attempts.settle(person, Refused("stop", 20003, 401, "stop", "account"), at(NOW_MS))
+    assert (held.reason, held.until_ms, held.attempt, held.code) == ("breaker", 0, 1, 20003)
+    assert (person.held, person.decided) == ([held], {})
+    assert not attempts.release(person, NOW_MS + 999_999, NOW_MS + 999_999)
+    assert attempts.release_queued(person, "shop", "shipped")
+    assert attempts.begin(person, at(NOW_MS)).attempt == 2
+
+
+def test_what_stays_stopped_until_it_is_too_old_has_failed_with_the_gateways_code():
+    person = due()
+    attempts.begin(person, at(NOW_MS))
+    attempts.settle(person, Refused("stop", 20003, 401, "stop", "account"), at(NOW_MS))
+    attempts.release_queued(person, "shop", "shipped")
+    assert attempts.begin(person, at(NOW_MS + 60_000)) is None
+    assert (only(person).outcome, only(person).reason, only(person).code) == (FAILED, "too_old", 20003)
+
+
+def test_later_waits_by_its_schedule_and_blocks_nobody():
+    person = due(2)
+    attempts.begin(person, at(NOW_MS))
+    refused = Refused("later", 30003, 400, "later", schedule="once")
+    assert attempts.settle(person, refused, at(NOW_MS)) is None, "five minutes are over its max_age of one"
+    assert (only(person).outcome, only(person).reason, only(person).code) == (FAILED, "later", 30003)
+    assert [send.message.body for send in person.due] == ["Order 1"]
+
+
+def test_what_may_wait_for_long_is_bounded_and_the_rest_ends():
+    """A hot person's sends behind a breaker would fill their record."""
+    person = with_phone()
+    for number in range(60):
+        apply(person, track(number, note="x" * 900), offset=number, mappings=[mapping(body=BODY)])
+        attempts.hold(person, at(NOW_MS), "breaker")
+    assert person.waiting_bytes() <= WAITING_BYTES_MAX
+    reasons = Counter(person.decision(sent).reason for sent in person.decided)
+    assert (len(person.held) + reasons["too_many_held"], set(reasons)) == (60, {"too_many_held"})
+
+
 def busy(person, now_ms=NOW_MS, retry_after_s=2.0):
     attempts.begin(person, at(now_ms))
     return attempts.settle(
-        person, Refused("gateway_busy", 20429, 429, "retry", retry_after_s=retry_after_s), now_ms, 0.0
+        person, Refused("gateway_busy", 20429, 429, "retry", retry_after_s=retry_after_s), at(now_ms)
     )
 
 

@@ -66,7 +66,7 @@ class Rig:
         self.state, self.events = (FakeSink(self.log, is_automatic=False) for _ in range(2))
         self.gateway = FakeGateway(lambda message: None, self.clock)
         self.sender, self.second = (
-            Dispatcher(Account(name, concurrency, None, {}, 1_000_000), self.gateway, self.clock)
+            Dispatcher(Account(name, concurrency, None, {}, 10.0, 1_000_000), self.gateway, self.clock)
             for name in ("main", "second")
         )
         self.store = MemoryStore()

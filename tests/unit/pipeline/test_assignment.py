@@ -161,7 +161,7 @@ async def test_each_answer_becomes_one_outcome(answer, outcome):
         rig.gateway.answer(rig.gateway.open[0], answer)
         await go_on(rig)
     assert [each[0] for each in rig.outcomes()] == [outcome]
-    assert rig.sender._slots == 2  # every slot is back
+    assert rig.sender.slots_free == 2  # every slot is back
 
 
 async def test_a_redelivered_event_publishes_its_outcome_again_and_sends_nothing():
@@ -274,7 +274,7 @@ async def test_a_released_send_of_another_account_does_not_take_the_slot_of_this
                 rig.gateway.answer(request, ACCEPTED)
         await go_on(rig)
     assert len(rig.outcomes()) == 4
-    assert (rig.sender._slots, rig.second._slots) == (2, 2)
+    assert (rig.sender.slots_free, rig.second.slots_free) == (2, 2)
 
 
 async def test_a_drain_waits_for_the_request_in_flight_and_its_outcome():
@@ -304,7 +304,7 @@ async def test_a_posting_acked_while_draining_is_taken_back():
     assert not rig.gateway.posted
     [send] = rig.person().due
     assert (send.is_posting, send.attempt) == (False, 0)
-    assert rig.sender._slots == 2
+    assert rig.sender.slots_free == 2
 
 
 async def test_records_that_arrive_while_draining_are_left_to_the_next_owner():
@@ -324,13 +324,13 @@ async def test_after_the_end_of_a_tenure_answers_and_acks_change_nothing():
         rig.arrive(shipped(1))
         await go_on(rig)
         rig.assignment.close()
-        assert rig.sender._slots == 2
+        assert rig.sender.slots_free == 2
         written = rig.log.end_offset(STATE)
         rig.gateway.answer(rig.gateway.open[0], ACCEPTED)
         await go_on(rig)
     assert rig.log.end_offset(STATE) == written
     assert rig.outcomes() == []
-    assert rig.sender._slots == 2
+    assert rig.sender.slots_free == 2
 
 
 def restored(rig):

@@ -197,7 +197,7 @@ def test_a_revocation_ends_in_time_whatever_the_gateway_does():
                 await process.go_on()
                 assert revoking.done()
             clock.advance(20.0)
-        return process.sender._slots
+        return process.sender.slots_free
 
     assert run_manually(main(), clock) == 2
 
