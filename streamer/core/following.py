@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from streamer.core import delivery
-from streamer.core.attempts import Moment, accept, end_of, give_up, next_attempt, refuse, tell
+from streamer.core.attempts import Moment, accept, end_of, give_up, has_room, next_attempt, refuse, tell
 from streamer.core.delivery import ATTEMPT_TAG, Accepted, Attempt, Found, Message, Refused
 from streamer.core.state import ADOPTED_MAX, UNKNOWN, UNRESOLVED, WATCHED, Person, Send
 from streamer.errors import BadRecord

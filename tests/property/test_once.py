@@ -136,7 +136,7 @@ class Orders(RuleBasedStateMachine):
         key=st.sampled_from([USER, VISITOR]),
         value=st.sampled_from(VALUES),
         age=st.integers(0, YOUNG_MS // MINUTE_MS),
-        ahead=st.sampled_from([0, 0, 10, 60, 120]),
+        ahead=st.sampled_from([0, 0, 10, 60, 120, 150]),
     )
     def comes(self, key, value, age, ahead):
         now_ms, offset = self.town.now_ms, self.offset()
@@ -147,6 +147,12 @@ class Orders(RuleBasedStateMachine):
         self.model.decide(fact, now_ms)
         self.produce(fact, offset)
         assert all(until_ms >= now_ms for _, _, until_ms in self.town.person(self.model.home(fact)).once.values())
+
+    @rule(value=st.sampled_from(VALUES), ages=st.tuples(*[st.integers(0, 90)] * 2))
+    def both_have_one_that_waits(self, value, ages):
+        """What a merge has most to do with, and chance alone seldom brings about."""
+        self.comes(USER, value, ages[0], 150)
+        self.comes(VISITOR, value, ages[1], 150)
 
     @precondition(lambda self: self.model.facts)
     @rule(data=st.data())
@@ -181,7 +187,7 @@ class Orders(RuleBasedStateMachine):
         self.model.is_refusing = not self.model.is_refusing
         self.town.answer = Refused("refused", 21211, 400) if self.model.is_refusing else Accepted("SM1", "queued")
 
-    @precondition(lambda self: not self.model.is_one)
+    @precondition(lambda self: not self.model.is_one and len(self.model.facts) > 3)
     @rule()
     def visitor_turns_out_to_be_the_user(self):
         self.town.link(VISITOR, USER, self.town.now_ms - NOW_MS)

@@ -229,6 +229,18 @@ def test_gates_stand_in_the_order_in_which_a_message_is_made(run, mapping):
 
 
 @pytest.mark.parametrize(
+    ("key", "line"),
+    [("order_id", "  ✓ once_per   saw 7"), ("no", "  ✗ once_per   missing_value: properties.no")],
+)
+def test_the_key_of_once_per_is_shown(run, key, line):
+    mapping = f"once_per: {{key: properties.{key}, within: 24h}}\n{CONSTANT_BODY}"
+    result = run(EVENT, mappings=[("a", mapping)])
+    assert line in result.stdout.splitlines(), result.stdout
+    decision = decisions(run(EVENT, "--json", mappings=[("a", mapping)]))["a"]
+    assert ("send" if key == "order_id" else "suppress") == decision["verdict"]
+
+
+@pytest.mark.parametrize(
     ("mapping", "line"),
     [
         ('{to: "{{properties.no}}", body: x}', "  ✗ send.to   no_phone: properties.no"),

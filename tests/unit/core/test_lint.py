@@ -474,6 +474,16 @@ def test_a_property_that_no_sample_has_is_told_with_what_was_meant():
     assert [] == codes(mapping)
 
 
+def test_the_key_of_once_per_is_a_path_too():
+    """A misspelt one would suppress every message."""
+    mapping = subject(keys={"once_per": {"key": "properties.orderId", "within": "24h"}})
+    right = subject(keys={"once_per": {"key": "properties.order_id", "within": "24h"}})
+    events = [track(order_id="o"), identify(phone="+15550001111")]
+    ((code, text),) = found(mapping, samples=events)
+    assert ("unseen_path", True) == (code, text.endswith("did you mean properties.order_id?"))
+    assert [] == codes(right, samples=events)
+
+
 def test_a_trait_is_seen_in_any_identify_or_context():
     mapping = subject(body="{{profile.traits.first_name}} {{profile.traits.city}} {{profile.traits.plan}}")
     in_context = {**track("Other", user="v"), "context": {"traits": {"city": "Ghent"}}}

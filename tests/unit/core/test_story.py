@@ -22,8 +22,9 @@ LATER = {"type": "track", "event": "Later"}
 CONTENT = "HX" + "0" * 32
 
 
-def rule(name, event, **send):
-    document = {"when": f'type = "track" and event = "{event}"', "send": {"body": "Hi {{properties.name}}", **send}}
+def rule(name, event, keys=(), **send):
+    send = {"body": "Hi {{properties.name}}", **send}
+    document = {"when": f'type = "track" and event = "{event}"', "send": send, **dict(keys)}
     return compile_rule(name, document, SENDERS, RuleDefaults("US", "shop", 86_400.0))
 
 
@@ -166,6 +167,15 @@ def test_an_event_is_of_one_person_and_new_unless_it_says_otherwise():
 
 def test_an_event_that_is_repeated_under_its_message_id_is_decided_once():
     assert told([shipped(messageId="m")] * 2, [{"send": {"mapping": "shipped"}}]).is_passed
+
+
+ONCE = RuleSet.of([rule("shipped", "Shipped", keys={"once_per": {"key": "properties.name", "within": "1h"}})])
+
+
+def test_an_event_of_a_key_that_was_there_is_expected_as_a_duplicate_until_its_window_has_passed():
+    events = [shipped(), shipped(at="+1h"), shipped(at="+61m")]
+    sent = {"send": {"body": "Hi Ada"}}
+    assert told(events, [sent, {"suppress": {"reason": "duplicate", "at": "+1h"}}, sent], ONCE).is_passed
 
 
 @pytest.mark.parametrize(

@@ -412,5 +412,5 @@ async def test_a_lane_leaves_memory_once_its_person_has_nothing_left_to_do():
                 rig.gateway.answer(request, ACCEPTED)
         await go_on(rig)
         assert not rig.assignment._lanes
-        assert not rig.assignment._retries
+        assert not len(rig.assignment.held)
         assert len(rig.assignment.wheel) == 0

@@ -124,6 +124,6 @@ async def test_a_send_whose_account_was_taken_out_ends_with_its_outcome():
     async with sending(rig()) as here:
         here.arrive(later(here, 1))
         await go_on(here)
-        here.services.senders.clear()
+        here.services.dispatchers.clear()
         await pass_time(here, LATER_S)
         assert [("suppressed", "account_removed", "l1")] == here.outcomes()

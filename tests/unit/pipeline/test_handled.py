@@ -234,7 +234,7 @@ async def test_a_scheduled_send_that_is_due_waits_while_the_input_is_not_read():
     async with serving() as whole:
         whole.later(1)
         await whole.pass_time(LATER_S / 2)
-        assert whole.owner._assignments[BY_USER].people_timed == 1
+        assert len(whole.owner._assignments[BY_USER].wheel) == 1
         whole.router_source.pause([IN])
         stood_ms = whole.handled_ms
         await whole.pass_time(2 * LATER_S)
