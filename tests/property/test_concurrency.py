@@ -351,6 +351,17 @@ def test_two_processes_share_one_account(starts_s, seed):
         assert client.limits(40, 60)[-1] <= 80
 
 
+@seeds
+def test_two_processes_in_step_hardly_refuse_each_other(seed):
+    """Answers that all take equally long keep each process's requests in one wave, which is let in or refused whole."""
+    clients = [Client(Limiter(256), start_s) for start_s in (0, 5)]
+    simulate(Server(steady(0.05), concurrent_max=100), *clients, seed=seed, until_s=50, way_s=0.0005)
+    assert sum(client.rate(30, 50) for client in clients) > 0.95 * 100 / 0.05
+    for client in clients:
+        assert client.refused < 0.02 * client.sent
+        assert client.answered > 0.02 * 100 / 0.05 * 45
+
+
 events = st.lists(
     st.tuples(st.sampled_from(["answer", "busy", "timeout"]), st.floats(0, 20), st.integers(1, 300)), max_size=300
 )

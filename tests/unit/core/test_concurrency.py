@@ -92,7 +92,7 @@ def test_429_below_the_ceiling_gives_up_more():
     limiter = settled(128, 100)
     limiter.on_busy(0.0, limiter.limit)
     assert 86 == limiter.limit  # nine tenths of 96
-    answers(limiter, 400)
+    answers(limiter, 700)
     assert 91 == limiter.limit  # 95 % of it, as ceiling
 
 
