@@ -329,12 +329,10 @@ class World:
             resolved = resolutions[sent]
             if said["outcome"] == "unknown" and self.is_looked_for(sent) and not resolved:
                 yield f"{what}: unknown, and nobody said what became of it"
-            was_forgotten = self.is_doubted(person) and ("given_up", "") in resolved
-            if (
-                resolved
-                and not was_forgotten
-                and resolved[-1] != (("accepted", sids[0]) if sids else ("not_created", ""))
-            ):
+            ends = [("accepted", sids[0])] if sids else [("not_created", ""), ("failed", "")]
+            if self.is_doubted(person):
+                ends.append(("given_up", ""))  # forgotten before anybody knew
+            if resolved and resolved[-1] not in ends:
                 yield f"{what}: resolved as {resolved}, but the gateway holds {sids}"
             if sids not in allowed:
                 yield f"{what}: {said['outcome']}, but the gateway holds {sids}"
@@ -344,11 +342,12 @@ class World:
         people = {(mapping, str(n)): person for mapping, n, person in self.expected.values()}
         waited = {(self.expected[sent][0], str(self.expected[sent][1])) for sent in self.waited & self.expected.keys()}
         orders = defaultdict(list)
+        resent = {(self.expected[sent][0], str(self.expected[sent][1])) for sent in self.resolutions()}
         for message in self.gateway.posted:
             mapping, n = message.body.split()[:2]
             person = people[mapping, n]
             is_plain = person in self.homes and not self.has_two_ways(person)
-            if posted[message.body] == 1 and is_plain and (mapping, n) not in waited:
+            if posted[message.body] == 1 and is_plain and (mapping, n) not in waited | resent:
                 orders[person].append(self.place_of[int(n)][2])
         return [f"{person}: posted in the order {order}" for person, order in orders.items() if order != sorted(order)]
 
