@@ -8,7 +8,7 @@ acked. How many requests may be in flight is learnt (`core.concurrency`); who fi
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import inf
 from typing import Final, NamedTuple, Protocol
 
@@ -46,6 +46,7 @@ LINE: Final = "line"
 _REFUSED: Final = "refused"
 _RESULTS: Final = ("accepted", _REFUSED, GATEWAY_BUSY, "not_sent", "unknown")
 
+_NO_HOMES: Final[Mapping[str, int]] = {}
 Tell = Callable[[tuple[Found, ...] | None], None]
 
 log = logger(__name__)
@@ -90,7 +91,10 @@ class _Entry(NamedTuple):
 
 
 class Account(NamedTuple):
-    """What a dispatcher has to know of its account. `limits` are the senders' paces, for all owners together."""
+    """What a dispatcher has to know of its account. `limits` are the senders' paces, for all owners together.
+
+    `homes`: of a sender that has one owner the partition that sends everything of it, at its whole pace.
+    """
 
     name: str
     concurrency: int
@@ -98,6 +102,7 @@ class Account(NamedTuple):
     limits: Mapping[str, Pace]
     timeout_s: float  # of a request
     line_max: int  # of lanes in memory; beyond, sends are held
+    homes: Mapping[str, int] = _NO_HOMES
 
 
 def keys_of(account: str, send: Send) -> tuple[Key, ...]:
@@ -221,11 +226,19 @@ class Dispatcher:
         self._line.keep(lambda entry: entry.owner is not owner)
         self._lines = sum(not entry.is_held for entry in self._line.items())
 
-    def share(self, owned: int, total: int) -> None:
-        """Take this process's share of every limit, as it owns so many of all partitions."""
-        now_s = self._clock.now_s()
-        for tap in (*self._taps.values(), *((self._requests,) if self._requests else ())):
-            tap.share(owned, total, now_s)
+    def share(self, owned: Collection[int], total: int) -> None:
+        """Take this process's share of every limit, as it owns those of all partitions.
+
+        The limit of a sender that has one owner is not shared: it is ours with the sender's partition, or not at all.
+        """
+        now_s, homes = self._clock.now_s(), self._account.homes
+        if self._requests is not None:
+            self._requests.share(len(owned), total, now_s)
+        for sender, tap in self._taps.items():
+            if sender in homes:
+                tap.share(int(homes[sender] in owned), 1, now_s)
+            else:
+                tap.share(len(owned), total, now_s)
         self._line.rouse()
 
     def keys(self, send: Send) -> tuple[Key, ...]:

@@ -164,8 +164,9 @@ class Owner:
 
     def _share(self) -> None:
         """Tell the dispatchers how much of every limit is ours now."""
+        owned = frozenset(place.partition for place in self._assignments)
         for dispatcher in self._services.dispatchers.values():
-            dispatcher.share(len(self._assignments), self._services.partitions)
+            dispatcher.share(owned, self._services.partitions)
 
     async def _flush_state(self) -> None:
         """Wait for the writes of a drain that was cut off: the next owner must not restore before them."""
@@ -265,6 +266,7 @@ class Owner:
     def _close_lost(self, place: Partition) -> None:
         """Let a partition go that somebody else claimed; and have it back, should that be who had lost it."""
         del self._assignments[place]
+        self._share()
         self._source.pause([place])
         self._paused.discard(place)
         self._unopened += 1
