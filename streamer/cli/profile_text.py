@@ -24,6 +24,7 @@ def text_of(profile: ProfileView) -> str:
             for each in profile.parked
         ],
         "held": [_held(each) for each in profile.held],
+        "with a sender that has one owner": [(each.sender, f"send {each.send_id}") for each in profile.away],
         "last sends": [_sent(each) for each in profile.last_sends],
     }
     lines = [plain(profile.key)]

@@ -85,6 +85,13 @@ class SendView(Struct, frozen=True):
     message_id: str
 
 
+class AwayView(Struct, frozen=True):
+    """A send that one partition sends for its sender, and whose outcome has not come back."""
+
+    sender: str
+    send_id: str
+
+
 class ErasedView(Struct, frozen=True):
     """Up to `erased_ms` all was forgotten on demand; `keep_ms` is until when that is remembered at least."""
 
@@ -103,6 +110,7 @@ class ProfileView(Struct, frozen=True):
     consent: list[ConsentView]
     parked: list[ParkedView]
     held: list[HeldView]
+    away: list[AwayView]
     last_sends: list[SendView]
     erased: ErasedView | None
 
@@ -125,6 +133,7 @@ def view_of(key: str, person: Person, sends_max: int = LAST_SENDS_MAX) -> Profil
             for each in person.parked
         ],
         held=[_held(send) for send in (*person.due, *person.held)],
+        away=[AwayView(sender, sent.hex()) for sent, (sender, _) in person.away.items()],
         last_sends=[_send(each) for each in decided[:sends_max]],
         erased=erased if person.erased_ms or person.is_suppressed else None,
     )

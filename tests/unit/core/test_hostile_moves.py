@@ -49,6 +49,9 @@ MOVES = {
     "a key before all time": encoded(replace(NOTHING, once={b"s" * 16: (b"k" * 8, -1, NOW_MS)})),
     "a key too long": encoded(replace(NOTHING, once={b"s" * 16: (b"k" * 9_000, NOW_MS, NOW_MS)})),
     "a send too long": encoded(replace(NOTHING, once={b"s" * 9_000: (b"k" * 8, NOW_MS, NOW_MS)})),
+    "a mark too long": encoded(replace(NOTHING, away={b"s" * 16: ("slow", b"m" * 9_000)})),
+    "a send away too long": encoded(replace(NOTHING, away={b"s" * 17: ("slow", b"m" * 8)})),
+    "merged from a sender's": encoded(replace(NOTHING, source="s:slow/u:1")),
     "more keys than a person has": encoded(
         replace(NOTHING, once={each.to_bytes(16): (b"k" * 8, NOW_MS, NOW_MS) for each in range(257)})
     ),
