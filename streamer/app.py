@@ -20,7 +20,6 @@ from prometheus_client import REGISTRY, generate_latest
 from streamer.clock import SystemClock
 from streamer.config_model import AccountConfig, Config, KafkaConfig
 from streamer.core import gcra
-from streamer.core.identity import home_of
 from streamer.http.server import HttpServer, Status, listener
 from streamer.kafka.consumer import ChangelogReader, GroupSource
 from streamer.kafka.groups import GroupReader
@@ -211,7 +210,7 @@ class Process:
             limits={each.name: gcra.limit(each.parts_per_s) for each in paced},
             timeout_s=account.timeout_s,
             line_max=WAITING_MAX // (2 * len(self._config.accounts)) if len(self._config.accounts) > 1 else sys.maxsize,
-            homes={sender: home_of(sender, self._config.topics.partitions) for sender in self._lone_senders()},
+            lone=self._lone_senders(),
         )
 
     def _lone_senders(self) -> frozenset[str]:

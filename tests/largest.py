@@ -24,6 +24,7 @@ from streamer.core.state import (
     OUT_MAX,
     SEEN_MAX,
     WAITING_BYTES_MAX,
+    Away,
     Parked,
     Person,
     Send,
@@ -135,7 +136,9 @@ class Largest:
         person.once = {self._draw.randbytes(16): key for key in keys}
         person.homes = {self.name(NAME_CHARS): MS for _ in range(HOMES_MAX)}
         while away_bytes(person.away) < AWAY_BYTES_MAX:
-            person.away[self._draw.randbytes(16)] = (self.name(NAME_CHARS), self._draw.randbytes(MARK_BYTES))
+            person.away[self._draw.randbytes(16)] = Away(
+                self.name(NAME_CHARS), self._draw.randbytes(MARK_BYTES), MS, MS
+            )
         for number in range(OUT_MAX - 1):
             person.decide(self.decision(self.origin(number), self.text(MESSAGE_ID_CHARS_MAX)))
         person.decide(*(self.decision(self.origin(), self._message_id) for _ in range(MAPPINGS_MAX)))

@@ -113,6 +113,7 @@ def hold(person: Person, moment: Moment, reason: str) -> Send | None:
 def send_away(person: Person, moment: Moment) -> None:
     """Order the first due send from the one partition that sends for its sender; it ends if too many are away."""
     send = person.due.pop(0)
+    away.expire(person, moment.now_ms)
     if away.has_room(person, send):
         away.order(person, moment.key, send, moment.now_ms)
     else:

@@ -61,6 +61,12 @@ def has_room(person: Person, send: Send) -> bool:
     return away_bytes({**person.away, send.id: _away(send)}) <= AWAY_BYTES_MAX
 
 
+def expire(person: Person, now_ms: int) -> None:
+    """Forget what is noted of sends of which no word can come any more: it went to a key whose person was erased."""
+    for send_id in [send_id for send_id, each in person.away.items() if each.until_ms < now_ms]:
+        person.forget_away(send_id, now_ms)
+
+
 def order(person: Person, key: str, send: Send, now_ms: int) -> None:
     """List the order of a send that was due in the record of `key`."""
     number = max(person.homes.pop(send.sender, 0) + 1, now_ms)  # a time, so that a record begun anew goes on above
@@ -73,7 +79,8 @@ def order(person: Person, key: str, send: Send, now_ms: int) -> None:
 
 
 def _away(send: Send) -> Away:
-    return send.sender, mark_of(send.origin, send.message_id)
+    mark = mark_of(send.origin, send.message_id)
+    return Away(send.sender, mark, send.origin.event_ms, send.expires_ms + KEEP_MS)
 
 
 def take_order(person: Person, key: str, value: bytes, now_ms: int) -> bool:

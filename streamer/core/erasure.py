@@ -146,6 +146,8 @@ def _clear(person: Person, key: str, event_ms: int, rules: RuleSet, now_ms: int)
         if (decision := person.decision(send_id)) is not None:
             person.note_passed(mark_of(decision.origin, decision.message_id), links.ERASED)
     person.decided = {send_id: value for send_id, value in person.decided.items() if send_id in kept}
+    for send_id in [send_id for send_id, each in person.away.items() if each.event_ms <= event_ms]:
+        person.note_passed(person.away.pop(send_id).mark, links.ERASED)  # where it lies it ends, and is told
     for send in [each for each in person.followed if each.origin.event_ms <= event_ms]:
         person.followed.remove(send)
         give_up(person, Moment(key, rules, now_ms), send, REASON)
@@ -165,7 +167,8 @@ def is_over(person: Person, handled_ms: int) -> bool:
     """Whether nothing is left of an erased person but that they were, and even that is not needed any more."""
     if not person.keep_ms or person.keep_ms > handled_ms or person.is_suppressed:
         return False
-    sends = person.due or person.held or person.parked or person.followed or person.away
+    is_away = any(each.until_ms > handled_ms for each in person.away.values())
+    sends = person.due or person.held or person.parked or person.followed or is_away
     if sends or person.traits or person.links or person.consent:
         return False
     newest_ms = max((_event_ms(person, send_id) for send_id in person.decided), default=0)

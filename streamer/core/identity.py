@@ -2,7 +2,7 @@
 
 Keys are `u:<userId>`, `a:<anonymousId>` and `n:<E.164>`. A key that starts with a NUL byte is ours, not a person's.
 An id that many strangers share, as "null" or "0", is blocked: it is nobody's.
-Beside them stand *sender keys*, `s:<sender>/<identity key>`: of a sender that has one owner, where a person's sends lie.
+Beside them stand *sender keys*, `s:<sender>/<identity key>`: where a person's sends lie of a sender that has one owner.
 All of a sender's are in one partition. No event ever has one; owners alone write to them.
 """
 

@@ -28,7 +28,6 @@ from streamer.core.state import (
     MARK_BYTES,
     MERGED_BYTES_MAX,
     MERGED_MAX,
-    OTHERS,
     SEEN_MAX,
     Away,
     Outgoing,
@@ -125,7 +124,7 @@ def note_passed(person: Person, moved: Moved, target: str) -> None:
     events += [(send.origin, send.message_id) for send in moved.held]
     events += [(parked.origin, parked.message_id) for parked in moved.parked]
     marks = [mark_of(origin, message_id) for origin, message_id in events]
-    for mark in (*marks, *(mark for _, mark in moved.away.values())):
+    for mark in (*marks, *(each.mark for each in moved.away.values())):
         if person.passed.get(mark) not in (ERASED, GONE):
             person.note_passed(mark, target)
 
@@ -158,7 +157,8 @@ def _is_plausible(moved: Moved) -> bool:
     sizes = len(moved.once) <= once.KEYS_MAX and all(
         len(send_id) == _SEND_ID_BYTES and len(key) == once.KEY_BYTES for send_id, (key, _, _) in moved.once.items()
     )
-    sizes &= all(len(sent) == _SEND_ID_BYTES and len(mark) == MARK_BYTES for sent, (_, mark) in moved.away.items())
+    times += [ms for each in moved.away.values() for ms in (each.event_ms, each.until_ms)]
+    sizes &= all(len(sent) == _SEND_ID_BYTES and len(each.mark) == MARK_BYTES for sent, each in moved.away.items())
     return keys and states and sizes and all(0 <= ms <= MS_MAX for ms in times)
 
 
@@ -273,13 +273,17 @@ def _take_followed(person: Person, followed: list[Send], moment: Moment) -> None
 
 
 def _take_away(person: Person, away: dict[bytes, Away], now_ms: int) -> None:
-    """Note what the other record sent away; what is too much counts as decided and evicted."""
+    """Note what the other record sent away; what is too much counts as decided and evicted.
+
+    Of what was erased meanwhile nothing will be told here: the other record is no pointer to this one any more.
+    """
     for sent, each in away.items():
-        if not (person.is_waiting(sent) or sent in person.decided):
+        if is_erased(person, each.event_ms):
+            person.note_passed(each.mark, ERASED)
+        elif not (person.is_waiting(sent) or sent in person.decided):
             person.away[sent] = each
     while away_bytes(person.away) > AWAY_BYTES_MAX:
-        del person.away[next(iter(person.away))]
-        person.forgotten[OTHERS] = max(person.forgotten.get(OTHERS, 0), now_ms)
+        person.forget_away(next(iter(person.away)), now_ms)
 
 
 def _note_merged(person: Person, moved: Moved) -> None:

@@ -133,7 +133,7 @@ def view_of(key: str, person: Person, sends_max: int = LAST_SENDS_MAX) -> Profil
             for each in person.parked
         ],
         held=[_held(send) for send in (*person.due, *person.held)],
-        away=[AwayView(sender, sent.hex()) for sent, (sender, _) in person.away.items()],
+        away=[AwayView(each.sender, sent.hex()) for sent, each in person.away.items()],
         last_sends=[_send(each) for each in decided[:sends_max]],
         erased=erased if person.erased_ms or person.is_suppressed else None,
     )

@@ -34,7 +34,7 @@ LONG: Final = QUEUED | {SCHEDULED, LATER}  # these may wait for hours
 # Of those and of what is parked; what is more is suppressed.
 WAITING_BYTES_MAX: Final = 24 * 1024
 FOLLOWED_BYTES_MAX: Final = 24 * 1024  # of sends that are followed; beyond, the oldest is given up
-AWAY_BYTES_MAX: Final = 8 * 1024  # of what is noted of sends that are away: some 200
+AWAY_BYTES_MAX: Final = 8 * 1024  # of what is noted of sends that are away: some 140
 HOMES_MAX: Final = 64  # senders with one owner that a person's sends went to, and that are remembered
 ADOPTED_MAX: Final = 32  # message SIDs remembered that were found for an unknown send
 UNKNOWN: Final = "unknown"  # the reason of a followed send that is looked for
@@ -60,9 +60,9 @@ OTHERS: Final = ""  # in `forgotten`, which is no mapping's id: every mapping th
 # compression makes smaller: due 256 KB; held 128 KB before an event and 24 KB scheduled or parked by it (what is
 # refused moves from due to held); traits 24 KB; `seen` 66 KB (256 topics of 249 characters); `forgotten` 10 KB; `once`
 # 12 KB (256 keys); links, merged keys, consent and what is away 8 KB each, `homes` 4 KB; the outcomes of 1 000 mappings
-# beside 63 not yet published, 0.35 KB each that they don't share (send id, mapping, detail), 360 KB: 918 KB in all. What
-# outcomes share (identity key 1 KB, message id 0.4 KB, topic) makes it 2.9 MB as encoded, which the producer's zstd
-# undoes: 0.7 MB, as the test of the worst record measures.
+# beside 63 not yet published, 0.35 KB each that they don't share (send id, mapping, detail), 360 KB: 918 KB in all.
+# What outcomes share (identity key 1 KB, message id 0.4 KB, topic) makes it 2.9 MB as encoded, which the producer's
+# zstd undoes: 0.7 MB, as the test of the worst record measures.
 
 
 class Send(Struct, frozen=True, array_like=True):
@@ -113,6 +113,18 @@ class Parked(Struct, frozen=True, array_like=True):
     until_ms: int
 
 
+class Away(Struct, frozen=True, array_like=True):
+    """What is noted of a send that is away: the mark of its event is `mark_of` it.
+
+    Units: ms since the epoch; no word of it can come any more after `until_ms`.
+    """
+
+    sender: str
+    mark: bytes
+    event_ms: int
+    until_ms: int
+
+
 class Outgoing(Struct, frozen=True, array_like=True):
     """A record to be produced to `by-user` (to `deliveries`, if its `kind` is EVENT_KIND), once this one is safe.
 
@@ -126,7 +138,6 @@ class Outgoing(Struct, frozen=True, array_like=True):
 
 
 EVENT_KIND: Final = "delivery"  # of an Outgoing for the deliveries topic
-Away = tuple[str, bytes]  # the sender of a send that is away, and the mark of its event (`mark_of`)
 OnceKey = tuple[bytes, int, int]  # a `once_per` key's hash, the event time of what took it, and until when it is kept
 Link = tuple[int, str]  # event time in ms, and the identity key that is the person from then on ("": erased)
 
@@ -278,6 +289,11 @@ class Person(Struct, omit_defaults=True):
         if len(self.forgotten) - (OTHERS in self.forgotten) > FORGOTTEN_MAX:
             dropped_ms = self.forgotten.pop(next(name for name in self.forgotten if name != OTHERS))
             self.forgotten[OTHERS] = max(self.forgotten.get(OTHERS, dropped_ms), dropped_ms)
+
+    def forget_away(self, send_id: bytes, now_ms: int) -> None:
+        """Note no more that a send is away, as if its decision had been stored and evicted."""
+        del self.away[send_id]
+        self.forgotten[OTHERS] = max(self.forgotten.get(OTHERS, 0), now_ms)
 
     def evict(self) -> None:
         """Drop the oldest published decisions beyond DECIDED_BYTES_MAX, and note that they were."""

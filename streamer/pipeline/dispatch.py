@@ -46,7 +46,6 @@ LINE: Final = "line"
 _REFUSED: Final = "refused"
 _RESULTS: Final = ("accepted", _REFUSED, GATEWAY_BUSY, "not_sent", "unknown")
 
-_NO_HOMES: Final[Mapping[str, int]] = {}
 Tell = Callable[[tuple[Found, ...] | None], None]
 
 log = logger(__name__)
@@ -93,7 +92,7 @@ class _Entry(NamedTuple):
 class Account(NamedTuple):
     """What a dispatcher has to know of its account. `limits` are the senders' paces, for all owners together.
 
-    `homes`: of a sender that has one owner the partition that sends everything of it, at its whole pace.
+    `lone`: the senders of which one partition sends everything, at their whole pace.
     """
 
     name: str
@@ -102,7 +101,7 @@ class Account(NamedTuple):
     limits: Mapping[str, Pace]
     timeout_s: float  # of a request
     line_max: int  # of lanes in memory; beyond, sends are held
-    homes: Mapping[str, int] = _NO_HOMES
+    lone: frozenset[str] = frozenset()
 
 
 def keys_of(account: str, send: Send) -> tuple[Key, ...]:
@@ -226,19 +225,19 @@ class Dispatcher:
         self._line.keep(lambda entry: entry.owner is not owner)
         self._lines = sum(not entry.is_held for entry in self._line.items())
 
-    def share(self, owned: Collection[int], total: int) -> None:
-        """Take this process's share of every limit, as it owns those of all partitions.
+    def share(self, owned: int, total: int, at_home: Collection[str] = ()) -> None:
+        """Take this process's share of every limit, as it owns so many of all partitions.
 
-        The limit of a sender that has one owner is not shared: it is ours with the sender's partition, or not at all.
+        That of a sender that has one owner is not shared: `at_home` are those of which it is us, and theirs are whole.
         """
-        now_s, homes = self._clock.now_s(), self._account.homes
+        now_s = self._clock.now_s()
         if self._requests is not None:
-            self._requests.share(len(owned), total, now_s)
+            self._requests.share(owned, total, now_s)
         for sender, tap in self._taps.items():
-            if sender in homes:
-                tap.share(int(homes[sender] in owned), 1, now_s)
+            if sender in self._account.lone:
+                tap.share(int(sender in at_home), 1, now_s)
             else:
-                tap.share(len(owned), total, now_s)
+                tap.share(owned, total, now_s)
         self._line.rouse()
 
     def keys(self, send: Send) -> tuple[Key, ...]:

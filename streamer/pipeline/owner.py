@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from streamer.core.identity import home_of
 from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.claims import claim
 from streamer.pipeline.committer import Passing
@@ -164,9 +165,10 @@ class Owner:
 
     def _share(self) -> None:
         """Tell the dispatchers how much of every limit is ours now."""
-        owned = frozenset(place.partition for place in self._assignments)
+        owned, total = {place.partition for place in self._assignments}, self._services.partitions
+        at_home = {sender for sender in self._services.lone_senders if home_of(sender, total) in owned}
         for dispatcher in self._services.dispatchers.values():
-            dispatcher.share(owned, self._services.partitions)
+            dispatcher.share(len(owned), total, at_home)
 
     async def _flush_state(self) -> None:
         """Wait for the writes of a drain that was cut off: the next owner must not restore before them."""

@@ -11,7 +11,6 @@ from functools import partial
 
 from streamer.core import gcra
 from streamer.core.delivery import Accepted, Refused, Unknown
-from streamer.core.identity import home_of
 from streamer.errors import CopyUnusable
 from streamer.pipeline.assignment import Services
 from streamer.pipeline.committer import Committer
@@ -36,8 +35,7 @@ def account(name, concurrency):
     """An account with the paces of its senders."""
     paced = {each.name: gcra.limit(each.parts_per_s) for each in SENDERS.values() if each.account == name}
     limits = {sender: pace for sender, pace in paced.items() if pace.parts_per_s}
-    homes = {sender: home_of(sender, PARTITIONS) for sender in LONE}
-    return Account(name, concurrency, None, limits, 10.0, 1_000_000, homes)
+    return Account(name, concurrency, None, limits, 10.0, 1_000_000, LONE)
 
 
 class Disk:

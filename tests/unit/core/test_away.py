@@ -16,7 +16,7 @@ from streamer.core.handling import handle
 from streamer.core.hop import ANSWER, CALLBACK, CONSENT, EVENT, FORGET, LINK, MERGE, ORDER, OUTCOME, RESOLVE, Hop
 from streamer.core.merging import Moved, take_in
 from streamer.core.rules import RuleSet
-from streamer.core.state import AWAY_BYTES_MAX, HOMES_MAX, OTHERS, RATE, Person, Send, away_bytes
+from streamer.core.state import AWAY_BYTES_MAX, HOMES_MAX, OTHERS, RATE, Away, Person, Send, away_bytes
 from streamer.errors import BadRecord
 from tests.unit.core.town import MINUTE_MS, NOW_MS, Town, identify, rule, track
 
@@ -24,6 +24,7 @@ PHONE = "+15551230001"
 HOME = "s:slow/u:1"
 ORIGIN = Origin("u:1", "in", 0, 1, NOW_MS, NOW_MS)
 SEND = Send(b"s" * 16, "shipped", "v", ORIGIN, "m1", Message("main", "sms", PHONE, "Hi"), "slow", 1, NOW_MS, NOW_MS)
+NOTED = Away("slow", b"m" * 8, NOW_MS, NOW_MS + KEEP_MS)
 SLOW = rule(**{"from": "slow"})
 RULES = RuleSet.of([SLOW])
 
@@ -57,7 +58,7 @@ def test_it_is_sent_from_its_senders_record_and_its_outcome_stands_in_the_person
     assert ("accepted", "u:1") == (outcome.outcome, outcome.person), "the event is its person's, not the sender's"
     person = town.person("u:1")
     assert outcome == person.decision(outcome.send_id)
-    assert not (person.away or person.due or person.out)
+    assert ({}, [], []) == (person.away, person.due, person.out)
 
 
 def test_until_then_the_persons_record_has_it_as_waiting():
@@ -242,8 +243,8 @@ def test_a_client_repeat_of_it_goes_where_it_went():
 
 def test_what_is_too_much_after_a_move_counts_as_decided_and_evicted():
     """The record has to fit, and a redelivered event must not be sent again."""
-    full = {number.to_bytes(16, "big"): ("slow", b"m" * 8) for number in range(220)}
-    person = Person(away=dict(list(full.items())[:110]))
+    full = {number.to_bytes(16, "big"): NOTED for number in range(120)}
+    person = Person(away=dict(list(full.items())[:60]))
     moved = Moved("a:d", NOW_MS, [], {}, {}, [], {}, [], [], {}, is_suppressed=False, away=full)
     take_in(person, "u:1", moved, RULES, NOW_MS)
     take_in(person, "u:1", replace_moved(moved, "a:e", 400), RULES, NOW_MS)
@@ -258,9 +259,11 @@ def replace_moved(moved, source, first):
 
 def test_one_that_is_known_already_is_taken_once():
     sent = send_id("shipped", ORIGIN, "m1")
-    for person in (Person(away={sent: ("slow", b"m" * 8)}), Person(held=[replace(SEND, id=sent)])):
+    for person in (Person(away={sent: NOTED}), Person(held=[replace(SEND, id=sent)])):
         before = len(person.away)
-        moved = Moved("a:d", NOW_MS, [], {}, {}, [], {}, [], [], {}, is_suppressed=False, away={sent: ("x", b"m" * 8)})
+        moved = Moved(
+            "a:d", NOW_MS, [], {}, {}, [], {}, [], [], {}, is_suppressed=False, away={sent: replace(NOTED, sender="x")}
+        )
         take_in(person, "u:1", moved, RULES, NOW_MS)
         assert before == len(person.away)
 
@@ -318,11 +321,42 @@ def test_a_shared_devices_orders_go_with_its_first_user_alone():
     assert [] == town.person("s:slow/a:d").followed
 
 
+def test_a_move_that_comes_after_the_erasure_brings_nothing_that_is_never_told_of():
+    """The key it comes from is no pointer any more, so no report will come this way."""
+    town = Town(SLOW).event("a:d", identify(phone=PHONE), -1)
+    town.put(EVENT, "a:d", json.dumps({"anonymousId": "d", **track(1)}).encode()).deliver()
+    [order] = town.way
+    town.way.clear()
+    town.put(LINK, "a:d", b"u:1", 1).deliver()
+    [move] = town.way
+    town.way.clear()
+    forget(town, "u:1")
+    town.way += [order, move]
+    town.run().event("a:d", track(1))
+    assert ({}, 1) == (town.person("u:1").away, len(town.outcomes))
+    assert 1 == len(town.sent)
+
+
+def test_what_is_never_told_of_makes_room_in_the_end():
+    """A visitor who was erased alone is no pointer any more, and their user hears nothing."""
+    town, order = visitor()
+    forget(town, "a:d")
+    town.way.append(order)
+    town.run()
+    person = town.person("u:1")
+    [noted] = person.away.values()
+    away.expire(person, noted.until_ms)
+    assert 1 == len(person.away)
+    away.expire(person, noted.until_ms + 1)
+    assert ({}, {OTHERS: noted.until_ms + 1}) == (person.away, person.forgotten)
+
+
 def test_a_record_with_something_away_is_not_over():
     person = Person(erased_ms=1, keep_ms=2)
     assert is_over(person, 3)
-    person.away[SEND.id] = ("slow", b"m" * 8)
-    assert not is_over(person, 3)
+    person.away[SEND.id] = NOTED
+    assert not is_over(person, NOTED.until_ms - 1)
+    assert is_over(person, NOTED.until_ms)
 
 
 def test_a_senders_record_is_over_once_no_order_of_it_can_come_again():

@@ -49,8 +49,10 @@ def test_a_state_record_has_a_persons_key_or_a_senders(key):
 
 @pytest.mark.parametrize(
     "key",
-    [b"", b"s:", b"s:slow", b"s:slow/", b"s:slow/x:1", b"s:/u:1", b"s:slow/u:", b"s:slow/u:\xff", b"s:s\xff/u:1"]
-    + [b"s:" + b"n" * 65 + b"/u:1", b"s:slow/s:slow/u:1", b"S:slow/u:1", b"\x00effects"],
+    [
+        *(b"", b"s:", b"s:slow", b"s:slow/", b"s:slow/x:1", b"s:/u:1", b"s:slow/u:", b"s:slow/u:\xff", b"s:s\xff/u:1"),
+        *(b"s:" + b"n" * 65 + b"/u:1", b"s:slow/s:slow/u:1", b"S:slow/u:1", b"\x00effects"),
+    ],
 )
 def test_no_other_has(key):
     assert not is_record_key(key)

@@ -15,7 +15,7 @@ from streamer.core.profile_view import (
     owner_of,
     view_of,
 )
-from streamer.core.state import Parked, Person, Send
+from streamer.core.state import Away, Parked, Person, Send
 
 NUMBER = "+14155550100"
 ORIGIN = Origin("u:ada", "events", 0, 7, 1_000, 1_000)
@@ -60,7 +60,7 @@ def test_the_last_sends_come_newest_first_and_no_more_than_asked_for():
 
 def test_what_one_partition_sends_for_its_sender_is_named_by_sender_and_send():
     """It lies under another key, as does what is known of its attempts."""
-    view = view_of("u:ada", Person(away={b"\x01" * 16: ("slow", b"m" * 8)}))
+    view = view_of("u:ada", Person(away={b"\x01" * 16: Away("slow", b"m" * 8, 1, 2)}))
     assert [AwayView("slow", "01" * 16)] == view.away
 
 
