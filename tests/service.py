@@ -276,8 +276,9 @@ class World:
         topics: Mapping[str, Any] | None = None,
         store: Mapping[str, Any] | None = None,
         listen: str = "127.0.0.1:0",
+        more: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Write the configuration folder anew; the arguments change what is in it by default."""
+        """Write the configuration folder anew; the arguments change what is in it by default, `more` any section."""
         fake = self.twilio.account
         document: dict[str, Any] = {
             "kafka": {"bootstrap_servers": self.bootstrap, "group": self.group},
@@ -304,6 +305,8 @@ class World:
         document["kafka"].update(kafka or {})
         document["topics"].update(topics or {})
         document["accounts"]["main"].update(account or {})
+        for name, section in (more or {}).items():
+            document[name].update(section)
         self.partitions = document["topics"]["partitions"]
         folder = self.folder / "mappings"
         folder.mkdir(parents=True, exist_ok=True)
