@@ -166,7 +166,7 @@ class Dispatcher:
             attempt = Attempt(send.id, send.attempt + 1, send.origin.key)
             if isinstance(self._breakers.check(self.keys(send), attempt.id, now_s), Blocked):
                 return BREAKER
-        if not self._is_waking and self._line and (self.slots_free <= 0 or self._line.holds(send.sender)):
+        if not self._is_waking and self._line and (self.slots_free <= 0 or self._line.is_next(send.sender)):
             return self._line_or(BUSY if self.slots_free <= 0 else RATE, self._account.line_max)
         opens_s = self._opens_s(send.sender, send.parts, now_s)
         if opens_s > now_s:
