@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -24,6 +24,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import ConsumerRecord, RecordMetadata, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
+from streamer.core.delivery import Origin
+from streamer.core.hop import headers_of
 from streamer.core.identity import RESERVED, partition_of
 from streamer.core.state import Person, decode, epoch_of
 from streamer.testing.brokers import Broker
@@ -264,6 +266,7 @@ class World:
         self._services: list[Service] = []
         self._tails: dict[str, Tail] = {}
         self._deliveries: list[Delivery] = []
+        self._resolutions: list[Delivery] = []
         self._deliveries_read = 0
         self._producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, enable_idempotence=True)
 
@@ -276,8 +279,9 @@ class World:
         topics: Mapping[str, Any] | None = None,
         store: Mapping[str, Any] | None = None,
         listen: str = "127.0.0.1:0",
+        more: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Write the configuration folder anew; the arguments change what is in it by default."""
+        """Write the configuration folder anew; the arguments change what is in it by default, `more` any section."""
         fake = self.twilio.account
         document: dict[str, Any] = {
             "kafka": {"bootstrap_servers": self.bootstrap, "group": self.group},
@@ -304,6 +308,8 @@ class World:
         document["kafka"].update(kafka or {})
         document["topics"].update(topics or {})
         document["accounts"]["main"].update(account or {})
+        for name, section in (more or {}).items():
+            document[name].update(section)
         self.partitions = document["topics"]["partitions"]
         folder = self.folder / "mappings"
         folder.mkdir(parents=True, exist_ok=True)
@@ -313,12 +319,14 @@ class World:
         for name, mapping in mappings.items():
             (folder / f"{name}.yaml").write_text(yaml.safe_dump(mapping))
 
-    async def start(self, *arguments: str) -> Service:
-        """Start a service; it is killed with the world if it still lives then."""
+    async def start(self, *arguments: str, program: Sequence[str] = ("streamer",)) -> Service:
+        """Start a service; it is killed with the world if it still lives then. `program`: a module, and what it is told
+        before the command.
+        """
         log = self.folder / f"service-{len(self._services)}.log"
         with log.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "streamer", "run", "--config", str(self.folder), *arguments),
+                *(sys.executable, "-m", *program, "run", "--config", str(self.folder), *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=stderr,
@@ -349,9 +357,28 @@ class World:
         """All delivery events that say an outcome, as of now."""
         records = await self.records("deliveries")
         read = [Delivery(each, json.loads(each.value)) for each in records[self._deliveries_read :]]
-        self._deliveries += [each for each in read if "send_id" in each.said]
+        for each in read:
+            if "send_id" in each.said:
+                (self._resolutions if "status" in each.said else self._deliveries).append(each)
         self._deliveries_read = len(records)
         return self._deliveries
+
+    async def resolutions(self) -> dict[Send, list[Delivery]]:
+        """What became of sends after their outcomes, as of now, in order; each once, however often it was published."""
+        await self.deliveries()
+        found: dict[Send, dict[str, Delivery]] = defaultdict(dict)
+        for each in self._resolutions:
+            first = found[each.send].setdefault(each.event["messageId"], each)
+            assert first.record.value == each.record.value, f"two of one fact: {first.event} and {each.event}"
+        return {send: list(facts.values()) for send, facts in found.items()}
+
+    async def tell(self, key: str, kind: str, value: bytes) -> None:
+        """Produce a record to by-user, as what stands outside the owners does."""
+        now_ms = int(time.time() * 1000)
+        place = partition_of(key.encode(), self.partitions)
+        headers = headers_of(kind, Origin(key, self.prefix + "own.by-user", place, 0, now_ms, now_ms))
+        topic = f"{self.prefix}own.by-user"
+        await self._producer.send_and_wait(topic, value, key=key.encode(), partition=place, headers=headers)
 
     async def decided(self, sends: Iterable[Send], timeout_s: float = ANSWER_S) -> dict[Send, Delivery]:
         """The delivery events by send, once each of `sends` has one."""
@@ -475,7 +502,7 @@ def audit(
 
     Returns how many sends had each outcome. `expected`: every matched (event, mapping).
     """
-    outcomes = _outcomes(deliveries, partitions)
+    outcomes = outcomes_of(deliveries, partitions)
     wanted = set(expected)
     created: dict[Send, list[str]] = defaultdict(list)
     for message in messages:
@@ -496,7 +523,7 @@ def audit(
     return dict(Counter(delivery.outcome for delivery in outcomes.values()))
 
 
-def _outcomes(deliveries: Iterable[Delivery], partitions: int) -> dict[Send, Delivery]:
+def outcomes_of(deliveries: Iterable[Delivery], partitions: int) -> dict[Send, Delivery]:
     """One delivery per send; the repeats must be the same to the byte, under their person's key and partition."""
     outcomes: dict[Send, Delivery] = {}
     send_ids: dict[str, Send] = {}
