@@ -19,8 +19,8 @@ from streamer.cli.sends_text import by_mapping
 from streamer.cli.tables import iso
 from streamer.clock import SystemClock
 from streamer.config_model import Config
-from streamer.core.delivery import ACCEPTED
-from streamer.core.following import NOT_CREATED, VERDICTS, Resolution, encode
+from streamer.core.delivery import ACCEPTED, NOT_CREATED
+from streamer.core.following import VERDICTS, Resolution, encode
 from streamer.core.hop import RESOLVE
 from streamer.core.identity import partition_of
 from streamer.core.open_sends import RESOLVABLE, UNRESOLVED, Wanted, is_settled

@@ -285,7 +285,7 @@ class World:
         found = defaultdict(set)
         for record in self.log.records("deliveries"):
             said = json.loads(record.value)["properties"]
-            if "send_id" in said and "status" not in said:
+            if said.get("status") == "":
                 found[bytes.fromhex(said["send_id"])].add(record.value)
         return found
 
@@ -294,7 +294,7 @@ class World:
         found = defaultdict(list)
         for record in self.log.records("deliveries"):
             said = json.loads(record.value)["properties"]
-            if "status" in said:
+            if said.get("status"):
                 what = (said["status"], said["twilio_sid"])
                 sent = bytes.fromhex(said["send_id"])
                 found[sent] += [what] if what not in found[sent] else []
