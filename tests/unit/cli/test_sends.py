@@ -1,6 +1,9 @@
 """`streamer sends` before and beside Kafka: what it refuses and how it says so, what it finds, its text."""
 
+import re
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +14,7 @@ from streamer.cli.sends_list import LIMIT, Listing
 from streamer.cli.sends_resolve import Unsettled
 from streamer.cli.sends_text import by_mapping, table_of, words_of
 from streamer.core.delivery import Decision, Message, Origin
+from streamer.core.following import VERDICTS
 from streamer.core.open_sends import HELD, STATES, OpenSend, by_urgency, open_sends
 from streamer.core.state import BREAKER, UNKNOWN, UNRESOLVED, WATCHED, Parked, Person, Send, encode, has_business
 from streamer.kafka.inspection import Inspector, Span
@@ -259,3 +263,22 @@ def test_every_state_is_explained_by_the_commands_help():
     """`--state` takes them, and the table shows them."""
     said = " ".join(CliRunner().invoke(main, ["sends", "list", "--help"]).output.lower().split())
     assert [] == [name for name in STATES if name not in said.partition("options:")[0]]
+
+
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "sends.md"
+COMMANDS = re.findall(r"^\$ streamer sends (.+)$", DOCUMENT.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_documents_commands_are_taken_up_to_the_broker(run, command):
+    """They are copied into a shell at night."""
+    result = run(*shlex.split(command))
+    assert 1 == result.exit_code
+    assert result.stderr.startswith("error: no Kafka at ")
+
+
+def test_the_document_explains_every_state_and_verdict():
+    text = DOCUMENT.read_text()
+    assert [] == [name for name in STATES if f"| `{name}` |" not in text]
+    assert [] == [name for name in VERDICTS if f"- `{name}`: " not in text]
+    assert len(COMMANDS) >= 4, "the worked example"
