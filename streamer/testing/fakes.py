@@ -92,8 +92,8 @@ class FakeSource:
 
     `commit_turns` is how many turns of the loop a commit takes.
     `is_revoking` says that the listener is being told the end of its tenure.
-    `cut_off` takes the group's coordinator from it, and nothing else; `expire` ends its session there, at the earliest a
-    session timeout after `heard_s`; `reconnect` lets it learn of that.
+    `cut_off` takes the group's coordinator from it, and nothing else; `expire` ends its session there, at the earliest
+    a session timeout after `heard_s`; `reconnect` lets it learn of that.
     """
 
     def __init__(self, log: MemoryLog, group: str, topics: Iterable[str]) -> None:
