@@ -234,7 +234,7 @@ class Assignment:
             return self._write(self._lanes[key])
         value = self._services.store.get(self.partition, key)
         fresh = None if value is None else state.with_epoch(value, self.claim.epoch)
-        return self.claim.append(key, fresh, partial(self._kept, key, fresh))
+        return self.claim.append(key, fresh, self._kept, key, fresh)
 
     def _kept(self, key: bytes, value: bytes | None, at: int) -> None:
         self._services.store.put(self.partition, key, value)
@@ -401,7 +401,7 @@ class Assignment:
         lane.is_dirty = lane.is_refused = False
         self._set_timer(lane)
         write = Write(value, tuple(offsets), tuple(fresh), outgoing, posting)
-        self.claim.append(lane.key, value, partial(self._acked, lane, write))
+        self.claim.append(lane.key, value, self._acked, lane, write)
 
     def _set_timer(self, lane: Lane) -> None:
         timer_ms = lane.person.timer_ms()

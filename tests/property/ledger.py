@@ -224,7 +224,7 @@ class World:
             if epoch == self.best[key][0]:
                 if self.view[record.partition].get(key) is None:
                     self.unsure.add(key)
-                self._note_state(record.partition, key, value)
+                self._note_state(record.partition, key, value, is_hearsay=True)
 
     def _written(self, record):
         """Of a key's records the one of the highest epoch counts, and of those the last; an owner sees its own."""
@@ -254,8 +254,8 @@ class World:
         keys = [key for key in self.best if partition_of(key, PARTITIONS) == partition]
         return all(self.best[key][1] == self.last[key] for key in keys)
 
-    def _note_state(self, partition, key, value):
-        """What the owner of a partition knows of a key."""
+    def _note_state(self, partition, key, value, *, is_hearsay=False):
+        """What the owner of a partition knows of a key; by hearsay, if it may not have restored it."""
         self.view[partition][key] = value
         person = state.decode(value) if value is not None else state.Person()
         is_looked_for = any(send.reason == state.UNKNOWN for send in person.followed)
@@ -271,6 +271,8 @@ class World:
         for send in person.held:
             if send.reason == state.SCHEDULED:
                 self.waited.add(send.id)
+                if is_hearsay:
+                    continue
                 self.due_ms[tuple(send.message.body.split()[:2])] = send.until_ms
 
     def _hopped(self, record, hop: Hop):

@@ -27,7 +27,8 @@ from streamer.ports import Partition
 from streamer.store.local import judge
 from streamer.store.memory import MemoryStore
 from streamer.testing.fake_groups import FakeGroupOffsets
-from streamer.testing.fakes import FakeChangelog, FakeSink, FakeSource, settle
+from streamer.testing.fake_zombie import ZombieSource
+from streamer.testing.fakes import FakeChangelog, FakeSink, settle
 from tests.property.ledger import ACCOUNTS, INPUTS, JUNK, PARTITIONS, World, iso
 
 QUIET_STEPS_MAX = 2_000  # of 0.3 s each
@@ -91,8 +92,8 @@ class Worker:
         self.stop = asyncio.Event()
         self.hop, self.state, self.events = (FakeSink(log, is_automatic=False) for _ in range(3))
         self.sinks = (self.hop, self.state, self.events)
-        self.router_source = FakeSource(log, "router", INPUTS)
-        self.owner_source = FakeSource(log, "owner", ["by-user"])
+        self.router_source = ZombieSource(log, "router", INPUTS)
+        self.owner_source = ZombieSource(log, "owner", ["by-user"])
         self.sources = (self.router_source, self.owner_source)
         for source in self.sources:
             source.batch_max = draw.choice((1, 3, 20))
