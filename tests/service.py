@@ -359,7 +359,7 @@ class World:
         read = [Delivery(each, json.loads(each.value)) for each in records[self._deliveries_read :]]
         for each in read:
             if "send_id" in each.said:
-                (self._resolutions if "status" in each.said else self._deliveries).append(each)
+                (self._resolutions if each.said.get("status") else self._deliveries).append(each)
         self._deliveries_read = len(records)
         return self._deliveries
 

@@ -21,7 +21,6 @@ from streamer.core.state import EVENT_KIND, LATER, SCHEDULED, Outgoing, Person, 
 
 SCHEDULE_MARGIN_S: Final = 10  # more, when the request leaves: the longest it may take to get there
 CALLBACK_WAIT_MS: Final = 30_000  # for a callback with our token, before the gateway's list is asked
-GIVEN_UP: Final = "given_up"  # the status of a send that stays unknown for ever
 TOO_MANY_HELD: Final = "too_many_held"
 _FULL: Final = f"over {state.WAITING_BYTES_MAX >> 10} KB of this person's wait"
 
@@ -245,7 +244,7 @@ def follow(person: Person, moment: Moment, send: Send) -> None:
 def give_up(person: Person, moment: Moment, send: Send, reason: str) -> None:
     """Say of a send that is no longer followed that it stays what it is; of an accepted one there is nothing to say."""
     if send.reason != state.WATCHED:
-        tell(person, moment, replace(end_of(send, moment.now_ms, send.told, reason), code=send.code), GIVEN_UP)
+        tell(person, moment, replace(end_of(send, moment.now_ms, send.told, reason), code=send.code), delivery.GIVEN_UP)
 
 
 def conclude(person: Person, moment: Moment, send: Send, decision: Decision) -> None:

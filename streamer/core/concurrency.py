@@ -1,16 +1,20 @@
 """How many requests of one account may be in flight: raised while that pays, lowered by 429 and timeouts.
 
 Twilio allows an account some number of requests at once, says to nobody which, and shares it among all who use the
-account. What a limit learns, and from what:
+account. What the limit learns, and from what:
 
-1. It starts at START and rises by one an answer, doubling each round trip, until the first sign of congestion or `cap`.
+1. It starts at START and rises by one an answer, doubling each round trip, until the first sign of congestion.
 2. A 429 or a timeout names a level that was too high. One less is remembered as the ceiling, and the limit falls
    somewhat below; it comes back in a few round trips, crawls past, and hastens again the longer nothing happens.
    Refused below its own ceiling, it gives up a part of that too: someone else is asking for a share.
-3. Latency never says how far to fall. A round of answers slower than the fastest one stops the rise and takes back the
-   part of it since the last flat round. Limiters that shrink on latency alone mistake jitter for congestion, and
-   never find their level. Held long enough, half the limit shows whether it bought anything but a queue.
+3. Latency says when to stop, not how far to fall. The first round of answers that is slower than the fastest ends the
+   doubling and takes back what was risen since the last flat one; later ones only hold the limit. Limiters that shrink
+   on latency mistake jitter for congestion and never find their level. Held long enough, the limit is halved once, to
+   see whether the upper half bought anything but a queue; if it did, it is back in a few round trips.
 4. Only a limit that is used rises. A refusal of the message itself is an answer like any other.
+
+Where requests queue in our own loop, throughput does not depend on the limit: it rises to the cap, or stays where the
+queue adds FLAT_EXCESS_S. The shape is AIMD with CUBIC's curve around the ceiling; figures: tests/property.
 """
 
 from math import inf
@@ -19,28 +23,29 @@ from typing import Final
 START: Final = 20  # two doublings below the usual cap of 64; a burst of 20 hurts nobody's account
 RISE_MAX: Final = 0.125  # an answer: an eighth of the limit a round trip at most, once a ceiling is known
 PULL: Final = 0.5  # of the distance to the ceiling, a round trip
-PUSH: Final = 1 / 16  # of the distance past it; an answer of a timeout comes late, so this doubles in 11 round trips
+PUSH: Final = 1 / 16  # of the distance past it: doubles in 11 round trips, for word of a timeout comes late
 CRAWL: Final = 0.1  # a round trip at the ceiling: every tenth tries one more, so 100 in flight see 0.1 % refused
 CRAWL_MAX: Final = 0.05  # an answer: from 1 to 2 within 20, so that a newcomer to a full account gets its foot in
 USE_STARTING: Final = 0.5  # the share of the limit in flight that counts as used while each round trip doubles it
 USE: Final = 0.8  # and afterwards
-BUSY_SHARE: Final = 0.97  # of the level that passed. A 429 is cheap and exact; AIMD's 0.9 costs 1.5 % more capacity
-SHARED_SHARE: Final = 0.95
+BUSY_SHARE: Final = 0.97  # of the level that passed: a 429 is cheap and exact, so the cut need not be deep
+SHARED_SHARE: Final = 0.9  # of a level that passed before and does no more: somebody came, and how many is unknown
+SHARED_CEILING_SHARE: Final = 0.95  # of it, to come back to; else two that send in step refuse each other 4 %
 TIMEOUT_SHARE: Final = 0.7  # a timeout leaves its send unknown, and its cause in the dark
-ROUND_MIN: Final = 20  # answers; quick while the limit doubles
-ROUND_MAX: Final = 100  # answers; the mean of fewer wanders: with exponential jitter the least one lies half too low
-FLAT_RATIO: Final = 1.5  # a round's mean rtt to the least one, at most; Gradient2's tolerance
+ROUND_MIN: Final = 20  # answers: one round trip at the start
+ROUND_MAX: Final = 100  # answers; their mean wanders by a tenth when the jitter is exponential
+FLAT_RATIO: Final = 1.5  # a round's mean rtt to the flat one, at most; Gradient2's tolerance
 FLAT_EXCESS_S: Final = 0.05  # or this much over it: what our own loop adds with 128 in flight at 2 500 a second
-OUTLIER_RATIO: Final = 4.0  # what one rtt counts at most, in least means
+OUTLIER_RATIO: Final = 4.0  # what one rtt counts at most, in flat ones
 HELD_ROUNDS_MAX: Final = 10  # without a flat one between them, and
-HELD_MAX_S: Final = 10.0  # as long: then the limit is halved and flat is learnt anew; costs 1 % at the worst
+HELD_MAX_S: Final = 10.0  # as long: then the limit is halved and flat is learnt anew
 
 
 class Limiter:
-    """The limit of one account in one process. Units: seconds; `now_s` is monotonic.
+    """The limit of one account in one process; `floor` <= limit <= `cap`.
 
-    `in_flight` is the level at which the request was SENT, itself included: what came back late still names the level
-    that was refused. Invariant: floor <= limit <= cap. A call takes constant time, 0.5 µs.
+    `in_flight` is the level at which the request was SENT, itself included: word that comes back late still names the
+    level that was refused. `now_s` is monotonic. A call takes constant time, 0.25 to 0.55 µs.
     """
 
     __slots__ = (
@@ -66,7 +71,7 @@ class Limiter:
         self._floor = floor
         self._level = float(self.limit)  # the limit before it is rounded down
         self._ceiling = inf  # the level that passed when one more did not; inf: starting
-        self._flat_s = inf  # the least mean of a round; inf: the first round will say
+        self._flat_s = inf  # about the least mean rtt of a round; inf: the next round says
         self._outlier_s = inf
         self._flat_level = self._round_level = self.limit  # in flight as the last flat round, and this one, began
         self._held_rounds = 0  # since the last flat one
@@ -84,13 +89,14 @@ class Limiter:
         if not self._round_left:
             self._end_round(in_flight, now_s)
         if limit < self._cap and not self._held_rounds and self._flat_s != inf:
-            self._move(self._level + (1.0 if is_starting else self._rise()))
+            self._level += 1.0 if is_starting else self._rise()  # at most 1, so never past the cap
+            self.limit = int(self._level)
 
-    def on_busy(self, now_s: float, in_flight: int) -> None:  # noqa: ARG002  # one form for every call
+    def on_busy(self, now_s: float, in_flight: int) -> None:  # noqa: ARG002  # all three are called alike
         """A request was answered 429."""
         self._back_off(in_flight - 1, BUSY_SHARE)
 
-    def on_timeout(self, now_s: float, in_flight: int) -> None:  # noqa: ARG002  # one form for every call
+    def on_timeout(self, now_s: float, in_flight: int) -> None:  # noqa: ARG002  # all three are called alike
         """A request was not answered in time."""
         self._back_off(in_flight - 1, TIMEOUT_SHARE)
 
@@ -98,12 +104,15 @@ class Limiter:
         """Fall below `passed`. A burst falls once: what was sent above the limit of now tells nothing new."""
         if passed >= self.limit:
             return
-        is_below = passed < self._ceiling != inf
-        self._ceiling = passed * SHARED_SHARE if is_below else float(passed)
+        if self._ceiling == inf or passed >= self._ceiling:
+            self._ceiling = float(passed)
+        else:
+            self._ceiling = passed * SHARED_CEILING_SHARE
+            share = min(share, SHARED_SHARE)
         self._move(passed * share)
 
     def _rise(self) -> float:
-        """How much one answer adds. Like CUBIC: fast far from the ceiling on either side, slow around it."""
+        """How much one answer adds: much far from the ceiling, on either side, and little around it."""
         below = self._ceiling - self._level
         pull = below * PULL if below > 0 else -below * PUSH
         if pull < CRAWL:
@@ -119,6 +128,7 @@ class Limiter:
         """Judge a round's latency: flat, or one that holds the limit."""
         mean_s = self._round_s / self._round_size
         if mean_s <= max(self._flat_s * FLAT_RATIO, self._flat_s + FLAT_EXCESS_S):
+            # halfway down only: the least of many means is luck
             self._flat_s = mean_s if self._flat_s == inf else min(self._flat_s, (self._flat_s + mean_s) / 2)
             self._outlier_s = self._flat_s * OUTLIER_RATIO
             self._flat_level = self._round_level

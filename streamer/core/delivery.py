@@ -17,6 +17,11 @@ SUPPRESSED: Final = "suppressed"
 ACCEPTED: Final = "accepted"
 FAILED: Final = "failed"
 UNKNOWN: Final = "unknown"
+NOT_CREATED: Final = "not_created"  # what becomes of a send after its outcome, beside an outcome's own names
+AMBIGUOUS: Final = "ambiguous"
+RETRYING: Final = "retrying"
+GIVEN_UP: Final = "given_up"
+STATUSES: Final = (ACCEPTED, NOT_CREATED, AMBIGUOUS, UNKNOWN, RETRYING, FAILED, SUPPRESSED, GIVEN_UP)
 _json: Final = msgspec.json.Encoder()
 MS_MAX: Final = 253_402_300_799_999  # the end of the year 9999
 _Ms = Annotated[int, Meta(ge=-1, le=MS_MAX)]  # from Kafka's "none at all"
@@ -207,17 +212,17 @@ def delivery_event(key: str, decision: Decision) -> bytes:
     """
     event = f"{EVENT_NAMES.get(decision.channel, 'Message')} {decision.outcome.capitalize()}"
     message_id = event_id(decision.send_id, decision.attempt, decision.outcome)
-    return _event(event, message_id, key, decision, {})
+    return _event(event, message_id, key, decision, "")
 
 
 def resolved_event(key: str, decision: Decision, status: str) -> bytes:
     """The JSON of what became of a send after its outcome, which it repeats: "SMS Resolved", with its `status`."""
     event = f"{EVENT_NAMES.get(decision.channel, 'Message')} Resolved"
     message_id = event_id(decision.send_id, decision.attempt, f"resolved {status}")
-    return _event(event, message_id, key, decision, {"status": status})
+    return _event(event, message_id, key, decision, status)
 
 
-def _event(event: str, message_id: str, key: str, decision: Decision, more: dict[str, str]) -> bytes:
+def _event(event: str, message_id: str, key: str, decision: Decision, status: str) -> bytes:
     origin = decision.origin
     happened_ms = decision.answered_ms or decision.decided_ms
     return _json.encode(
@@ -237,7 +242,7 @@ def _event(event: str, message_id: str, key: str, decision: Decision, more: dict
                 "source_partition": origin.partition,
                 "source_offset": origin.offset,
                 "outcome": decision.outcome,
-                **more,
+                "status": status,
                 "reason": decision.reason,
                 "detail": decision.detail,
                 "twilio_code": decision.code,

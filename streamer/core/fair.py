@@ -89,6 +89,7 @@ class Line(Generic[T]):
         self._turns: deque[str] = deque()  # the senders that are awake
         self._asleep: list[tuple[float, str]] = []  # a heap
         self._known: set[str] = set()  # senders with something in line
+        self._sleepers: set[str] = set()  # those of them that are asleep
         self._count = 0
 
     def __len__(self) -> int:
@@ -112,7 +113,9 @@ class Line(Generic[T]):
         An urgent item of a sender that may go comes before those of all other senders.
         """
         while self._asleep and self._asleep[0][0] <= now_s:
-            self._turns.append(heappop(self._asleep)[1])
+            sender = heappop(self._asleep)[1]
+            self._sleepers.discard(sender)
+            self._turns.append(sender)
         found = self._pop_of(URGENT, may, now_s) if self._lanes[URGENT] else None
         return found or self._pop_of(NORMAL, may, now_s)
 
@@ -120,10 +123,11 @@ class Line(Generic[T]):
         """What the sleepers sleep for may be over: each is asked again."""
         self._turns.extend(sender for _, sender in self._asleep)
         self._asleep.clear()
+        self._sleepers.clear()
 
-    def holds(self, sender: str) -> bool:
-        """Whether anything of a sender waits."""
-        return sender in self._known
+    def is_next(self, sender: str) -> bool:
+        """Whether anything of a sender waits that may go, as far as is known: others of it take their turn behind."""
+        return sender in self._known and sender not in self._sleepers
 
     def keep(self, is_kept: Callable[[T], bool]) -> None:
         """Drop every item that is not to be kept. Costs: 0.1 µs an item."""
@@ -152,6 +156,7 @@ class Line(Generic[T]):
                 self._turns.popleft()
                 if urgency == NORMAL and sender not in other:
                     heappush(self._asleep, (found, sender))
+                    self._sleepers.add(sender)
                 else:  # the sender's others have not been asked, or were a moment ago
                     self._turns.append(sender)
                 continue
@@ -170,6 +175,7 @@ class Line(Generic[T]):
         gone = set(senders)
         if gone:
             self._known -= gone
+            self._sleepers -= gone
             self._turns = deque(sender for sender in self._turns if sender not in gone)
             self._asleep = [each for each in self._asleep if each[1] not in gone]
             heapify(self._asleep)

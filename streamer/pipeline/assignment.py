@@ -70,11 +70,6 @@ class Assignment:
         self._gate = Gate(services.lease, services.clock.now_s)
         self._outbox = Outbox(services, partition)
 
-    @property
-    def records_waiting(self) -> int:
-        """Records read and not complete, wherever they wait: what backpressure looks at."""
-        return self.tracker.in_flight
-
     def accept(self, records: Sequence[Record]) -> None:
         """Take records in offset order: handled or waiting in their lanes; what they make of a person is one write."""
         if self.is_draining:

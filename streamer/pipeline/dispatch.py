@@ -122,9 +122,9 @@ class _Tap:
         self._pace = pace
 
     def opens_s(self, parts: int, now_s: float) -> float:
-        """When so many parts pass, if nothing else does before; not after now if they do."""
+        """When so many parts pass, if nothing else does before; -inf: now."""
         found = gcra.take(self._bucket, self._pace, parts, now_s)
-        return found.until_s if isinstance(found, Wait) else now_s
+        return found.until_s if isinstance(found, Wait) else -inf
 
     def take(self, parts: int, now_s: float) -> None:
         found = gcra.take(self._bucket, self._pace, parts, now_s)
@@ -166,7 +166,7 @@ class Dispatcher:
             attempt = Attempt(send.id, send.attempt + 1, send.origin.key)
             if isinstance(self._breakers.check(self.keys(send), attempt.id, now_s), Blocked):
                 return BREAKER
-        if not self._is_waking and self._line and (self.slots_free <= 0 or self._line.holds(send.sender)):
+        if not self._is_waking and self._line and (self.slots_free <= 0 or self._line.is_next(send.sender)):
             return self._line_or(BUSY if self.slots_free <= 0 else RATE, self._account.line_max)
         opens_s = self._opens_s(send.sender, send.parts, now_s)
         if opens_s > now_s:
@@ -245,7 +245,7 @@ class Dispatcher:
 
     def _opens_s(self, sender: str, parts: int, now_s: float) -> float:
         taps = self._taps_of(sender)
-        return max((tap.opens_s(1 if tap is self._requests else parts, now_s) for tap in taps), default=now_s)
+        return max((tap.opens_s(1 if tap is self._requests else parts, now_s) for tap in taps), default=-inf)
 
     def _line_or(self, reason: str, line_max: int) -> str:
         """In line, as long as that is short enough for memory."""

@@ -193,7 +193,7 @@ class Owner:
         PEOPLE.set(sum(store.count(place.partition) - 1 for place in self._assignments))  # one of them is the claim
         RECORDS_TO_RESTORE.set(self.progress.left)
         self._say_progress()
-        RECORDS_WAITING.set(sum(each.records_waiting for each in self._assignments.values()))
+        RECORDS_WAITING.set(sum(each.tracker.in_flight for each in self._assignments.values()))
         SENDS_HELD.set(sum(len(each.held) for each in self._assignments.values()))
         PEOPLE_WAITING.set(sum(len(each.wheel) for each in self._assignments.values()))
         RECORDS_PENDING.labels("state").set(self._services.state_sink.records_pending)
@@ -300,7 +300,7 @@ class Owner:
         share = max(1, len(self._assignments))
         high, bytes_high = max(WAITING_MIN, WAITING_MAX // share), max(WAITING_BYTES_MIN, WAITING_BYTES_MAX // share)
         filled = {
-            place: max(each.records_waiting / high, each.tracker.bytes_in_flight / bytes_high)
+            place: max(each.tracker.in_flight / high, each.tracker.bytes_in_flight / bytes_high)
             for place, each in self._assignments.items()
         }
         full = {place for place, part in filled.items() if part > 1}

@@ -92,6 +92,8 @@ class FakeSource:
 
     `commit_turns` is how many turns of the loop a commit takes.
     `is_revoking` says that the listener is being told the end of its tenure.
+    `cut_off` takes the group's coordinator from it, and nothing else; `expire` ends its session there, at the earliest
+    a session timeout after `heard_s`; `reconnect` lets it learn of that.
     """
 
     def __init__(self, log: MemoryLog, group: str, topics: Iterable[str]) -> None:
@@ -99,6 +101,8 @@ class FakeSource:
         self.is_committing = True
         self.commit_turns = 1
         self.is_revoking = False
+        self.is_cut_off = False
+        self.heard_s = 0.0  # when the coordinator last took a commit of it, or its joining
         self._log = log
         self._name = group
         self._group = log.group(group)
@@ -106,7 +110,7 @@ class FakeSource:
         self._listener: AssignmentListener | None = None
         self._tasks = asyncio.TaskGroup()
         self._beat: asyncio.Task[None] | None = None
-        self._generation = -1
+        self._generation = self._shared = -1  # that it follows, and of which it has its share
         self._assigned: frozenset[Partition] = frozenset()
         self._positions: dict[Partition, int] = {}
         self._ends: dict[Partition, End] = {}
@@ -167,8 +171,9 @@ class FakeSource:
         """Commit what of `offsets` is assigned. False: not all of it is, or the broker did not answer."""
         for _ in range(self.commit_turns):
             await asyncio.sleep(0)
-        if self._is_crashed or not self.is_committing:
+        if self._is_crashed or self.is_cut_off or not self.is_committing:
             return False
+        self.heard_s = self._log.clock.now_s()
         held = {partition: offset for partition, offset in offsets.items() if partition in self._assigned}
         self._log.commit(self._name, held, notes or {})
         return len(held) == len(offsets)
@@ -189,6 +194,25 @@ class FakeSource:
         self._is_nudged = True
         self._wake.set()
 
+    @property
+    def is_member(self) -> bool:
+        """It has its share of the group's present generation."""
+        return not self._is_leaving() and not self.is_revoking and self._shared == self._group.generation
+
+    def cut_off(self) -> None:
+        """It does not reach the coordinator any more; one that `is_member`. It goes on reading what it had."""
+        self.is_cut_off = True
+
+    def expire(self) -> None:
+        """The coordinator gives its partitions to others, and it is not told."""
+        self._group.leave(self)
+
+    def reconnect(self) -> None:
+        """It learns what became of it, and joins anew."""
+        self.is_cut_off = False
+        if not self._is_leaving():
+            self._group.enter(self, self._topics)
+
     def crash(self) -> None:
         """Its process is gone: nothing it calls has an effect any more, and its session has ended."""
         self._is_crashed = True
@@ -207,7 +231,7 @@ class FakeSource:
     async def _follow(self, listener: AssignmentListener) -> None:
         """What a group's coordinator does: rebalance whenever the generation moves on."""
         while True:
-            await self._group.until(lambda: self._group.generation != self._generation)
+            await self._group.until(lambda: self._group.generation != self._generation and not self.is_cut_off)
             if self._is_crashed:
                 return
             await self._tell(self._revoke(listener))
@@ -237,6 +261,8 @@ class FakeSource:
             await self._group.until(is_over)
             if self._group.generation == generation and not self._is_crashed:
                 self._assigned = self._group.share(self)
+                self.heard_s = self._log.clock.now_s()
+                self._shared = generation
                 self._positions.clear()
                 self._ends.clear()
                 self._paused.clear()

@@ -12,7 +12,7 @@ from streamer.core.delivery import Accepted, Attempt, Origin, Refused, Unknown
 from streamer.core.hop import EVENT, headers_of
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX
 from streamer.pipeline.assignment import Assignment
-from streamer.testing.fakes import settle
+from streamer.testing.fakes import ManualClock, settle
 from tests.unit.pipeline.rig import BY_USER, DEAD, DELIVERIES, STATE, Rig, claimed, mapping, shipped
 
 ACCEPTED = Accepted("", "queued", 1)
@@ -138,7 +138,7 @@ async def test_a_request_carries_its_send_its_number_and_its_origin_key():
     async with sending(Rig()) as rig:
         rig.arrive(shipped(1))
         await go_on(rig)
-        rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, True, 5.0))
+        rig.gateway.answer(rig.gateway.open[0], Refused("gateway_busy", 20429, 429, "retry", retry_after_s=5.0))
         await go_on(rig)
         rig.clock.advance(5.1)
         rig.assignment.tick()
@@ -185,12 +185,12 @@ async def test_a_person_with_too_many_unpublished_outcomes_waits():
     rig.arrive(shipped(1_000, user="2", phone=None), key=b"u:2")
     rig.ack(rig.state)
     assert len(rig.person().out) == OUT_MAX
-    assert rig.assignment.records_waiting == 10
+    assert rig.assignment.tracker.in_flight == 10
     for _ in range(3):
         rig.ack(rig.events)
         rig.ack(rig.state)
     assert len(rig.outcomes()) == OUT_MAX + 11
-    assert rig.assignment.records_waiting == 0
+    assert rig.assignment.tracker.in_flight == 0
 
 
 async def test_a_person_with_too_many_bytes_held_waits_and_goes_on_when_they_are_sent():
@@ -211,14 +211,14 @@ async def test_a_person_with_too_many_bytes_held_waits_and_goes_on_when_they_are
         restored(rig).recover(b"u:1", rig.log.end_offset(STATE) - 2, is_published=True)
         rig.arrive(shipped(2, phone=None))
         await go_on(rig)
-        assert rig.assignment.records_waiting == 1
+        assert rig.assignment.tracker.in_flight == 1
         rig.clock.advance(61.0)
         rig.assignment.tick()
         for _ in range(10):
             await go_on(rig)
             rig.gateway.answer(rig.gateway.open[0], ACCEPTED)
         await go_on(rig)
-        assert rig.assignment.records_waiting == 0
+        assert rig.assignment.tracker.in_flight == 0
     assert len(rig.outcomes()) == 11
 
 
@@ -414,3 +414,23 @@ async def test_a_lane_leaves_memory_once_its_person_has_nothing_left_to_do():
         assert not rig.assignment._lanes
         assert not len(rig.assignment.held)
         assert len(rig.assignment.wheel) == 0
+
+
+class RealClock(ManualClock):
+    """Of which each reading is later than the one before, as of every real one."""
+
+    def now_s(self):
+        self._now_s += 1e-6
+        return super().now_s()
+
+
+async def test_who_waits_in_line_goes_on_by_a_clock_that_never_stands_still():
+    """An item may go now: not from the next reading of the clock on."""
+    async with sending(Rig(clock=RealClock())) as rig:
+        for n in range(8):
+            rig.arrive(shipped(n, user=f"{n}"), key=f"u:{n}".encode())
+        for _ in range(8):
+            await go_on(rig)
+            for request in list(rig.gateway.open):
+                rig.gateway.answer(request, ACCEPTED)
+    assert len(rig.gateway.posted) == 8

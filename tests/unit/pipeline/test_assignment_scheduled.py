@@ -98,7 +98,7 @@ async def test_what_waits_for_its_time_never_blocks_the_persons_other_events():
         here.arrive(shipped(1))
         await go_on(here)
         assert here.bodies() == ["shipped 1"]
-        assert here.assignment.records_waiting == 0
+        assert here.assignment.tracker.in_flight == 0
 
 
 async def test_a_scheduled_send_found_at_a_restore_leaves_at_its_time_and_once():

@@ -274,7 +274,7 @@ async def test_a_partition_that_is_full_is_paused_and_goes_on_when_there_is_room
         put(process, value)
     async with owning(process):
         await process.go_on()
-        waiting = process.owner._assignments[BY_USER].records_waiting
+        waiting = process.owner._assignments[BY_USER].tracker.in_flight
         assert WAITING_MAX < waiting < count
         for _ in range(4):
             process.gateway.answer(process.gateway.open[0], ACCEPTED)
