@@ -260,7 +260,7 @@ def conclude(person: Person, moment: Moment, send: Send, decision: Decision) -> 
 def tell(person: Person, moment: Moment, decision: Decision, status: str) -> None:
     """List the event that says what became of a send after its outcome."""
     event = delivery.resolved_event(moment.key, decision, status)
-    person.outgoing.append(Outgoing(moment.key, EVENT_KIND, event, decision.origin.event_ms))
+    person.outgoing.append(Outgoing(moment.key, EVENT_KIND, event, decision.origin.event_ms, status))
 
 
 def _http(status: int) -> str:

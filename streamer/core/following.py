@@ -226,7 +226,7 @@ def _created(person: Person, send_id: bytes, attempt: int, sid: str, moment: Mom
         for send in waiting:
             if send.id == send_id and send.told == delivery.UNKNOWN and send.attempt >= attempt:
                 waiting.remove(send)
-                person.adopted = [*person.adopted, sid][-ADOPTED_MAX:]
+                person.adopted = [*person.adopted, *filter(None, (sid,))][-ADOPTED_MAX:]
                 accept(person, moment, replace(send, attempt=attempt), sid)
                 return True
     return False

@@ -113,13 +113,14 @@ class Parked(Struct, frozen=True, array_like=True):
 class Outgoing(Struct, frozen=True, array_like=True):
     """A record to be produced to `by-user` (to `deliveries`, if its `kind` is EVENT_KIND), once this one is safe.
 
-    `event_ms` is the event time of what caused it.
+    `event_ms` is the event time of what caused it; `status` is said of what became of a send.
     """
 
     key: str
     kind: str
     value: bytes
     event_ms: int
+    status: str = ""
 
 
 EVENT_KIND: Final = "delivery"  # of an Outgoing for the deliveries topic

@@ -32,7 +32,7 @@ from streamer.pipeline.lease import Gate
 from streamer.pipeline.looks import Looks
 from streamer.pipeline.outbox import Outbox
 from streamer.ports import Partition, Record
-from streamer.telemetry import LATE_ANSWERS, RECORDS_REPEATED, sends_decided
+from streamer.telemetry import LATE_ANSWERS, RECORDS_REPEATED, SENDS_RESOLVED, sends_decided
 
 RINGS_A_TICK: Final = 200  # people looked at in one turn of the loop, about 10 ms: what was held up leaves in turns
 
@@ -451,6 +451,8 @@ class Assignment:
                 RECORDS_REPEATED.inc()
             self._outbox.publish(lane.key, decision, partial(self._published, lane, send_id, at))
         for each in outgoing:
+            if is_new and each.status:
+                SENDS_RESOLVED.labels(each.status).inc()
             self._outbox.send(lane.key, each, at, partial(self._sent, lane, each, at))
 
     def _published(self, lane: Lane, send_id: bytes, at: int, _offset: int) -> None:

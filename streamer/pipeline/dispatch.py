@@ -365,9 +365,9 @@ class Dispatcher:
         reason = "" if isinstance(answer, Accepted) else answer.reason
         if reason == GATEWAY_BUSY:
             self._limiter.on_busy(now_s, level)
-        elif reason in _SILENT:
+        elif reason == "timeout":
             self._limiter.on_timeout(now_s, level)
-        else:
+        elif reason != "not_sent":  # an outage is for retries and breakers to bear, and says nothing of the level
             self._limiter.on_answer(rtt_s, level, now_s)
         if reason:
             self._tell(answer)
