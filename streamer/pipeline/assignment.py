@@ -156,8 +156,8 @@ class Assignment:
 
     def _is_over_for(self, lane: Lane) -> bool:
         """Whether the record says no more than that somebody was erased, for longer than anything could come back."""
-        is_idle = not (lane.events or lane.forwarding)
-        return bool(lane.person.keep_ms) and is_idle and erasure.is_over(lane.person, self.handled_ms)
+        is_busy = not lane.person.keep_ms or lane.events or lane.forwarding
+        return not is_busy and erasure.is_over(lane.person, self.handled_ms)
 
     def settled_offset(self) -> int:
         """The state offset below which every write is in the store and every outcome published."""
