@@ -85,10 +85,9 @@ async def _routed(bootstrap: str, by_user: str) -> dict[Order, int]:
     return found
 
 
-def judge(path: Path, routed_ms: Mapping[Order, int]) -> dict[str, Any]:
-    """Percentiles over the sends after the warm-up, in ms; `path` is a ledger of this machine and this hour."""
+def judge(path: Path, routed_ms: Mapping[Order, int], wall_less_monotonic_ns: int) -> dict[str, Any]:
+    """Percentiles over the sends after the warm-up, in ms; the clock of the ledger at `path` is the monotonic one."""
     sent, _ = ledger.read(path)
-    wall_less_monotonic_ns = time.time_ns() - time.monotonic_ns()
     from_ms = min(routed_ms.values()) + WARM_S * 1000
     added_ms = sorted(
         (each.at_ns + wall_less_monotonic_ns) / 1e6 - at_ms

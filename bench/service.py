@@ -296,8 +296,10 @@ class Streamer:
             cpu_s, rss_mb = service.cpu_s() - cpu_s, service.rss_mb()
         with urllib.request.urlopen(f"{url}/_ledger", timeout=60) as answer:
             folder.with_suffix(".paced").write_bytes(answer.read())
+        routed_ms = latency.routed(stand.bootstrap, f"{prefix}by-user")
+        added = latency.judge(folder.with_suffix(".paced"), routed_ms, time.time_ns() - time.monotonic_ns())
         found = {"events": work.events, "seconds": work.events / reached, "cpu_s": cpu_s, "rss_mb": rss_mb}
-        return found | latency.judge(folder.with_suffix(".paced"), latency.routed(stand.bootstrap, f"{prefix}by-user"))
+        return found | added
 
     @staticmethod
     def _send(scenario: Any, fields: dict[str, Any], folder: Path, url: str) -> dict[str, Any]:
