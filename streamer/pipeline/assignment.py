@@ -8,7 +8,6 @@ At every point a crash is safe: before a write's ack nothing of it has happened 
 posting's ack the restart finds it and calls it unknown; after an outcome's ack the restart finds it in `out`.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
@@ -27,7 +26,7 @@ from streamer.pipeline.counted import count
 from streamer.pipeline.dispatch import GO, LINE, Dispatcher
 from streamer.pipeline.effects import Effects
 from streamer.pipeline.held import Held
-from streamer.pipeline.lane import Lane, Posting, Services, Write
+from streamer.pipeline.lane import Lane, Posting, Requests, Services, Write
 from streamer.pipeline.lease import Gate
 from streamer.pipeline.looks import Looks
 from streamer.pipeline.outbox import Outbox
@@ -63,8 +62,7 @@ class Assignment:
         self.wheel = TimerWheel()  # people of whom something is given up or released by the handled time
         self._effects = Effects(epoch + 1)
         self._looks = Looks(services, self._moment, self._looked)
-        self._requests = 0  # postings given to a sender and not yet answered
-        self._quiet = asyncio.Event()
+        self._requests = Requests()  # postings given to a dispatcher and not yet answered
         changelog = Partition(services.state_topic, partition)
         self.claim = Claim(services.state_sink, changelog, epoch, partial(on_gap, self))
         self._gate = Gate(services.lease, services.clock.now_s)
@@ -175,14 +173,12 @@ class Assignment:
         for lane in list(self._lanes.values()):
             if lane.posting is not None and lane.posting.is_queued:
                 lane.posting.is_queued = False
-                self._ended_request()
+                self._requests.end()
                 self._take_back(lane.posting)
             elif lane.is_dirty:
                 self._write(lane)
         await self._flush()
-        while self._requests:
-            self._quiet.clear()
-            await self._quiet.wait()
+        await self._requests.ended()
         await self._flush()
         await self._services.event_sink.flush()
         self.write_checkpoint()
@@ -226,7 +222,7 @@ class Assignment:
         lane.is_dirty = lane.is_refused = True
         self._go_on(lane)
         self._dispatcher(posting.send).forgo(posting)
-        self._ended_request()
+        self._requests.end()
 
     def write_again(self, key: bytes) -> None:
         """Write a person as we know them behind a record of somebody who had lost the partition."""
@@ -255,7 +251,7 @@ class Assignment:
             self.held.note(lane.key, [held])
         self._go_on(lane)
         self._dispatcher(posting.send).release()
-        self._ended_request()
+        self._requests.end()
 
     def _moment(self, lane: Lane) -> Moment:
         services = self._services
@@ -389,8 +385,10 @@ class Assignment:
     def _write(self, lane: Lane) -> None:
         """Write the person; what follows from the write happens at its ack."""
         value = None if self._is_over_for(lane) else state.encode(lane.person, self.claim.epoch)
-        fresh = [send_id for send_id in lane.person.out if send_id not in lane.publishing]
-        lane.publishing.update(fresh)
+        fresh: list[bytes] = []
+        if len(lane.publishing) < len(lane.person.out):
+            fresh = [send_id for send_id in lane.person.out if send_id not in lane.publishing]
+            lane.publishing.update(fresh)
         outgoing = () if lane.sending else tuple(lane.person.outgoing)
         lane.sending = lane.sending or len(outgoing)
         offsets, lane.offsets = lane.offsets, []
@@ -428,7 +426,7 @@ class Assignment:
         if posting is not None and self.is_draining:
             self._take_back(posting)
         elif posting is not None:
-            self._requests += 1
+            self._requests.begin()
             posting.is_queued = True
             self._dispatcher(posting.send).submit(posting)
         if lane.is_finished():
@@ -491,11 +489,6 @@ class Assignment:
         posting.lane.posting = None
         self._dispatcher(posting.send).forgo(posting)
         self._write(posting.lane)
-
-    def _ended_request(self) -> None:
-        self._requests -= 1
-        if not self._requests:
-            self._quiet.set()
 
     def _resolved(self, offset: int, _acked_at: int) -> None:
         self.tracker.resolve(offset)

@@ -148,6 +148,7 @@ class Dispatcher:
         now_s = clock.now_s()
         self._requests = None if account.requests is None else _Tap(account.requests, now_s)
         self._taps = {sender: _Tap(pace, now_s) for sender, pace in account.limits.items()}
+        self._has_pace = bool(self._taps) or self._requests is not None
         self._open = 0  # slots taken
         self._running = 0  # requests given to a task
         self._acked: deque[Job] = deque()  # bounded by the slots
@@ -166,6 +167,11 @@ class Dispatcher:
         """Whether a send may begin now: GO, and a slot and its parts are taken; LINE, if it is to `queue` in memory;
         else the reason for which it is to be held and then queued.
         """
+        if not (self._has_pace or self._breakers) and len(self._line) == self._lines:  # as it mostly is
+            if self.slots_free > 0 and (self._is_waking or not self._line):
+                self._open += 1
+                return GO
+            return self._line_or(BUSY, self._account.line_max)
         now_s = self._clock.now_s()
         if self._breakers:
             attempt = Attempt(send.id, send.attempt + 1, send.origin.key)
