@@ -34,7 +34,7 @@ from tests.service import (
 
 SENDS = int(os.environ.get("STREAMER_CHAOS_SENDS", 600))
 EACH = 5  # events of one person
-SENDS_A_KILL = 150
+SENDS_A_KILL = max(150, SENDS // 20)
 FAULTS = Faults(
     latency_s=(0.01, 0.05),
     too_many_share=0.05,
@@ -63,7 +63,7 @@ def events(draw: random.Random) -> list[tuple[Send, Any]]:
         person, kind = number % (SENDS // EACH), draw.choice(list(MAPPINGS))
         send = Send(f"{person}.{number}", kind)
         phone = f"+1415555{person:04}"
-        found.append((send, track(f"u:{person}", send.message_id, kind=kind, phone=phone)))
+        found.append((send, track(f"u:p{person}", send.message_id, kind=kind, phone=phone)))
     return found
 
 
