@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from streamer.core.channels import EVENT_NAMES
+from streamer.core.identity import KEY_CHARS_MAX
 
 SUPPRESSED: Final = "suppressed"
 ACCEPTED: Final = "accepted"
@@ -56,7 +57,7 @@ ATTEMPT_TAG: Final = "streamer_attempt"  # of a message's ten tags the one that 
 
 
 class Attempt(Struct, frozen=True):
-    """One request for a send; `number` counts from 1, `key` is the origin key of the send's event."""
+    """One request for a send; `number` counts from 1, `key` is that of the record which has the send as it leaves."""
 
     send_id: bytes
     number: int
@@ -131,7 +132,7 @@ class Origin(Struct, frozen=True, array_like=True):
     strangers can write to `by-user` too.
     """
 
-    key: Annotated[str, Meta(max_length=258)]  # a prefix, and the longest id that `records` takes
+    key: Annotated[str, Meta(max_length=KEY_CHARS_MAX)]
     topic: Annotated[str, Meta(max_length=249)]
     partition: Annotated[int, Meta(ge=0, le=2**31 - 1)]
     offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]

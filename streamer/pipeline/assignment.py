@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from streamer.core import attempts, erasure, following, plan, state
+from streamer.core import attempts, following, plan, state
 from streamer.core.attempts import Moment
 from streamer.core.commit_tracker import CommitTracker
 from streamer.core.delivery import Answer
@@ -142,7 +142,7 @@ class Assignment:
         attempts.release(lane.person, now_ms, self.handled_ms)
         self._looks.begin(lane, self.handled_ms)
         is_given_up |= following.end_overdue(lane.person, self.handled_ms, self._moment(lane))
-        if is_given_up or self._is_over_for(lane):
+        if is_given_up or lane.is_over(self.handled_ms):
             lane.is_dirty = True
         self._go_on(lane)
 
@@ -151,11 +151,6 @@ class Assignment:
         if not self._is_over:
             self.held.note(lane.key, held)
             self._go_on(lane)
-
-    def _is_over_for(self, lane: Lane) -> bool:
-        """Whether the record says no more than that somebody was erased, for longer than anything could come back."""
-        is_busy = not lane.person.keep_ms or lane.events or lane.forwarding
-        return not is_busy and erasure.is_over(lane.person, self.handled_ms)
 
     def settled_offset(self) -> int:
         """The state offset below which every write is in the store and every outcome published."""
@@ -279,12 +274,15 @@ class Assignment:
         """Handle the lane's events until one must wait, begin what is due, write what changed, drop what is done."""
         if not self.is_draining:
             self._advance(lane)
-        if lane.is_dirty and not self._may_defer(lane):
+        if lane.is_dirty and (self.is_draining or not lane.may_defer()):
             self._write(lane)
         if lane.is_finished():
             self._lanes.pop(lane.key, None)
 
     def _advance(self, lane: Lane) -> None:
+        lone = frozenset() if lane.is_of_sender else self._services.lone_senders
+        if lone and lane.person.held:  # by a configuration that shared them
+            attempts.release_for(lane.person, lone)
         while True:
             while lane.events and not lane.is_blocked():
                 self._handle(lane, lane.events.popleft())
@@ -294,6 +292,10 @@ class Assignment:
             dispatcher = self._services.dispatchers.get(send.message.account)
             if dispatcher is None:  # its account was taken out of the configuration
                 attempts.give_back(lane.person, self._moment(lane), "account_removed")
+                lane.is_dirty = True
+                continue
+            if send.sender in lone:
+                attempts.send_away(lane.person, self._moment(lane))
                 lane.is_dirty = True
                 continue
             if not self._gate.lets(lane.key):
@@ -332,15 +334,6 @@ class Assignment:
         lane.posting = Posting(self, lane, send)
         dispatcher.may_leave(lane.posting)  # it was asked; now it may be a probe
         return True
-
-    def _may_defer(self, lane: Lane) -> bool:
-        """A decided send in line for a slot needs no write of its own: after a crash its event is read again.
-
-        Unless an outcome, a refusal (the changelog still says posting), or the end of the tenure wants the write now.
-        """
-        if not lane.is_in_line or self.is_draining or lane.is_refused:
-            return False
-        return len(lane.publishing) == len(lane.person.out) and not lane.person.outgoing
 
     def _handle(self, lane: Lane, record: Record) -> None:
         """Have one record change its person or go on to another; or make it a dead letter."""
@@ -384,7 +377,7 @@ class Assignment:
 
     def _write(self, lane: Lane) -> None:
         """Write the person; what follows from the write happens at its ack."""
-        value = None if self._is_over_for(lane) else state.encode(lane.person, self.claim.epoch)
+        value = None if lane.is_over(self.handled_ms) else state.encode(lane.person, self.claim.epoch)
         fresh: list[bytes] = []
         if len(lane.publishing) < len(lane.person.out):
             fresh = [send_id for send_id in lane.person.out if send_id not in lane.publishing]

@@ -30,7 +30,9 @@ ACCOUNTS = ("main", "second")
 SENDERS = {
     "shop": Sender("shop", "main", number="+15550006789"),
     "alerts": Sender("alerts", "second", service_sid="MG" + "0" * 32),
+    "slow": Sender("slow", "main", number="+15550001111", parts_per_s=2.0, has_one_owner=True),
 }
+LONE = frozenset(name for name, sender in SENDERS.items() if sender.has_one_owner)
 DEFAULTS = RuleDefaults(region="US", sender="shop", max_age_s=86_400.0, wait_s=20.0)
 BODY_WITH_X = "three-c {{properties.n}} {{properties.x}}"
 DOCUMENTS = {
@@ -42,6 +44,8 @@ DOCUMENTS = {
     "three-c": ('event = "Three" and properties.total > 20', "shop", {"body": BODY_WITH_X}),
     "vip": ("properties.vip = true", "alerts", {}),
     "later": ('event = "Later"', "shop", {"send_at": "{{properties.at}}"}),
+    "slow-a": ('event = "Two" or event = "Slow"', "slow", {}),
+    "three-d": ('event = "Three" and properties.total > 20', "slow", {"max_age": "60s"}),
 }
 JUNK = (
     b"\xff\xfe",
@@ -83,6 +87,8 @@ def matches(event):
         "three-c": name == "Three" and total > 20,
         "vip": event["properties"].get("vip") is True,
         "later": name == "Later",
+        "slow-a": name in ("Two", "Slow"),
+        "three-d": name == "Three" and total > 20,
     }
     return [name for name, is_match in rules.items() if is_match]
 
@@ -259,9 +265,10 @@ class World:
         self.view[partition][key] = value
         person = state.decode(value) if value is not None else state.Person()
         is_looked_for = any(send.reason == state.UNKNOWN for send in person.followed)
-        is_waiting = person.due or person.held or person.parked or person.outgoing or is_looked_for
+        waits = person.due or person.held or person.parked or person.away
+        is_waiting = waits or person.outgoing or is_looked_for
         (self.waiting.add if is_waiting else self.waiting.discard)(key)
-        waiting = {each.id for each in (*person.due, *person.held, *person.parked)}
+        waiting = {each.id for each in (*person.due, *person.held, *person.parked)} | person.away.keys()
         self.stated |= person.decided.keys() | waiting | _moving(person)
         self.waited |= {each.id for each in person.parked}
         self.evicted |= set() if person.links else self.decided[key] - person.decided.keys()
@@ -404,7 +411,8 @@ class World:
             person = people[mapping, n]
             is_plain = person in self.homes and not self.has_two_ways(person)
             if posted[message.body] == 1 and is_plain and (mapping, n) not in waited | resent:
-                orders[person].append(self.place_of[int(n)][2])
+                lane = DOCUMENTS[mapping][1] if DOCUMENTS[mapping][1] in LONE else ""  # they are a person's second lane
+                orders[person, lane].append(self.place_of[int(n)][2])
         return [f"{person}: posted in the order {order}" for person, order in orders.items() if order != sorted(order)]
 
     def _letter_faults(self):
