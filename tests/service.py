@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -24,6 +24,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import ConsumerRecord, RecordMetadata, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
+from streamer.core.delivery import ATTEMPT_TAG, Origin
+from streamer.core.hop import headers_of
 from streamer.core.identity import RESERVED, partition_of
 from streamer.core.state import Person, decode, epoch_of
 from streamer.testing.brokers import Broker
@@ -264,6 +266,7 @@ class World:
         self._services: list[Service] = []
         self._tails: dict[str, Tail] = {}
         self._deliveries: list[Delivery] = []
+        self._resolutions: list[Delivery] = []
         self._deliveries_read = 0
         self._producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, enable_idempotence=True)
 
@@ -316,12 +319,14 @@ class World:
         for name, mapping in mappings.items():
             (folder / f"{name}.yaml").write_text(yaml.safe_dump(mapping))
 
-    async def start(self, *arguments: str) -> Service:
-        """Start a service; it is killed with the world if it still lives then."""
+    async def start(self, *arguments: str, program: Sequence[str] = ("streamer",)) -> Service:
+        """Start a service; it is killed with the world if it still lives then. `program`: a module, and what it is told
+        before the command.
+        """
         log = self.folder / f"service-{len(self._services)}.log"
         with log.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "streamer", "run", "--config", str(self.folder), *arguments),
+                *(sys.executable, "-m", *program, "run", "--config", str(self.folder), *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=stderr,
@@ -352,9 +357,28 @@ class World:
         """All delivery events that say an outcome, as of now."""
         records = await self.records("deliveries")
         read = [Delivery(each, json.loads(each.value)) for each in records[self._deliveries_read :]]
-        self._deliveries += [each for each in read if "send_id" in each.said]
+        for each in read:
+            if "send_id" in each.said:
+                (self._resolutions if each.said.get("status") else self._deliveries).append(each)
         self._deliveries_read = len(records)
         return self._deliveries
+
+    async def resolutions(self) -> dict[Send, list[Delivery]]:
+        """What became of sends after their outcomes, as of now, in order; each once, however often it was published."""
+        await self.deliveries()
+        found: dict[Send, dict[str, Delivery]] = defaultdict(dict)
+        for each in self._resolutions:
+            first = found[each.send].setdefault(each.event["messageId"], each)
+            assert first.record.value == each.record.value, f"two of one fact: {first.event} and {each.event}"
+        return {send: list(facts.values()) for send, facts in found.items()}
+
+    async def tell(self, key: str, kind: str, value: bytes) -> None:
+        """Produce a record to by-user, as what stands outside the owners does."""
+        now_ms = int(time.time() * 1000)
+        place = partition_of(key.encode(), self.partitions)
+        headers = headers_of(kind, Origin(key, self.prefix + "own.by-user", place, 0, now_ms, now_ms))
+        topic = f"{self.prefix}own.by-user"
+        await self._producer.send_and_wait(topic, value, key=key.encode(), partition=place, headers=headers)
 
     async def decided(self, sends: Iterable[Send], timeout_s: float = ANSWER_S) -> dict[Send, Delivery]:
         """The delivery events by send, once each of `sends` has one."""
@@ -471,6 +495,22 @@ def sent_by(message: StoredMessage) -> Send:
     return Send(found[1], found[2])
 
 
+def attempt_of(message: StoredMessage) -> int:
+    """The number of the attempt that a message was created for, read from its tag."""
+    return int((message.order.tags or {})[ATTEMPT_TAG].rpartition("-")[2])
+
+
+def attempts_of(messages: Iterable[StoredMessage]) -> dict[Send, list[StoredMessage]]:
+    """The messages by send, as they were created. Fails if an attempt has two."""
+    found: dict[Send, list[StoredMessage]] = defaultdict(list)
+    for message in messages:
+        found[sent_by(message)].append(message)
+    for send, each in found.items():
+        numbers = [attempt_of(message) for message in each]
+        assert len(numbers) == len(set(numbers)), f"{send} has two messages of one attempt: {numbers}"
+    return found
+
+
 def audit(
     expected: Iterable[Send], deliveries: Iterable[Delivery], messages: Iterable[StoredMessage], partitions: int
 ) -> dict[str, int]:
@@ -478,7 +518,7 @@ def audit(
 
     Returns how many sends had each outcome. `expected`: every matched (event, mapping).
     """
-    outcomes = _outcomes(deliveries, partitions)
+    outcomes = outcomes_of(deliveries, partitions)
     wanted = set(expected)
     created: dict[Send, list[str]] = defaultdict(list)
     for message in messages:
@@ -499,7 +539,7 @@ def audit(
     return dict(Counter(delivery.outcome for delivery in outcomes.values()))
 
 
-def _outcomes(deliveries: Iterable[Delivery], partitions: int) -> dict[Send, Delivery]:
+def outcomes_of(deliveries: Iterable[Delivery], partitions: int) -> dict[Send, Delivery]:
     """One delivery per send; the repeats must be the same to the byte, under their person's key and partition."""
     outcomes: dict[Send, Delivery] = {}
     send_ids: dict[str, Send] = {}

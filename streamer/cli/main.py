@@ -15,6 +15,7 @@ from streamer.cli.lint import lint_command
 from streamer.cli.profiles import profiles
 from streamer.cli.run import run
 from streamer.cli.schemas import schemas
+from streamer.cli.sends import sends
 from streamer.cli.story_test import story_test
 from streamer.cli.try_event import try_event
 from streamer.errors import ConfigError, StreamerError
@@ -55,5 +56,6 @@ main.add_command(lint_command)
 main.add_command(profiles)
 main.add_command(run)
 main.add_command(schemas)
+main.add_command(sends)
 main.add_command(story_test)
 main.add_command(try_event)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from streamer.cli.sends_text import words_of
 from streamer.cli.tables import columns, iso, json_of, plain
 from streamer.core.profile_view import HeldView, ProfileView, SendView
 
@@ -24,6 +25,9 @@ def text_of(profile: ProfileView) -> str:
             for each in profile.parked
         ],
         "held": [_held(each) for each in profile.held],
+        "followed, their outcome being out": [
+            (each.mapping, words_of(each), each.channel, each.to, f"send {each.send_id}") for each in profile.followed
+        ],
         "with a sender that has one owner": [(each.sender, f"send {each.send_id}") for each in profile.away],
         "last sends": [_sent(each) for each in profile.last_sends],
     }

@@ -147,15 +147,15 @@ async def _audit(task: Task, tally: Tally) -> int:
         is_shown = task.form == TABLE or not sys.stdout.isatty()
         advance = stack.enter_context(progress_bar(f"auditing {config.topics.state}", total, is_shown=is_shown))
         for place, span in spans.items():
-            async for offset, key, person in people_of(inspector, place, span, advance):
-                found = list(phones(key, person, task.traits, config.defaults.region))
+            async for kept in people_of(inspector, place, span, advance):
+                found = list(phones(kept.key, kept.person, task.traits, config.defaults.region))
                 tally.add(found)
                 for stored in found:
                     if not stored.kind:
                         continue
                     tell(stored)
                     if corrector is not None and stored.e164:
-                        await corrector.correct(stored, place.partition, offset)
+                        await corrector.correct(stored, place.partition, kept.offset)
             if corrector is not None:
                 await corrector.reach(place.partition, span.end)
     return corrector.count if corrector is not None else 0

@@ -1,6 +1,5 @@
 """`streamer profiles forget`: people are erased on demand, by a command to their owners."""
 
-import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Final
 import click
 
 from streamer.app import connection
+from streamer.cli.changelog import WAIT_S, follow
 from streamer.cli.kafka_access import Command, load_for_kafka, produce, require, run
 from streamer.cli.options import config_option
 from streamer.cli.profile_keys import PersonKey, key_fault
@@ -20,14 +20,12 @@ from streamer.core.erasure import Forget, encode_forget
 from streamer.core.hop import FORGET
 from streamer.core.identity import partition_of
 from streamer.core.state import Person, decode
-from streamer.kafka.inspection import Inspector, Span
-from streamer.ports import Partition
+from streamer.kafka.inspection import Inspector
+from streamer.ports import Partition, Record
 
 EXIT_NOT_SEEN: Final = 1
 FILE_BYTES_MAX: Final = 64 << 20  # a million keys of 64 B
 KEYS_SHOWN_MAX: Final = 10
-WAIT_S: Final = 60.0  # an owner that lives and doesn't lag needs 10 ms
-LOOK_EVERY_S: Final = 0.2
 
 
 @click.command(short_help="Erase what is known of people.")
@@ -137,19 +135,13 @@ async def _wait(
     inspector: Inspector, ends: dict[Partition, int], missing: dict[str, None], forget: Forget, at_ms: int
 ) -> Sequence[str]:
     """Follow the changelog from `ends` until all in `missing` are erased, for at most WAIT_S; those that aren't."""
-    clock = SystemClock()
-    deadline_s = clock.now_s() + WAIT_S
-    while missing and clock.now_s() < deadline_s:
-        for place, start in ends.items():
-            end = (await inspector.span(place)).end
-            async for records in inspector.records(place, Span(start, end)):
-                for record in records:
-                    key = (record.key or b"").decode(errors="replace")
-                    if key in missing and _is_erased(record.value, forget, at_ms):
-                        del missing[key]
-            ends[place] = end
-        if missing:
-            await asyncio.sleep(LOOK_EVERY_S)
+
+    def hear(record: Record) -> None:
+        key = (record.key or b"").decode(errors="replace")
+        if key in missing and _is_erased(record.value, forget, at_ms):
+            del missing[key]
+
+    await follow(inspector, ends, missing, hear)
     return tuple(missing)
 
 

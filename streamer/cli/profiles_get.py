@@ -10,29 +10,16 @@ from msgspec import Struct
 from streamer.app import connection
 from streamer.cli.kafka_access import load_for_kafka, require, run
 from streamer.cli.options import config_option
+from streamer.cli.profile_find import Place, find
 from streamer.cli.profile_keys import PersonKey
 from streamer.cli.profile_text import text_of
-from streamer.cli.progress import progress_bar
 from streamer.config_model import Config
 from streamer.core.hop import HOPS_MAX
-from streamer.core.identity import partition_of
 from streamer.core.profile_view import LAST_SENDS_MAX, ProfileView, owner_of, view_of
-from streamer.core.state import Person, decode
 from streamer.kafka.inspection import Inspector
-from streamer.ports import Partition
 
 EXIT_NOT_FOUND: Final = 1
 SENDS_SHOWN_LIMIT: Final = 1_000
-
-
-class Place(Struct, frozen=True):
-    """Where a key was looked for, up to which offset (`end`), and where its latest record is (-1: there is none)."""
-
-    key: str
-    topic: str
-    partition: int
-    end: int
-    offset: int = -1
 
 
 class Found(Struct, frozen=True):
@@ -82,44 +69,15 @@ def get(context: click.Context, key: str, sends_max: int, is_json: bool, config_
 
 
 async def _find(config: Config, key: str, sends_max: int) -> Found | Place:
-    """The person that a key belongs to, or where the key itself was looked for in vain. Raises: BrokerUnusable.
-
-    Follows at most HOPS_MAX links, as an event would go.
-    """
+    """The person that a key belongs to, or where the key itself was looked for in vain. Raises: BrokerUnusable."""
     await require(config, config.topics.state)
     async with Inspector(connection(config.kafka)) as inspector:
-        place, person = await _read(inspector, config, key)
-        if person is None:
-            return place
-        places = [place]
-        while (target := owner_of(key, person)) != key and target and len(places) <= HOPS_MAX:
-            place, other = await _read(inspector, config, target)
-            places.append(place)
-            if other is None:
-                break  # its move is on its way there
-            key, person = target, other
-    target = owner_of(key, person)
-    is_cut = len(places) > HOPS_MAX and target not in ("", key)
-    return Found(view_of(key, person, sends_max), places, is_forgotten=not target, is_cut=is_cut)
-
-
-async def _read(inspector: Inspector, config: Config, key: str) -> tuple[Place, Person | None]:
-    """The latest record of a key. Costs: the reading of its whole partition, 600 000 records of 0.2 KB a second."""
-    wanted, value = key.encode(), None
-    partition = Partition(config.topics.state, partition_of(wanted, config.topics.partitions))
-    span = await inspector.span(partition)
-    offset = -1
-    with progress_bar(f"reading {partition.topic}/{partition.partition}", span.end - span.start) as advance:
-        at = span.start
-        async for records in inspector.records(partition, span):
-            for record in records:
-                if record.key == wanted:
-                    offset, value = record.offset, record.value
-            if records:
-                advance(records[-1].offset + 1 - at)
-                at = records[-1].offset + 1
-    place = Place(key, *partition, end=span.end, offset=-1 if value is None else offset)
-    return place, None if value is None else decode(value)
+        kept, places = await find(inspector, config, key)
+    if kept is None:
+        return places[0]
+    target = owner_of(kept.key, kept.person)
+    is_cut = len(places) > HOPS_MAX and target not in ("", kept.key)
+    return Found(view_of(kept.key, kept.person, sends_max), places, is_forgotten=not target, is_cut=is_cut)
 
 
 def _document(found: Found) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from streamer.core.state import EVENT_KIND, LATER, SCHEDULED, Outgoing, Person, 
 
 SCHEDULE_MARGIN_S: Final = 10  # more, when the request leaves: the longest it may take to get there
 CALLBACK_WAIT_MS: Final = 30_000  # for a callback with our token, before the gateway's list is asked
-GIVEN_UP: Final = "given_up"  # the status of a send that stays unknown for ever
 TOO_MANY_HELD: Final = "too_many_held"
 _MANY_AWAY: Final = f"over {state.AWAY_BYTES_MAX >> 10} KB are noted of this person's with senders of one owner"
 _FULL: Final = f"over {state.WAITING_BYTES_MAX >> 10} KB of this person's wait"
@@ -263,7 +262,7 @@ def follow(person: Person, moment: Moment, send: Send) -> None:
 def give_up(person: Person, moment: Moment, send: Send, reason: str) -> None:
     """Say of a send that is no longer followed that it stays what it is; of an accepted one there is nothing to say."""
     if send.reason != state.WATCHED:
-        tell(person, moment, replace(end_of(send, moment.now_ms, send.told, reason), code=send.code), GIVEN_UP)
+        tell(person, moment, replace(end_of(send, moment.now_ms, send.told, reason), code=send.code), delivery.GIVEN_UP)
 
 
 def conclude(person: Person, moment: Moment, send: Send, decision: Decision) -> None:
@@ -287,7 +286,7 @@ def tell(person: Person, moment: Moment, decision: Decision, status: str) -> Non
     """List the event that says what became of a send after its outcome."""
     whose = person_of(moment.key)
     event = delivery.resolved_event(whose, decision, status)
-    person.outgoing.append(Outgoing(whose, EVENT_KIND, event, decision.origin.event_ms))
+    person.outgoing.append(Outgoing(whose, EVENT_KIND, event, decision.origin.event_ms, status))
     if whose != moment.key:
         away.report(person, replace(decision, person=whose), status)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN
+from streamer.core.delivery import ACCEPTED, FAILED, STATUSES, SUPPRESSED, UNKNOWN
 from streamer.core.documents import INSTANT, INSTANT_SINCE_1970, Document, chosen, needs_one, says, shaped
 from streamer.core.records import ID_CHARS_MAX, MESSAGE_ID_CHARS_MAX
 
@@ -123,6 +123,9 @@ class DeliveryProperties(Struct, kw_only=True):
     source_partition: Annotated[Count, says("Its partition.")]
     source_offset: Annotated[Count, says("Its offset.")]
     outcome: Annotated[str, says("How it ended."), chosen((ACCEPTED, SUPPRESSED, FAILED, UNKNOWN))]
+    status: Annotated[
+        str, says("Of a Resolved what became of the send after its outcome; else empty."), chosen(("", *STATUSES))
+    ]
     reason: Annotated[str, says("Why, as a short constant.", "accepted", "profile_incomplete", "recipient", "timeout")]
     detail: Annotated[str, says("More about the reason; empty if there is no more.")]
     twilio_code: Annotated[Count, says("Twilio's error code; 0 if it gave none.", 21610)]
@@ -139,13 +142,20 @@ class DeliveryProperties(Struct, kw_only=True):
 
 
 class Delivery(Struct, kw_only=True, rename="camel"):
-    """The one outcome of an event and a mapping that it matched, as a Segment track."""
+    """The one outcome of an event and a mapping that it matched, or what became of it then, as a Segment track."""
 
     type: Literal["track"]
     event: Annotated[
         str,
-        says("The channel and the outcome.", "SMS Accepted", "SMS Suppressed", "SMS Failed", "SMS Unknown"),
-        shaped("[A-Za-z ]+ (Accepted|Suppressed|Failed|Unknown)"),
+        says(
+            "The channel and the outcome.",
+            "SMS Accepted",
+            "SMS Suppressed",
+            "SMS Failed",
+            "SMS Unknown",
+            "SMS Resolved",
+        ),
+        shaped("[A-Za-z ]+ (Accepted|Suppressed|Failed|Unknown|Resolved)"),
     ]
     message_id: Annotated[Hex16, says("The same whenever the same fact is published again; upsert by it.")]
     user_id: Annotated[Person | UnsetType, says("The person.")] = UNSET

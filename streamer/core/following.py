@@ -14,7 +14,17 @@ from msgspec.structs import replace
 
 from streamer.core import delivery
 from streamer.core.attempts import Moment, accept, end_of, give_up, has_room, next_attempt, refuse, tell
-from streamer.core.delivery import ATTEMPT_TAG, Accepted, Attempt, Found, Message, Refused
+from streamer.core.delivery import (
+    AMBIGUOUS,
+    ATTEMPT_TAG,
+    NOT_CREATED,
+    RETRYING,
+    Accepted,
+    Attempt,
+    Found,
+    Message,
+    Refused,
+)
 from streamer.core.state import ADOPTED_MAX, UNKNOWN, UNRESOLVED, WATCHED, Person, Send
 from streamer.errors import BadRecord
 
@@ -22,9 +32,6 @@ CHECKS_MS: Final = (135_000, 165_000)  # after the first miss, and the second: t
 LIST_RETRY_MS: Final = 30_000  # a list that could not be had is no miss
 KEEP_MS: Final = 7 * 86_400_000  # how long a send waits for a person to decide
 SINCE_MARGIN_MS: Final = 5_000  # the gateway's clock may be behind ours, and its dates have whole seconds
-NOT_CREATED: Final = "not_created"  # statuses of a resolved send
-AMBIGUOUS: Final = "ambiguous"
-RETRYING: Final = "retrying"
 FAILED_STATUSES: Final = frozenset(("failed", "undelivered"))
 
 _Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
@@ -219,7 +226,7 @@ def _created(person: Person, send_id: bytes, attempt: int, sid: str, moment: Mom
         for send in waiting:
             if send.id == send_id and send.told == delivery.UNKNOWN and send.attempt >= attempt:
                 waiting.remove(send)
-                person.adopted = [*person.adopted, sid][-ADOPTED_MAX:]
+                person.adopted = [*person.adopted, *filter(None, (sid,))][-ADOPTED_MAX:]
                 accept(person, moment, replace(send, attempt=attempt), sid)
                 return True
     return False

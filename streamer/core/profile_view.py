@@ -10,6 +10,7 @@ from msgspec import Struct
 from streamer.core import delivery
 from streamer.core.identity import is_identity_key
 from streamer.core.links import ERASED
+from streamer.core.open_sends import FOLLOWED, OpenSend, open_sends
 from streamer.core.state import Person, Send
 
 LAST_SENDS_MAX: Final = 20
@@ -110,6 +111,7 @@ class ProfileView(Struct, frozen=True):
     consent: list[ConsentView]
     parked: list[ParkedView]
     held: list[HeldView]
+    followed: list[OpenSend]
     away: list[AwayView]
     last_sends: list[SendView]
     erased: ErasedView | None
@@ -133,6 +135,7 @@ def view_of(key: str, person: Person, sends_max: int = LAST_SENDS_MAX) -> Profil
             for each in person.parked
         ],
         held=[_held(send) for send in (*person.due, *person.held)],
+        followed=[send for send in open_sends(key, person) if send.state in FOLLOWED],
         away=[AwayView(each.sender, sent.hex()) for sent, each in person.away.items()],
         last_sends=[_send(each) for each in decided[:sends_max]],
         erased=erased if person.erased_ms or person.is_suppressed else None,

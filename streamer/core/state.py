@@ -128,13 +128,14 @@ class Away(Struct, frozen=True, array_like=True):
 class Outgoing(Struct, frozen=True, array_like=True):
     """A record to be produced to `by-user` (to `deliveries`, if its `kind` is EVENT_KIND), once this one is safe.
 
-    `event_ms` is the event time of what caused it.
+    `event_ms` is the event time of what caused it; `status` is said of what became of a send.
     """
 
     key: str
     kind: str
     value: bytes
     event_ms: int
+    status: str = ""
 
 
 EVENT_KIND: Final = "delivery"  # of an Outgoing for the deliveries topic
@@ -378,8 +379,7 @@ def epoch_of(value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> 
         return next((int(said) for name, said in headers if name == EPOCH_HEADER), 0)
     if value[0] != FORMAT:
         return 0
-    at = _epoch_at(value)
-    return int.from_bytes(value[at : at + _EPOCH_BYTES], "big")
+    return int.from_bytes(value[8:14] if value[1] & _TIMED else value[2:8], "big")  # spelt out: a restore asks of all
 
 
 def with_epoch(value: bytes, epoch: int) -> bytes:

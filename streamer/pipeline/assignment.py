@@ -8,7 +8,6 @@ At every point a crash is safe: before a write's ack nothing of it has happened 
 posting's ack the restart finds it and calls it unknown; after an outcome's ack the restart finds it in `out`.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
@@ -27,12 +26,12 @@ from streamer.pipeline.counted import count
 from streamer.pipeline.dispatch import GO, LINE, Dispatcher
 from streamer.pipeline.effects import Effects
 from streamer.pipeline.held import Held
-from streamer.pipeline.lane import Lane, Posting, Services, Write
+from streamer.pipeline.lane import Lane, Posting, Requests, Services, Write
 from streamer.pipeline.lease import Gate
 from streamer.pipeline.looks import Looks
 from streamer.pipeline.outbox import Outbox
 from streamer.ports import Partition, Record
-from streamer.telemetry import LATE_ANSWERS, RECORDS_REPEATED, sends_decided
+from streamer.telemetry import LATE_ANSWERS, RECORDS_REPEATED, SENDS_RESOLVED, sends_decided
 
 RINGS_A_TICK: Final = 200  # people looked at in one turn of the loop, about 10 ms: what was held up leaves in turns
 
@@ -63,8 +62,7 @@ class Assignment:
         self.wheel = TimerWheel()  # people of whom something is given up or released by the handled time
         self._effects = Effects(epoch + 1)
         self._looks = Looks(services, self._moment, self._looked)
-        self._requests = 0  # postings given to a sender and not yet answered
-        self._quiet = asyncio.Event()
+        self._requests = Requests()  # postings given to a dispatcher and not yet answered
         changelog = Partition(services.state_topic, partition)
         self.claim = Claim(services.state_sink, changelog, epoch, partial(on_gap, self))
         self._gate = Gate(services.lease, services.clock.now_s)
@@ -170,14 +168,12 @@ class Assignment:
         for lane in list(self._lanes.values()):
             if lane.posting is not None and lane.posting.is_queued:
                 lane.posting.is_queued = False
-                self._ended_request()
+                self._requests.end()
                 self._take_back(lane.posting)
             elif lane.is_dirty:
                 self._write(lane)
         await self._flush()
-        while self._requests:
-            self._quiet.clear()
-            await self._quiet.wait()
+        await self._requests.ended()
         await self._flush()
         await self._services.event_sink.flush()
         self.write_checkpoint()
@@ -221,7 +217,7 @@ class Assignment:
         lane.is_dirty = lane.is_refused = True
         self._go_on(lane)
         self._dispatcher(posting.send).forgo(posting)
-        self._ended_request()
+        self._requests.end()
 
     def write_again(self, key: bytes) -> None:
         """Write a person as we know them behind a record of somebody who had lost the partition."""
@@ -229,7 +225,7 @@ class Assignment:
             return self._write(self._lanes[key])
         value = self._services.store.get(self.partition, key)
         fresh = None if value is None else state.with_epoch(value, self.claim.epoch)
-        return self.claim.append(key, fresh, partial(self._kept, key, fresh))
+        return self.claim.append(key, fresh, self._kept, key, fresh)
 
     def _kept(self, key: bytes, value: bytes | None, at: int) -> None:
         self._services.store.put(self.partition, key, value)
@@ -250,7 +246,7 @@ class Assignment:
             self.held.note(lane.key, [held])
         self._go_on(lane)
         self._dispatcher(posting.send).release()
-        self._ended_request()
+        self._requests.end()
 
     def _moment(self, lane: Lane) -> Moment:
         services = self._services
@@ -382,8 +378,10 @@ class Assignment:
     def _write(self, lane: Lane) -> None:
         """Write the person; what follows from the write happens at its ack."""
         value = None if lane.is_over(self.handled_ms) else state.encode(lane.person, self.claim.epoch)
-        fresh = [send_id for send_id in lane.person.out if send_id not in lane.publishing]
-        lane.publishing.update(fresh)
+        fresh: list[bytes] = []
+        if len(lane.publishing) < len(lane.person.out):
+            fresh = [send_id for send_id in lane.person.out if send_id not in lane.publishing]
+            lane.publishing.update(fresh)
         outgoing = () if lane.sending else tuple(lane.person.outgoing)
         lane.sending = lane.sending or len(outgoing)
         offsets, lane.offsets = lane.offsets, []
@@ -394,7 +392,7 @@ class Assignment:
         lane.is_dirty = lane.is_refused = False
         self._set_timer(lane)
         write = Write(value, tuple(offsets), tuple(fresh), outgoing, posting)
-        self.claim.append(lane.key, value, partial(self._acked, lane, write))
+        self.claim.append(lane.key, value, self._acked, lane, write)
 
     def _set_timer(self, lane: Lane) -> None:
         timer_ms = lane.person.timer_ms()
@@ -421,7 +419,7 @@ class Assignment:
         if posting is not None and self.is_draining:
             self._take_back(posting)
         elif posting is not None:
-            self._requests += 1
+            self._requests.begin()
             posting.is_queued = True
             self._dispatcher(posting.send).submit(posting)
         if lane.is_finished():
@@ -444,6 +442,8 @@ class Assignment:
                 RECORDS_REPEATED.inc()
             self._outbox.publish(lane.key, decision, partial(self._published, lane, send_id, at))
         for each in outgoing:
+            if is_new and each.status:
+                SENDS_RESOLVED.labels(each.status).inc()
             self._outbox.send(lane.key, each, at, partial(self._sent, lane, each, at))
 
     def _published(self, lane: Lane, send_id: bytes, at: int, _offset: int) -> None:
@@ -482,11 +482,6 @@ class Assignment:
         posting.lane.posting = None
         self._dispatcher(posting.send).forgo(posting)
         self._write(posting.lane)
-
-    def _ended_request(self) -> None:
-        self._requests -= 1
-        if not self._requests:
-            self._quiet.set()
 
     def _resolved(self, offset: int, _acked_at: int) -> None:
         self.tracker.resolve(offset)

@@ -126,9 +126,13 @@ class _Tap:
         self._pace = pace
 
     def opens_s(self, parts: int, now_s: float) -> float:
-        """When so many parts pass, if nothing else does before; not after now if they do."""
+        """When so many parts pass, if nothing else does before; -inf: now."""
         found = gcra.take(self._bucket, self._pace, parts, now_s)
-        return found.until_s if isinstance(found, Wait) else now_s
+        return found.until_s if isinstance(found, Wait) else -inf
+
+    def takes_s(self, parts: int) -> float:
+        """How long so many parts take, one after the other."""
+        return parts / self._pace.parts_per_s if parts and self._pace.parts_per_s else 0.0
 
     def take(self, parts: int, now_s: float) -> None:
         found = gcra.take(self._bucket, self._pace, parts, now_s)
@@ -148,6 +152,7 @@ class Dispatcher:
         now_s = clock.now_s()
         self._requests = None if account.requests is None else _Tap(account.requests, now_s)
         self._taps = {sender: _Tap(pace, now_s) for sender, pace in account.limits.items()}
+        self._has_pace = bool(self._taps) or self._requests is not None
         self._open = 0  # slots taken
         self._running = 0  # requests given to a task
         self._acked: deque[Job] = deque()  # bounded by the slots
@@ -156,6 +161,7 @@ class Dispatcher:
         self._lines = 0  # entries that are not held
         self._is_serving = False
         self._is_waking = False
+        self._has_moved = False  # breakers, and who stands behind one in memory has not been looked for since
         self._looks: asyncio.Queue[tuple[Send, Tell]] = asyncio.Queue()  # bounded by the sends followed
         self._warn_s = -inf  # before then trouble is not logged again
 
@@ -165,20 +171,36 @@ class Dispatcher:
         """Whether a send may begin now: GO, and a slot and its parts are taken; LINE, if it is to `queue` in memory;
         else the reason for which it is to be held and then queued.
         """
+        if not (self._has_pace or self._breakers) and len(self._line) == self._lines:  # as it mostly is
+            if self.slots_free > 0 and (self._is_waking or not self._line):
+                self._open += 1
+                return GO
+            return self._line_or(BUSY, self._account.line_max)
         now_s = self._clock.now_s()
         if self._breakers:
             attempt = Attempt(send.id, send.attempt + 1, send.origin.key)
             if isinstance(self._breakers.check(self.keys(send), attempt.id, now_s), Blocked):
                 return BREAKER
-        if not self._is_waking and self._line and (self.slots_free <= 0 or self._line.holds(send.sender)):
-            return self._line_or(BUSY if self.slots_free <= 0 else RATE, self._account.line_max)
+        is_passing = False
         opens_s = self._opens_s(send.sender, send.parts, now_s)
-        if opens_s > now_s:
-            return self._line_or(RATE, PACE_LINE_MAX) if opens_s - now_s <= PACE_LINE_S else RATE
-        if self.slots_free <= 0:
+        ahead_s = 0.0
+        if self._line and not self._is_waking:
+            group = Group(send.mapping, region_of(send.message.to))
+            last = self._line.last(send.sender, group)
+            if last is not None and last.is_held:  # its person would wait as long, and for nothing
+                return BUSY if opens_s <= now_s else RATE
+            is_passing = self._line.is_next(send.sender)
+            ahead_s = self._ahead_s(send, group)
+        wait_s = max(0.0, opens_s - now_s) + ahead_s
+        if wait_s > PACE_LINE_S:
+            return RATE
+        if wait_s > 0 and self.slots_free > 0:
+            return self._line_or(RATE, PACE_LINE_MAX)
+        if is_passing or self.slots_free <= 0:
             return self._line_or(BUSY, self._account.line_max)
-        for tap in self._taps_of(send.sender):
-            tap.take(1 if tap is self._requests else send.parts, now_s)
+        if self._clock.now_ms() <= send.expires_ms:  # else it ends, and what it would have used is others'
+            for tap in self._taps_of(send.sender):
+                tap.take(1 if tap is self._requests else send.parts, now_s)
         self._open += 1
         return GO
 
@@ -205,7 +227,7 @@ class Dispatcher:
     def forgo(self, job: Job) -> None:
         """Note that an attempt's request never left, and give its slot back."""
         if self._breakers:
-            self._breakers.settle(job.keys, job.attempt.id, RETRY, "", self._clock.now_s())
+            self._moved(self._breakers.settle(job.keys, job.attempt.id, RETRY, "", self._clock.now_s()))
         self.release()
 
     def release(self) -> None:
@@ -216,9 +238,9 @@ class Dispatcher:
     def tick(self) -> None:
         """Let go what waited for a time; called every 50 ms."""
         if self._line:
-            self._serve()
-            if self._breakers and self._lines:
+            if self._has_moved:
                 self._have_held()
+            self._serve()
 
     def leave(self, owner: Waiter) -> None:
         """Forget what waits of a tenure that is over."""
@@ -257,20 +279,31 @@ class Dispatcher:
 
     def _opens_s(self, sender: str, parts: int, now_s: float) -> float:
         taps = self._taps_of(sender)
-        return max((tap.opens_s(1 if tap is self._requests else parts, now_s) for tap in taps), default=now_s)
+        return max((tap.opens_s(1 if tap is self._requests else parts, now_s) for tap in taps), default=-inf)
+
+    def _ahead_s(self, send: Send, group: Group) -> float:
+        """How long the paces take for those before a send, if they are as dear: its sender's, and others in turn."""
+        ahead = self._line.ahead(send.sender, group)
+        tap, requests = self._taps.get(send.sender), self._requests
+        sender_s = tap.takes_s(ahead * send.parts) if tap is not None else 0.0
+        if requests is None:
+            return sender_s
+        return max(sender_s, requests.takes_s(min(len(self._line), (ahead + 1) * self._line.senders)))
 
     def _line_or(self, reason: str, line_max: int) -> str:
         """In line, as long as that is short enough for memory."""
         return LINE if self._lines < line_max else reason
 
-    def _may(self, sender: str, group: Group, entry: _Entry) -> float:
-        now_s = self._clock.now_s()
-        if self._breakers:
-            keys = ((ACCOUNT, self._account.name), ("sender", sender), ("region", group.region))
-            checked = self._breakers.check((*keys, ("mapping", group.mapping)), "", now_s)
-            if isinstance(checked, Blocked):
-                return checked.until_s
-        return self._opens_s(sender, entry.parts, now_s)
+    def _stopped_s(self, sender: str, group: Group, _entry: _Entry) -> float:
+        """Until when a group waits behind a breaker."""
+        if not self._breakers:
+            return -inf
+        keys = ((ACCOUNT, self._account.name), ("sender", sender), ("region", group.region))
+        checked = self._breakers.check((*keys, ("mapping", group.mapping)), _NOBODYS, self._clock.now_s())
+        return checked.until_s if isinstance(checked, Blocked) else -inf
+
+    def _entry_opens_s(self, sender: str, entry: _Entry) -> float:
+        return self._opens_s(sender, entry.parts, self._clock.now_s())
 
     def _serve(self) -> None:
         """Wake whoever may go, in turns, while there are slots."""
@@ -281,7 +314,7 @@ class Dispatcher:
             for _ in range(TURNS_MAX):
                 if self.slots_free <= 0 or not self._line:
                     return
-                found = self._line.pop(self._may, self._clock.now_s())
+                found = self._line.pop(self._stopped_s, self._clock.now_s(), self._entry_opens_s)
                 if found is None:
                     return
                 self._wake(found.sender, found.group.mapping, found.item, may_pass=True)
@@ -297,15 +330,19 @@ class Dispatcher:
             self._is_waking = False
 
     def _have_held(self) -> None:
-        """Have those in memory that stand behind a breaker held instead, some at each tick."""
+        """Have those in memory that stand behind a breaker held instead, some at each tick.
 
-        def blocked_s(sender: str, group: Group, entry: _Entry) -> float:
-            return inf if entry.is_held or self._may(sender, group, entry) <= now_s else now_s
+        The first of each group tells: in none does anybody stand in memory behind one that is held.
+        """
+
+        def stays_s(sender: str, group: Group, entry: _Entry) -> float:
+            return inf if entry.is_held or self._stopped_s(sender, group, entry) <= now_s else -inf
 
         now_s = self._clock.now_s()
         self._line.rouse()
         for _ in range(TURNS_MAX):
-            found = self._line.pop(blocked_s, now_s)
+            found = self._line.pop(stays_s, now_s)
+            self._has_moved = found is not None
             if found is None:
                 break
             self._wake(found.sender, found.group.mapping, found.item, may_pass=False)
@@ -377,9 +414,9 @@ class Dispatcher:
         reason = "" if isinstance(answer, Accepted) else answer.reason
         if reason == GATEWAY_BUSY:
             self._limiter.on_busy(now_s, level)
-        elif reason in _SILENT:
+        elif reason == "timeout":
             self._limiter.on_timeout(now_s, level)
-        else:
+        elif reason != "not_sent":  # an outage is for retries and breakers to bear, and says nothing of the level
             self._limiter.on_answer(rtt_s, level, now_s)
         if reason:
             self._tell(answer)
@@ -398,7 +435,12 @@ class Dispatcher:
             wait_s = round(max(0.0, breaker.until_s - now_s), 1) if breaker.opened else 0
             tell = log.error if breaker.opened else log.info
             tell(event, account=self._account.name, scope=key[0], name=key[1], code=code, probe_in_s=wait_s)
-        if moved:
+        self._moved(moved)
+
+    def _moved(self, keys: tuple[Key, ...]) -> None:
+        """Breakers have opened, closed or were probed in vain: all that waits is asked again."""
+        if keys:
+            self._has_moved = True
             self._line.rouse()
 
     def _tell(self, answer: Answer) -> None:
@@ -417,6 +459,7 @@ class Dispatcher:
 
 
 _SILENT: Final = frozenset(("not_sent", "timeout"))  # no answer came in time
+_NOBODYS: Final = "-"  # an attempt that is no breaker's probe
 _NO_TAPS: Final[list[_Tap]] = []
 _SCOPES: Final = ("account", "sender", "region", "mapping")
 

@@ -3,6 +3,7 @@
 Read before `assignment`, whose tenure they belong to.
 """
 
+import asyncio
 import random
 from collections import deque
 from collections.abc import Mapping
@@ -160,6 +161,30 @@ class Posting:
     def settle(self, answer: Answer) -> None:
         """Told the answer, once."""
         self._assignment.settle(self, answer)
+
+
+class Requests:
+    """How many are under way."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def begin(self) -> None:
+        """One more."""
+        self._count += 1
+        self._none.clear()
+
+    def end(self) -> None:
+        """One less."""
+        self._count -= 1
+        if not self._count:
+            self._none.set()
+
+    async def ended(self) -> None:
+        """Return when there is none."""
+        await self._none.wait()
 
 
 class Write(NamedTuple):

@@ -2,8 +2,8 @@
 
 Nothing here waits for real time: a fake goes on when the test tells it to, or at once in the loop's next turn.
 `crash` makes a fake deaf: whatever its process still calls has no effect, as if the process were gone.
-(The `memory` engine in `streamer.store` is a `StateStore` without Kafka or disk already: it needs no fake; those of
-`GroupOffsets` and `SmsGateway` are in `fake_groups` and `fake_gateway`.)
+(The `memory` engine in `streamer.store` is a `StateStore` without Kafka or disk already: it needs no fake; the one of
+`GroupOffsets` is in `fake_groups`.)
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Final, NamedTuple, TypeVar
 
+from streamer.core.delivery import Accepted, Answer, Message
 from streamer.errors import BrokerUnusable
 from streamer.ports import AssignmentListener, End, Log, Partition, Record
 from streamer.testing.memory_log import MemoryLog, MemoryRecord
@@ -207,7 +208,7 @@ class FakeSource:
     async def _follow(self, listener: AssignmentListener) -> None:
         """What a group's coordinator does: rebalance whenever the generation moves on."""
         while True:
-            await self._group.until(lambda: self._group.generation != self._generation)
+            await self._group.until(self._is_behind)
             if self._is_crashed:
                 return
             await self._tell(self._revoke(listener))
@@ -216,6 +217,9 @@ class FakeSource:
                 return  # a tenure that begins while we leave is never told of
             await self._tell(listener.on_assigned(self._assigned))
             self._wake.set()
+
+    def _is_behind(self) -> bool:
+        return self._group.generation != self._generation
 
     async def _revoke(self, listener: AssignmentListener) -> None:
         async with self._revoking:  # leaving during a rebalance waits for its drain
@@ -427,3 +431,70 @@ class FakeChangelog:
             self.records_read += len(below)
             await apply(below)
             position = below[-1].offset + 1
+
+
+class GatewayRequest:
+    """One create call that has not been answered. `sid` is set once the message exists."""
+
+    __slots__ = ("_answered", "message", "sid")
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.sid = ""
+        self._answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def answer(self, answer: Answer) -> None:
+        """Let the call return."""
+        if not self._answered.done():
+            self._answered.set_result(answer)
+
+    async def wait(self) -> Answer:
+        """The answer, once given."""
+        return await self._answered
+
+
+def _accepted(_message: Message) -> Answer:
+    return Accepted("", "queued")
+
+
+class FakeGateway:
+    """A gateway with a ledger. `decide(message)` gives each request its answer; None leaves it open until told.
+
+    An answer `Accepted` creates the message; with an empty `sid` the fake gives one. Bounded by the test's requests.
+    """
+
+    def __init__(self, decide: Callable[[Message], Answer | None] = _accepted) -> None:
+        self._decide = decide
+        self.posted: list[Message] = []  # every request, in order
+        self.created: list[tuple[str, Message]] = []  # (sid, message), in order
+        self.open: list[GatewayRequest] = []  # requests without an answer
+        self.is_closed = False
+
+    async def create(self, message: Message) -> Answer:
+        """Take one request; its answer comes in a later turn of the loop."""
+        request = GatewayRequest(message)
+        self.posted.append(message)
+        self.open.append(request)
+        answer = self._decide(message)
+        if answer is not None:
+            await asyncio.sleep(0)
+            self.answer(request, answer)
+        return await request.wait()
+
+    def arrive(self, request: GatewayRequest) -> None:
+        """Create the request's message, though nobody has been told yet."""
+        if not request.sid:
+            request.sid = f"SM{len(self.created):032x}"
+            self.created.append((request.sid, request.message))
+
+    def answer(self, request: GatewayRequest, answer: Answer) -> None:
+        """End a request. An `Accepted` creates the message if that has not happened, and carries its SID."""
+        if isinstance(answer, Accepted):
+            self.arrive(request)
+            answer = Accepted(request.sid, answer.status, answer.parts)
+        self.open.remove(request)
+        request.answer(answer)
+
+    async def close(self) -> None:
+        """Note that it was closed."""
+        self.is_closed = True

@@ -97,7 +97,7 @@ class MemoryLog:
         self.topics = dict(topics)
         self.append_watchers: list[Callable[[MemoryRecord], None]] = []
         self.commit_watchers: list[Callable[[str, Partition, int], None]] = []
-        self._clock = clock
+        self.clock = clock
         self._records: dict[Partition, list[MemoryRecord]] = {}
         self._ends: dict[Partition, int] = {}
         self._starts: dict[Partition, int] = {}
@@ -116,7 +116,7 @@ class MemoryLog:
     ) -> int:
         """Store one record at the partition's end with the clock's time; returns its offset."""
         offset = self._ends[partition]
-        record = MemoryRecord(*partition, offset, self._clock.now_ms(), key, value, tuple(headers or ()))
+        record = MemoryRecord(*partition, offset, self.clock.now_ms(), key, value, tuple(headers or ()))
         self._records[partition].append(record)
         self._ends[partition] = offset + 1
         for watcher in list(self.append_watchers):
@@ -143,7 +143,7 @@ class MemoryLog:
 
     def end(self, partition: Partition) -> End:
         """The same with the moment, which is now."""
-        return End(self._ends[partition], self._clock.now_s(), self._clock.now_ms())
+        return End(self._ends[partition], self.clock.now_s(), self.clock.now_ms())
 
     def start_offset(self, partition: Partition) -> int:
         """The lowest offset that can be read."""

@@ -11,7 +11,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from streamer.core.state import CLAIM_KEY, Person, encode, epoch_of
 from streamer.errors import BrokerUnusable
+from streamer.pipeline.claims import Claim, claim
 from streamer.ports import Changelog, Committed, GroupOffsets, Partition, RecordSink, RecordSource
 
 ANSWER_S = 30.0
@@ -495,11 +497,27 @@ class RecordSinkContract(ABC):
             assert len(acked) == 10
 
 
+class Claimant:
+    """An owner of one partition that notes what follows from its writes, and whom it would write again."""
+
+    def __init__(self, sink, place, epoch):
+        self.acked, self.again = [], []
+        self.claim = Claim(sink, place, epoch, lambda: None)
+
+    def put(self, key):
+        self.claim.append(key, encode(Person(), self.claim.epoch), self.acked.append)
+
+
+async def claimed(sink, place):
+    """One that has just claimed it."""
+    return Claimant(sink, place, await claim(sink, place))
+
+
 class ChangelogContract(ABC):
     @abstractmethod
     def broker(self) -> Broker: ...
 
-    async def _read(self, broker, place, offset=None):
+    async def _read(self, broker, place, offset=None, upto=None):
         read = []
 
         async def begin(log):
@@ -510,7 +528,7 @@ class ChangelogContract(ABC):
             read.extend(records)
 
         async with asyncio.timeout(ANSWER_S):
-            end = await broker.changelog().read(place, begin, apply)
+            end = await broker.changelog().read(place, begin, apply, upto)
         return read, end
 
     async def test_every_record_below_the_end_is_applied_in_order(self):
@@ -555,6 +573,57 @@ class ChangelogContract(ABC):
         place = Partition(await broker.create("state", 1, is_compacted=True), 0)
         await write(broker, place, b"one")
         assert await self._read(broker, place, 1) == ([], 1)
+
+    async def test_nothing_at_or_beyond_the_end_that_was_asked_for_is_given(self):
+        """A restore must not see what lies behind its claim, nor a gap what its owner wrote after it."""
+        broker = self.broker()
+        place = Partition(await broker.create("state", 1, is_compacted=True), 0)
+        await write(broker, place, *(str(number).encode() for number in range(10)))
+        read, end = await self._read(broker, place, 3, 6)
+        assert ([record.offset for record in read], end) == ([3, 4, 5], 6)
+        assert await self._read(broker, place, 4, 4) == ([], 4)
+
+    async def test_a_claim_lies_behind_all_that_was_written_before_and_is_read_with_it(self):
+        """Its offset is the epoch: a later one is higher, whoever makes it."""
+        broker = self.broker()
+        place = Partition(await broker.create("state", 1, is_compacted=True), 0)
+        async with writing(broker) as sink, writing(broker) as other:
+            first = await claim(sink, place)
+            other.append(place, b"u:1", b"a stranger's")
+            await other.flush()
+            second = await claim(other, place)
+            read, end = await self._read(broker, place, first, second + 1)
+        assert first < second == end - 1
+        assert [record.key for record in read] == [CLAIM_KEY, b"u:1", CLAIM_KEY]
+
+    async def test_of_two_owners_that_write_at_once_the_later_claimant_goes_on_and_the_other_is_stopped(self):
+        """Nothing follows from what the first wrote behind the second's claim; and that is overruled."""
+        broker = self.broker()
+        place = Partition(await broker.create("state", 1, is_compacted=True), 0)
+        async with writing(broker) as sink, writing(broker) as other:
+            first, second = await claimed(sink, place), await claimed(other, place)
+            for number in range(20):
+                for each in (first, second):
+                    each.put(f"u:{number % 5}".encode())
+                await asyncio.sleep(0)
+            await sink.flush()
+            await other.flush()
+            for each in (first, second):
+                await each.claim.fill_gaps(broker.changelog(), each.again.append)
+        assert (first.claim.is_lost, len(first.acked)) == (True, 0)
+        assert (second.claim.is_lost, len(second.acked)) == (False, 20)
+        assert second.acked == sorted(second.acked)
+        assert set(second.again) <= {f"u:{number}".encode() for number in range(5)}
+
+    async def test_a_tombstone_bears_its_writers_epoch(self):
+        broker = self.broker()
+        place = Partition(await broker.create("state", 1, is_compacted=True), 0)
+        async with writing(broker) as sink:
+            owner = await claimed(sink, place)
+            owner.claim.append(b"u:1", None)
+            await sink.flush()
+        read, _ = await self._read(broker, place, owner.claim.epoch + 1)
+        assert [(each.value, epoch_of(each.value, each.headers)) for each in read] == [(None, owner.claim.epoch)]
 
     async def test_it_says_which_log_it_reads(self):
         """A local copy is judged by it."""

@@ -115,8 +115,17 @@ class World:
         self.expected = {}  # send id → (mapping, n, origin key)
         self.users = {}  # key → the user's key that some event linked it to, by design one
         self.doubted = set()  # keys of whom less is claimed: `is_doubted`
+        self.overruled = 0  # state records of who had lost the partition
         self.repeated = set()  # send ids of events that the client sent again
         self.decided = defaultdict(set)  # key → the send ids that its last state record has decided
+        self.view = [{} for _ in range(PARTITIONS)]  # partition → key → the record as its last claimant knows it
+        self.claimed = [-1] * PARTITIONS  # partition → the offset of the last claim
+        self.best = {}  # key → (epoch, offset, value) of the record that counts
+        self.last = {}  # key → the offset of the last record of any epoch
+        self.unsure = set()  # keys that only a zombie wrote: a local copy knows that the owner had none, a log does not
+        self.zombies = [
+            [] for _ in range(PARTITIONS)
+        ]  # (key, epoch, value) that lower epochs wrote since the last claim
         self.evicted = set()  # send ids that a record had decided and has no more: only their place tells a repeat
         self.waited = set()  # send ids that were parked or held for their time: they leave out of order
         self.place_of = {}  # n → (topic, partition, offset) of its first record
@@ -208,23 +217,70 @@ class World:
         elif record.topic == "dead-letters":
             found = dict(record.headers)
             self.buried.add((found["topic"].decode(), int(found["partition"]), int(found["offset"])))
+        elif record.topic == "state" and record.key == state.CLAIM_KEY:
+            self._claimed(record)
         elif record.topic == "state" and not record.key.startswith(RESERVED):
-            person = state.decode(record.value)
-            is_looked_for = any(send.reason == state.UNKNOWN for send in person.followed)
-            waits = person.due or person.held or person.parked or person.away
-            is_waiting = waits or person.outgoing or is_looked_for
-            (self.waiting.add if is_waiting else self.waiting.discard)(record.key)
-            waiting = {each.id for each in (*person.due, *person.held, *person.parked)} | person.away.keys()
-            self.stated |= person.decided.keys() | waiting | _moving(person)
-            self.waited |= {each.id for each in person.parked}
-            self.evicted |= set() if person.links else self.decided[record.key] - person.decided.keys()
-            self.decided[record.key] = set(person.decided)
-            for target, moved in _moves(person):
-                self.decided[target] |= {sent for sent, _ in moved.decided}
-            for send in person.held:
-                if send.reason == state.SCHEDULED:
-                    self.waited.add(send.id)
-                    self.due_ms[tuple(send.message.body.split()[:2])] = send.until_ms
+            self._written(record)
+
+    def _claimed(self, record):
+        """A new owner sees what counts up to its claim: also what was overruled where nobody wrote it again."""
+        self.claimed[record.partition] = record.offset
+        overruled, self.zombies[record.partition] = self.zombies[record.partition], []
+        for key, epoch, value in overruled:
+            if epoch == self.best[key][0]:
+                if self.view[record.partition].get(key) is None:
+                    self.unsure.add(key)
+                self._note_state(record.partition, key, value, is_hearsay=True)
+
+    def _written(self, record):
+        """Of a key's records the one of the highest epoch counts, and of those the last; an owner sees its own."""
+        epoch = state.epoch_of(record.value, record.headers)
+        if (epoch, record.offset) > self.best.get(record.key, (-1, -1))[:2]:
+            self.best[record.key] = (epoch, record.offset, record.value)
+        self.last[record.key] = record.offset
+        if epoch < self.claimed[record.partition]:
+            self.zombies[record.partition].append((record.key, epoch, record.value))
+            self.overruled += 1
+        else:
+            self.unsure.discard(record.key)
+            self._note_state(record.partition, record.key, record.value)
+
+    def check_restored(self, partition, epoch, kept, is_busy):
+        """What the present owner of a partition keeps of everybody without work there is what counts."""
+        if epoch != self.claimed[partition]:
+            return
+        view = self.view[partition]
+        for key in sorted((view.keys() | kept.keys()) - self.unsure):
+            counts, stored = (each.get(key) and state.with_epoch(each[key], 0) for each in (view, kept))
+            if counts != stored and not is_busy(key):
+                self.faults.append(f"the owner {epoch} of {partition} keeps another record of {key} than counts")
+
+    def may_compact(self, partition):
+        """What an owner lost was written again: the topic's lag of compaction is far longer than that takes."""
+        keys = [key for key in self.best if partition_of(key, PARTITIONS) == partition]
+        return all(self.best[key][1] == self.last[key] for key in keys)
+
+    def _note_state(self, partition, key, value, *, is_hearsay=False):
+        """What the owner of a partition knows of a key; by hearsay, if it may not have restored it."""
+        self.view[partition][key] = value
+        person = state.decode(value) if value is not None else state.Person()
+        is_looked_for = any(send.reason == state.UNKNOWN for send in person.followed)
+        waits = person.due or person.held or person.parked or person.away
+        is_waiting = waits or person.outgoing or is_looked_for
+        (self.waiting.add if is_waiting else self.waiting.discard)(key)
+        waiting = {each.id for each in (*person.due, *person.held, *person.parked)} | person.away.keys()
+        self.stated |= person.decided.keys() | waiting | _moving(person)
+        self.waited |= {each.id for each in person.parked}
+        self.evicted |= set() if person.links else self.decided[key] - person.decided.keys()
+        self.decided[key] = set(person.decided)
+        for target, moved in _moves(person):
+            self.decided[target] |= {sent for sent, _ in moved.decided}
+        for send in person.held:
+            if send.reason == state.SCHEDULED:
+                self.waited.add(send.id)
+                if is_hearsay:
+                    continue
+                self.due_ms[tuple(send.message.body.split()[:2])] = send.until_ms
 
     def _hopped(self, record, hop: Hop):
         """An event came to by-user: from a router, or from an owner whose pointer it passed."""
@@ -292,7 +348,7 @@ class World:
         found = defaultdict(set)
         for record in self.log.records("deliveries"):
             said = json.loads(record.value)["properties"]
-            if "send_id" in said and "status" not in said:
+            if said.get("status") == "":
                 found[bytes.fromhex(said["send_id"])].add(record.value)
         return found
 
@@ -301,7 +357,7 @@ class World:
         found = defaultdict(list)
         for record in self.log.records("deliveries"):
             said = json.loads(record.value)["properties"]
-            if "status" in said:
+            if said.get("status"):
                 what = (said["status"], said["twilio_sid"])
                 sent = bytes.fromhex(said["send_id"])
                 found[sent] += [what] if what not in found[sent] else []
@@ -368,9 +424,7 @@ class World:
             yield f"{len(letters)} distinct dead letters for {len(junk)} bad records"
 
     def _trait_faults(self):
-        people = {
-            record.key.decode(): record.value for record in self.log.records("state") if record.key[:1] != RESERVED
-        }
+        people = {key.decode(): value for key, (_, _, value) in self.best.items()}
         united = defaultdict(dict)
         for person, traits in self.traits.items():
             whole = united[self.root(person)]

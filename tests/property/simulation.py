@@ -2,6 +2,9 @@
 
 `ledger.World` is everything that outlives a process; `Worker` is one process; `Simulation` draws what happens next. The
 time is virtual, and every step is a turn of the loop.
+
+A *zombie* is a process that does not reach its groups' coordinator any more, but the log and the gateway: it works on
+beside its successors until it is gone or learns of them. A *ghost* is a write that arrives long after its process died.
 """
 
 import asyncio
@@ -11,6 +14,7 @@ from functools import partial
 
 from streamer.core import gcra
 from streamer.core.delivery import Accepted, Refused, Unknown
+from streamer.core.identity import RESERVED
 from streamer.errors import CopyUnusable
 from streamer.pipeline.assignment import Services
 from streamer.pipeline.committer import Committer
@@ -24,7 +28,8 @@ from streamer.ports import Partition
 from streamer.store.local import judge
 from streamer.store.memory import MemoryStore
 from streamer.testing.fake_groups import FakeGroupOffsets
-from streamer.testing.fakes import FakeChangelog, FakeSink, FakeSource, settle
+from streamer.testing.fake_zombie import ZombieSource
+from streamer.testing.fakes import FakeChangelog, FakeSink, settle
 from tests.property.ledger import ACCOUNTS, INPUTS, JUNK, LONE, PARTITIONS, SENDERS, World, iso
 
 QUIET_STEPS_MAX = 2_000  # of 0.3 s each
@@ -69,6 +74,23 @@ class Disk:
         return True
 
 
+class Gateway:
+    """The gateway as one process reaches it."""
+
+    def __init__(self, worker):
+        self._worker = worker
+
+    async def find(self, to, channel, since_ms):
+        return await self._worker.world.gateway.find(to, channel, since_ms)
+
+    async def create(self, message, attempt):
+        """No request starts once a successor may own what it belongs to: that is what the lease is for."""
+        source, world = self._worker.owner_source, self._worker.world
+        if source in self._worker.expired or source.is_revoking:
+            world.faults.append(f"{message.body!r} left a process that the group no longer counts on")
+        return await world.gateway.create(message, attempt)
+
+
 class Worker:
     """One process: a router, an owner and all that is theirs."""
 
@@ -78,8 +100,8 @@ class Worker:
         self.stop = asyncio.Event()
         self.hop, self.state, self.events = (FakeSink(log, is_automatic=False) for _ in range(3))
         self.sinks = (self.hop, self.state, self.events)
-        self.router_source = FakeSource(log, "router", INPUTS)
-        self.owner_source = FakeSource(log, "owner", ["by-user"])
+        self.router_source = ZombieSource(log, "router", INPUTS)
+        self.owner_source = ZombieSource(log, "owner", ["by-user"])
         self.sources = (self.router_source, self.owner_source)
         for source in self.sources:
             source.batch_max = draw.choice((1, 3, 20))
@@ -89,14 +111,16 @@ class Worker:
         self.router = Router(plan, self.router_source, self.hop, letters(self.hop), clock)
         self.disk = Disk(draw.choice(world.disks), clock, random.Random(draw.random()))
         self.lease = Lease(SESSION_S)
+        self.store = MemoryStore(self.disk, draw.choice((0.5, 3.0, 180.0)))
+        self.is_zombie, self.expired = False, []
         services = Services(
             mappings=world.mappings,
-            store=MemoryStore(self.disk, draw.choice((0.5, 3.0, 180.0))),
+            store=self.store,
             state_sink=self.state,
             event_sink=self.events,
             letters=letters(self.events),
             dispatchers={
-                name: Dispatcher(account(name, draw.choice((1, 2, 8))), world.gateway, clock) for name in ACCOUNTS
+                name: Dispatcher(account(name, draw.choice((1, 2, 8))), Gateway(self), clock) for name in ACCOUNTS
             },
             clock=clock,
             lease=self.lease,
@@ -135,9 +159,40 @@ class Worker:
         self.disk.is_crashed = True
         for source in self.sources:
             source.crash()
+        is_late = draw.random() < 0.3
         for sink in self.sinks:
-            sink.crash(lambda queued: draw.choice((0, queued, draw.randint(0, queued))))
+            sink.crash(lambda queued: 0 if is_late else draw.choice((0, queued, draw.randint(0, queued))))
         self.task.cancel()
+
+    def cut_off(self):
+        """From now on this is a zombie, if both its stages are members of their groups. Returns whether it is."""
+        if not self.is_zombie and all(source.is_member for source in self.sources):
+            self.is_zombie = True
+            for source in self.sources:
+                source.cut_off()
+        return self.is_zombie
+
+    def expire(self):
+        """Its sessions end once nothing was heard of it for so long. Returns whether they are over."""
+        now_s = self.world.clock.now_s()
+        for source in self.sources:
+            if source not in self.expired and now_s - source.heard_s >= SESSION_S:
+                self.expired.append(source)
+                source.expire()
+        return len(self.expired) == len(self.sources)
+
+    def reconnect(self):
+        """It learns that it lost its partitions, and is a new member."""
+        self.is_zombie, self.expired = False, []
+        for source in self.sources:
+            source.reconnect()
+
+    def check_restored(self):
+        """Hold what it keeps of its open partitions against what counts."""
+        for assignment in () if self.is_zombie else self.owner._assignments.values():
+            number, lanes = assignment.partition, assignment._lanes
+            kept = {key: value for key, value in self.store._partitions[number].items() if key[:1] != RESERVED}
+            self.world.check_restored(number, assignment.claim.epoch, kept, lanes.__contains__)
 
     @property
     def is_idle(self):
@@ -162,6 +217,7 @@ class Simulation:
         self.hot_share = self.draw.choice((0.0, 0.3, 0.8))
         self.crash_share = self.draw.choice((0.0, 0.003, 0.01))
         self.stop_share = self.draw.choice((0.0, 0.002, 0.005, 0.02))
+        self.zombie_share = self.draw.choice((0.0, 0.003, 0.01))
         self.start_share = self.draw.choice((0.01, 0.05))
         self.commit_share = self.draw.choice((0.9, 0.9, 0.02))  # seldom: a crash brings back what was long forgotten
         self.busy_share = self.draw.choice((0.0, 0.1, 0.3))
@@ -169,6 +225,7 @@ class Simulation:
         self.lazy_shares = [self.draw.choice((0.1, 0.5, 0.97)) for _ in range(3)]  # of writes and acks, by sink
         self.n = 0
         self.past = []
+        self.ghosts = []  # sinks of crashed processes
         places = [Partition(topic, number) for topic, count in INPUTS.items() for number in range(count)]
         self.places = places
         self.world.homes = {person: self.draw.choice(places) for person in self.people[:-2]}
@@ -196,6 +253,7 @@ class Simulation:
             else:  # no break
                 self.world.faults.append("it never came to rest: " + self._rest())
             for worker in self.workers:
+                worker.check_restored()
                 worker.stop.set()
             for _ in range(QUIET_STEPS_MAX):
                 if not self.workers:
@@ -228,18 +286,55 @@ class Simulation:
             self._answer(draw.choice(self.world.gateway.open))
         if draw.random() < 0.3:
             self._advance(draw.choice((0.001, 0.06, 0.3, 1.1)))
+        self._age()
+        self._harm()
+
+    def _age(self):
+        """What happens to logs and disks in time."""
+        draw = self.draw
         if draw.random() < 0.01:
             self.world.log.skip(draw.choice(self.places), draw.randint(1, 3))
-        if draw.random() < 0.01:
-            self.world.log.compact(Partition("state", draw.randrange(PARTITIONS)))
+        if draw.random() < 0.01 and self.world.may_compact(number := draw.randrange(PARTITIONS)):
+            self.world.log.compact(Partition("state", number))
         if draw.random() < 0.003:
             draw.choice(self.world.disks).clear()  # somebody tidied up
+
+    def _harm(self):
+        """A process dies, stops, or is cut off; and what was cut off or dead does something yet."""
+        draw = self.draw
         if self.workers and draw.random() < self.crash_share:
-            self.workers.pop(draw.randrange(len(self.workers))).crash()
-            self.counts["crashed"] += 1
+            self._crash(draw.choice(self.workers))
         if self.workers and draw.random() < self.stop_share:
             draw.choice(self.workers).stop.set()
             self.counts["stopped"] += 1
+        if self.workers and draw.random() < self.zombie_share and draw.choice(self.workers).cut_off():
+            self.counts["cut off"] += 1
+        for worker in [each for each in self.workers if each.is_zombie]:
+            if draw.random() < 0.3 and worker.expire() and draw.random() < 0.02:
+                if draw.random() < 0.3:
+                    self._crash(worker)
+                else:
+                    worker.reconnect()
+        if self.ghosts and draw.random() < 0.1:
+            self._haunt()
+        if draw.random() < 0.02:
+            for worker in self.workers:
+                worker.check_restored()
+
+    def _crash(self, worker):
+        self.workers.remove(worker)
+        worker.crash()
+        self.ghosts += worker.sinks
+        self.counts["crashed"] += 1
+
+    def _haunt(self):
+        """Something that a dead process had on its way arrives; the rest is lost then, or later."""
+        sink = self.draw.choice(self.ghosts)
+        if sink.queued:
+            sink.write(self.draw.choice(sink.queued), self.draw.choice((1, 3)))
+            self.counts["ghosts"] += 1
+        if not sink.queued or self.draw.random() < 0.2:
+            self.ghosts.remove(sink)
 
     def _calm_step(self):
         """Everything that waits for the outside goes on, and nothing fails."""
@@ -247,6 +342,8 @@ class Simulation:
         if not self.workers and not self._is_quiet():
             self.workers.append(Worker(self.world, self.tasks))
         for worker in self.workers:
+            if worker.is_zombie and worker.expire():
+                worker.reconnect()
             for source in worker.sources:
                 source.is_committing = True
                 source.nudge()
@@ -260,10 +357,7 @@ class Simulation:
         self._advance(0.3)
 
     def _advance(self, seconds):
-        """Pass time; but a revocation that waits for the broker alone always ends in time: else fencing is needed."""
-        for worker in self.workers:
-            if any(source.is_revoking for source in worker.sources) and not worker.is_idle:
-                return
+        """Pass time: a revocation that waits for the broker may be given up, and what it wrote arrive afterwards."""
         self.world.clock.advance(seconds)
 
     def _move(self, sink):

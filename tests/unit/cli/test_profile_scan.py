@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from streamer.cli.profile_scan import READINGS, people_of
+from streamer.cli.profile_scan import READINGS, people_of, person_of
 from streamer.core.profile import Update
-from streamer.core.state import CHECKPOINT_KEY, Person, encode, encode_checkpoint
+from streamer.core.state import CHECKPOINT_KEY, Person, encode, encode_checkpoint, tombstone_headers
 from streamer.errors import StateUnreadable
 from streamer.kafka.inspection import Inspector, Span
 from streamer.ports import Partition
@@ -28,8 +28,8 @@ class Written(Inspector):
             yield found[start : start + 2]
 
 
-def record(offset: int, key: bytes, age: int | None) -> MemoryRecord:
-    value = None if age is None else encode(Person(traits=[Update(1, "m", {"age": age})]))
+def record(offset: int, key: bytes, age: int | None, epoch: int = 0) -> MemoryRecord:
+    value = None if age is None else encode(Person(traits=[Update(1, "m", {"age": age})]), epoch)
     return MemoryRecord(*PLACE, offset, 0, key, value, [])
 
 
@@ -66,3 +66,29 @@ async def test_what_is_written_after_the_end_is_not_taken_for_the_latest():
 async def test_a_record_of_another_format_is_said_and_not_passed_by():
     with pytest.raises(StateUnreadable, match="format"):
         await read([MemoryRecord(*PLACE, 0, 0, b"u:ada", b"\x01", [])], Span(0, 1))
+
+
+async def one(records, span):
+    """What is found of u:ada, and how much of the progress was told."""
+    told = []
+    kept = await person_of(Written(records), PLACE, span, "u:ada", told.append)
+    return kept and (kept.offset, kept.person.traits[0].traits["age"], kept.epoch), sum(told)
+
+
+async def test_of_one_key_the_last_record_of_its_last_owner_counts():
+    """A former owner that still writes is not believed, as in a restore."""
+    records = [
+        record(3, b"u:ada", 1, 3),
+        record(4, b"u:bob", 9, 9),
+        record(5, b"u:ada", 2, 7),
+        record(6, b"u:ada", 3, 7),
+    ]
+    assert ((6, 3, 7), 7) == await one([*records, record(8, b"u:ada", 4, 3)], Span(3, 10))
+    assert (None, 1) == await one(records, Span(4, 5))
+
+
+async def test_of_one_key_that_was_deleted_nothing_is_found():
+    deleted = MemoryRecord(*PLACE, 4, 0, b"u:ada", None, tombstone_headers(7))
+    records = [record(3, b"u:ada", 1, 7), deleted, record(5, b"u:ada", 2, 3)]
+    assert (None, 7) == await one(records, Span(3, 10))
+    assert (None, 7) == await one([], Span(3, 10))

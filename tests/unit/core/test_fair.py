@@ -75,7 +75,7 @@ def test_what_is_not_kept_is_gone_and_the_rest_goes_on():
     assert line.pop(lambda sender, *_: inf, 0.0) is None  # all asleep
     line.keep(lambda item: item in ("a/m/2", "c/m/1"))
     assert len(line) == 2
-    assert not line.holds("b")
+    assert not line.is_next("b")
     line.rouse()
     assert drained(line) == ["c/m/1", "a/m/2"]
 

@@ -218,7 +218,7 @@ def test_what_is_too_old_by_then_is_not_sent_again():
     for _ in range(3):
         story.look()
     assert [each[1] for each in story.told()] == ["not_created", "failed"]
-    assert not (story.person.held or story.person.followed)
+    assert (story.person.held, story.person.followed) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_a_failure_that_no_attempt_can_mend_is_final():
     sent = story.post(Accepted("SM1", "queued"))
     following.take_callback(story.person, failed(sent, 30005), story.moment)
     assert [each[1] for each in story.told()] == ["failed"]
-    assert not (story.person.held or story.person.followed)
+    assert (story.person.held, story.person.followed) == ([], [])
 
 
 def test_a_status_that_is_no_failure_changes_nothing():

@@ -79,6 +79,16 @@ def test_what_waits_says_for_what_and_until_when_and_shows_no_number():
     ] == view.held
 
 
+def test_sends_that_go_on_after_their_outcome_are_shown_apart_from_what_waits():
+    """Whoever looks up a person for an "SMS Unknown" finds the id to resolve it by."""
+    person = Person(held=[send(reason="rate")], followed=[send(reason="unknown", until_ms=5_000)])
+    view = view_of("u:ada", person)
+    assert [(b"s".hex(), "unknown", 5_000, "+14*******00")] == [
+        (each.send_id, each.state, each.until_ms, each.to) for each in view.followed
+    ]
+    assert ["rate"] == [each.reason for each in view.held]
+
+
 def test_links_merges_consent_and_an_erasure_are_shown():
     person = Person(
         links=[(1, "u:ada"), (2, ""), (3, "u:bob")],

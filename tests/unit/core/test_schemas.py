@@ -11,7 +11,18 @@ from msgspec.structs import replace
 
 from streamer.cli.schemas import DOCUMENTS
 from streamer.config import load
-from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN, Decision, Origin, delivery_event, send_id
+from streamer.core.delivery import (
+    ACCEPTED,
+    FAILED,
+    STATUSES,
+    SUPPRESSED,
+    UNKNOWN,
+    Decision,
+    Origin,
+    delivery_event,
+    resolved_event,
+    send_id,
+)
 from streamer.core.documents_tests import START_DEFAULT, TestFile
 from streamer.core.records import TYPES
 from streamer.errors import ConfigError
@@ -397,6 +408,14 @@ def test_every_delivery_event_is_right_and_has_the_described_keys(key, decision)
     described = schema("delivery-event")
     assert set(described["properties"]) - {"userId", "anonymousId"} == set(event) - {"userId", "anonymousId"}
     assert set(described["$defs"]["DeliveryProperties"]["properties"]) == set(event["properties"])
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_every_resolution_is_right_and_has_the_same_keys(status):
+    event = json.loads(resolved_event("u:u1", DECISIONS[0], status))
+    assert [] == faults("delivery-event", event)
+    assert (event["event"].split()[-1], event["properties"]["status"]) == ("Resolved", status)
+    assert set(schema("delivery-event")["$defs"]["DeliveryProperties"]["properties"]) == set(event["properties"])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from streamer.core.delivery import Accepted, Attempt, Origin, Refused, Unknown
 from streamer.core.hop import EVENT, headers_of
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX
 from streamer.pipeline.assignment import Assignment
-from streamer.testing.fakes import settle
+from streamer.testing.fakes import ManualClock, settle
 from tests.unit.pipeline.rig import BY_USER, DEAD, DELIVERIES, STATE, Rig, claimed, mapping, shipped
 
 ACCEPTED = Accepted("", "queued", 1)
@@ -414,3 +414,23 @@ async def test_a_lane_leaves_memory_once_its_person_has_nothing_left_to_do():
         assert not rig.assignment._lanes
         assert not len(rig.assignment.held)
         assert len(rig.assignment.wheel) == 0
+
+
+class RealClock(ManualClock):
+    """Of which each reading is later than the one before, as of every real one."""
+
+    def now_s(self):
+        self._now_s += 1e-6
+        return super().now_s()
+
+
+async def test_who_waits_in_line_goes_on_by_a_clock_that_never_stands_still():
+    """An item may go now: not from the next reading of the clock on."""
+    async with sending(Rig(clock=RealClock())) as rig:
+        for n in range(8):
+            rig.arrive(shipped(n, user=f"{n}"), key=f"u:{n}".encode())
+        for _ in range(8):
+            await go_on(rig)
+            for request in list(rig.gateway.open):
+                rig.gateway.answer(request, ACCEPTED)
+    assert len(rig.gateway.posted) == 8

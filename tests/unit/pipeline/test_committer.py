@@ -3,10 +3,12 @@
 import asyncio
 
 from streamer.pipeline.committer import COMMIT_EVERY_S, Committer
+from streamer.pipeline.lease import Lease
 from streamer.ports import End, Partition
 from streamer.testing.fakes import ManualClock, settle
 
 PLACE = Partition("in", 0)
+SESSION_S = 8.0
 
 
 class Stage:
@@ -24,7 +26,9 @@ class Stage:
 class Source:
     """Notes commits; says what it is told to say."""
 
-    def __init__(self):
+    def __init__(self, clock):
+        self.clock = clock
+        self.answer_s = 0.0  # what a commit takes
         self.commits = []
         self.notes = []
         self.is_answering = True
@@ -33,6 +37,7 @@ class Source:
     async def commit(self, offsets, notes):
         self.commits.append(dict(offsets))
         self.notes.append(dict(notes))
+        self.clock.advance(self.answer_s)
         return self.is_answering
 
     def end(self, partition):
@@ -40,7 +45,7 @@ class Source:
 
 
 def parts():
-    clock, stage, source = ManualClock(), Stage(), Source()
+    clock, stage, source = (made := ManualClock()), Stage(), Source(made)
     return clock, stage, source, Committer("router", stage, source, clock)
 
 
@@ -147,3 +152,31 @@ async def test_a_note_is_no_progress_and_the_lack_of_one_is_no_trouble():
     stage.said = {PLACE: "t1:2"}
     await committer.commit()
     assert committer.moved_s == 20.0
+
+
+async def test_a_lease_is_renewed_each_second_though_nothing_moves_and_dated_from_the_request():
+    """The broker counts from when it took the commit; the answer may come any time later."""
+    clock, stage, source, _ = parts()
+    lease = Lease(SESSION_S)
+    lease.begin(clock.now_s())
+    committer = Committer("owner", stage, source, clock, lease)
+    for _ in range(3):
+        source.answer_s = 1.0
+        await committer.commit()
+    asked_s = clock.now_s() - 1.0
+    assert source.commits == [{PLACE: 0}] * 3
+    assert lease.holds(asked_s + SESSION_S / 2)
+    assert not lease.holds(asked_s + SESSION_S)
+
+
+async def test_a_commit_that_failed_or_had_nothing_to_say_renews_no_lease():
+    """Of no partition at all no broker was asked."""
+    clock, stage, source, _ = parts()
+    lease = Lease(SESSION_S)
+    lease.begin(clock.now_s())
+    committer = Committer("owner", stage, source, clock, lease)
+    source.is_answering = False
+    await committer.commit()
+    source.is_answering, stage.at = True, {}
+    await committer.commit()
+    assert not lease.holds(clock.now_s())

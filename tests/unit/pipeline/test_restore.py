@@ -8,6 +8,7 @@ from streamer.core import state
 from streamer.core.delivery import SUPPRESSED, Decision, Message, Origin, send_id
 from streamer.core.profile import Update, values
 from streamer.core.state import Person, Send
+from streamer.errors import BrokerUnusable
 from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.restore import Progress, Restore
 from streamer.store.memory import MemoryStore
@@ -217,3 +218,179 @@ async def test_how_far_it_is_is_known_all_the_while():
     await Restore(FakeChangelog(rig.log), Watching(), STATE, claimed(rig.log), progress).load()
     assert seen == [(22, 22), (14, 22), (7, 22), (0, 22)]
     assert progress.left == 0
+
+
+# ── whose records count ───────────────────────────────────────────────────
+
+
+def of(epoch, **fields):
+    return state.with_epoch(person(**fields), epoch)
+
+
+def named(rig, key=b"u:1"):
+    value = rig.store.get(0, key)
+    return None if value is None else values(state.decode(value).traits)["name"]
+
+
+def write(rig, key, epoch, **fields):
+    """A record of a tenure; without fields its tombstone."""
+    if fields:
+        return rig.log.append(STATE, key, of(epoch, **fields))
+    return rig.log.append(STATE, key, None, state.tombstone_headers(epoch))
+
+
+async def test_a_record_of_who_had_lost_the_partition_loses_to_the_owners_wherever_it_lies():
+    """It was made of what the person was before, and nothing of what the owner did since is in it."""
+    rig = Rig()
+    old, new = claimed(rig.log), claimed(rig.log)
+    write(rig, b"u:1", new, name="new", is_owing=True)
+    write(rig, b"u:1", old, name="old", is_held=True)
+    _, resumed = await restored(rig)
+    assert (named(rig), resumed, len(rig.assignment.held)) == ("new", 1, 0)
+
+
+@pytest.mark.parametrize("is_compacted", [False, True])
+async def test_it_counts_where_no_owner_has_written_since(is_compacted):
+    """Compaction keeps the last record alone: to drop that would be to forget the person."""
+    rig = Rig()
+    old = claimed(rig.log)
+    write(rig, b"u:1", old, name="before")
+    new = claimed(rig.log)
+    write(rig, b"u:2", new, name="other")
+    write(rig, b"u:1", old, name="after")
+    if is_compacted:
+        rig.log.compact(STATE)
+    await restored(rig)
+    assert named(rig) == "after"
+
+
+async def test_it_brings_nobody_back_whom_the_owner_deleted():
+    rig = Rig()
+    old, new = claimed(rig.log), claimed(rig.log)
+    write(rig, b"u:1", new)
+    write(rig, b"u:1", old, name="old", is_held=True)
+    assert (await restored(rig))[1] == 0
+    assert named(rig) is None
+
+
+async def test_its_tombstone_deletes_nobody():
+    rig = Rig()
+    old, new = claimed(rig.log), claimed(rig.log)
+    write(rig, b"u:1", new, name="new")
+    write(rig, b"u:1", old)
+    await restored(rig)
+    assert named(rig) == "new"
+
+
+async def test_what_lies_behind_the_claim_is_not_read():
+    """Only what the next owner would find too may be acted upon; the acks behind it show that it is there."""
+    rig = Rig()
+    old = claimed(rig.log)
+    write(rig, b"u:1", old, name="before")
+    restore = Restore(FakeChangelog(rig.log), rig.store, STATE, epoch := claimed(rig.log))
+    write(rig, b"u:1", old, name="after")
+    await restore.load()
+    assert (named(rig), restore.end) == ("before", epoch + 1)
+
+
+async def test_whose_records_were_written_over_are_written_again_and_nobody_else():
+    """Compaction keeps what lies last, and after that no restore could tell."""
+    rig = Rig()
+    old, new = claimed(rig.log), claimed(rig.log)
+    for key in (b"u:1", b"u:2", b"u:3", b"u:4"):
+        write(rig, key, new, name="new", is_held=key == b"u:2")
+    for key in (b"u:1", b"u:2", b"u:3", b"u:5"):
+        write(rig, key, old, name="old")
+    write(rig, b"u:3", new, name="newer")
+    write(rig, b"u:6", new)
+    write(rig, b"u:6", old, name="old")
+    await restored(rig)
+    rig.ack(rig.state)
+    rig.log.compact(STATE)
+    mine = rig.assignment.claim.epoch
+    people = [record for record in rig.log.read(STATE, 0, 99) if record.key.startswith(b"u:")]
+    epochs = {record.key: state.epoch_of(record.value, record.headers) for record in people}
+    assert epochs == {b"u:1": mine, b"u:2": mine, b"u:3": new, b"u:4": new, b"u:5": old, b"u:6": mine}
+    again = Rig(log=rig.log, clock=rig.clock)
+    await restored(again)
+    assert [named(again, f"u:{n}".encode()) for n in range(1, 7)] == ["new", "new", "newer", "new", "old", None]
+    assert len(again.assignment.held) == 1
+
+
+async def test_records_of_the_version_before_count_until_an_owner_with_an_epoch_has_written():
+    rig = Rig()
+    await restored(rig, (b"u:1", person(name="a")), (b"u:1", person(name="b")))
+    assert named(rig) == "b"
+    write(rig, b"u:1", rig.assignment.claim.epoch, name="c")
+    rig.log.append(STATE, b"u:1", person(name="d"))
+    await restored(rig)
+    assert named(rig) == "c"
+
+
+async def copied(rig, store, first):
+    """Restore over a copy, whose owner had claimed the partition at the offset `first`."""
+    await store.fill(0, [(state.CLAIM_KEY, state.encode_claim(first))])
+    restore = Restore(FakeChangelog(rig.log), store, STATE, epoch := claimed(rig.log))
+    rig.services, rig.store = replace(rig.services, store=store), store
+    await restore.load()
+    rig.assignment = Assignment(0, rig.services, 0, epoch)
+    await restore.resume(rig.assignment)
+
+
+class Kept(MemoryStore):
+    """What an earlier tenure left: complete below `offset`."""
+
+    def __init__(self, offset):
+        super().__init__()
+        self.offset = offset
+
+    async def open(self, log):
+        return self.offset
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_over_a_copy_it_loses_though_the_owners_record_is_only_there(is_known):
+    """And a person whom the copy lacks had been deleted, or was never the owner's."""
+    rig = Rig()
+    old, new = claimed(rig.log), claimed(rig.log)
+    store = Kept(rig.log.end_offset(STATE))
+    if is_known:
+        await store.fill(0, [(b"u:1", of(new, name="new"))])
+    write(rig, b"u:1", old, name="old")
+    await copied(rig, store, new)
+    assert named(rig) == ("new" if is_known else None)
+    rig.ack(rig.state)
+    last = [each for each in rig.log.read(STATE, 0, 99) if each.key == b"u:1"][-1]
+    assert state.epoch_of(last.value, last.headers) == rig.assignment.claim.epoch
+
+
+async def test_what_a_copy_owes_from_before_its_owners_claim_is_taken_up():
+    """Its outcomes were on their way when it was saved: the offset lies below the claim, and they are no stranger's."""
+    rig = Rig()
+    old = claimed(rig.log)
+    at = write(rig, b"u:1", old, is_owing=True)
+    new = claimed(rig.log)
+    store = Kept(at)
+    await store.fill(0, [(b"u:1", of(old, is_owing=True))])
+    await copied(rig, store, new)
+    assert rig.events.records_pending == 1
+
+
+async def test_a_copy_knows_its_owners_claim_once_the_restore_is_over():
+    """A restore that was cut off leaves a copy of before it, which is the older claim's."""
+    rig = Rig()
+
+    class Failing(FakeChangelog):
+        async def read(self, *arguments):
+            await super().read(*arguments)
+            raise BrokerUnusable("gone")
+
+    await restored(rig, (b"u:1", person()))
+    first = rig.assignment.claim.epoch
+    store = Kept(rig.first)
+    await store.fill(0, [(state.CLAIM_KEY, state.encode_claim(first))])
+    with pytest.raises(BrokerUnusable):
+        await Restore(Failing(rig.log), store, STATE, claimed(rig.log)).load()
+    assert state.decode_claim(store.get(0, state.CLAIM_KEY)) == first
+    await Restore(FakeChangelog(rig.log), store, STATE, last := claimed(rig.log)).load()
+    assert state.decode_claim(store.get(0, state.CLAIM_KEY)) == last
