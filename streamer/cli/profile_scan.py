@@ -6,13 +6,12 @@ Of each key the record of the highest epoch counts, and of those the last, as in
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
-from streamer.core.identity import RESERVED, SENDER_PREFIX
+from streamer.core.identity import RESERVED
 from streamer.core.state import Person, decode, epoch_of
 from streamer.kafka.inspection import Inspector, Span
 from streamer.ports import Partition
 
 READINGS = 2  # of a partition; for a progress bar
-SENDERS = SENDER_PREFIX.encode()  # begins the keys of records that are no person's
 
 
 class Kept(NamedTuple):
@@ -49,7 +48,7 @@ async def people_of(
     async for records in inspector.records(partition, span):
         for record in records:
             key = record.key or b""
-            if not key.startswith((RESERVED, SENDERS)):
+            if not key.startswith(RESERVED):
                 epoch = epoch_of(record.value, record.headers)
                 latest[key] = max(latest.get(key, (0, -1)), (epoch, record.offset))
         at = _advanced(at, records[-1].offset if records else at - 1, advance)

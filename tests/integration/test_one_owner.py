@@ -2,10 +2,11 @@
 takes over with its partition.
 """
 
+from tests.integration.test_sends import LOST, SHORT, ended, listed, resolved
 from tests.service import MAPPINGS, PARTITIONS, SHARED_SESSION, Send, audit, identify, sent_by, track, until, world
 
 PACE = 4.0  # parts a second: of the slow sender, and of one that is shared
-PEOPLE = 40
+PEOPLE = 28
 PHONE = "+14155550100"
 SENDERS = {
     "shop": {"from": "+15550006789", "parts_per_s": PACE},
@@ -72,3 +73,24 @@ async def test_one_process_sends_all_of_it_at_its_whole_pace_and_both_share_the_
         assert outcomes.get("unknown", 0) <= 2 * 8  # what was being posted at the kill
         away = {key: person.away for key, person in (await here.people()).items() if person.away}
         assert {} == away
+        assert f"{PEOPLE} people" in (await ended(here, "profiles", "audit")).out
+
+
+async def test_an_unknown_one_is_listed_and_resolved_where_it_lies(kafka, topic_prefix, tmp_path):
+    """A person asks for the send, and need not know where that is."""
+    async with world(kafka, topic_prefix, tmp_path, LOST) as here:
+        here.configure({"slow": by("slow")}, account=SHORT, more={"senders": SENDERS})
+        service = await (await here.start()).ready()
+        await here.put(identify("u:ada", phone=PHONE), track("u:ada", "ada"))
+        found = await here.decided([Send("ada", "slow")])
+        [sent] = [each.said["send_id"] for each in found.values()]
+        assert ["s:slow/u:ada"] == list(await listed(here))
+        assert "unknown" in (await ended(here, "profiles", "get", "u:ada")).out
+        named = ("sends", "resolve", sent, "--as", "not_created", "--wait")
+        said = await ended(here, *named, "--key", "u:ada")
+        assert "without --key" in said.error
+        said = await ended(here, *named)
+        assert (0, "") == (said.code, said.error)
+        assert {"ada": ("not_created", "", 1)} == await resolved(here)
+        await here.caught_up()
+        await service.stop()

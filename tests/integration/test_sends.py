@@ -56,11 +56,10 @@ async def listed(here, *arguments) -> dict:
 
 
 async def resolved(here) -> dict[str, tuple]:
-    """Of each send the status, the SID and the attempt of its "SMS Resolved"."""
+    """Of each send the status, the SID and the attempt of its last "SMS Resolved"."""
     return {
-        each.said["source_message_id"]: tuple(each.said[name] for name in ("status", "twilio_sid", "attempt"))
-        for each in await here.deliveries()
-        if each.event["event"] == "SMS Resolved"
+        send.message_id: tuple(facts[-1].said[name] for name in ("status", "twilio_sid", "attempt"))
+        for send, facts in (await here.resolutions()).items()
     }
 
 

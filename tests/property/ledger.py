@@ -276,6 +276,8 @@ class World:
         for target, moved in _moves(person):
             self.decided[target] |= {sent for sent, _ in moved.decided}
         for send in person.held:
+            if send.reason in state.QUEUED:  # held for its turn, which its sender's mappings take one after the other
+                self.waited.add(send.id)
             if send.reason == state.SCHEDULED:
                 self.waited.add(send.id)
                 if is_hearsay:
@@ -409,7 +411,9 @@ class World:
         for message in self.gateway.posted:
             mapping, n = message.body.split()[:2]
             person = people[mapping, n]
-            is_plain = person in self.homes and not self.has_two_ways(person)
+            # A user who was erased and named in an alias is of two records: one begun anew, and what went to the other.
+            is_torn = person in self.doubted and person in self.users
+            is_plain = person in self.homes and not (self.has_two_ways(person) or is_torn)
             if posted[message.body] == 1 and is_plain and (mapping, n) not in waited | resent:
                 lane = DOCUMENTS[mapping][1] if DOCUMENTS[mapping][1] in LONE else ""  # they are a person's second lane
                 orders[person, lane].append(self.place_of[int(n)][2])
