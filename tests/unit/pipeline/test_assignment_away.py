@@ -248,7 +248,7 @@ class Pump:
 
 def send_of(sender):
     origin = Origin("u:1", "in", 0, 1, 0, 0)
-    return Send(b"s" * 16, "m", "v", origin, "m1", Message("main", "sms", PHONE, "Hi"), sender, 1, 0, 0)
+    return Send(b"s" * 16, "m", "v", origin, "m1", Message("main", "sms", PHONE, "Hi"), sender, 1, 0, 2**50)
 
 
 def test_who_owns_its_partition_has_the_whole_pace_and_everybody_else_none():
