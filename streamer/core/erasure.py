@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from streamer.core import delivery, links, merging
-from streamer.core.attempts import Moment, end_of, give_up
+from streamer.core.attempts import Moment, conclude, end_of, give_up
 from streamer.core.hop import FORGET
 from streamer.core.plan import Turn
 from streamer.core.rules import RuleSet
@@ -116,11 +116,16 @@ def _clear(person: Person, key: str, event_ms: int, rules: RuleSet, now_ms: int)
         if (decision := person.decision(send_id)) is not None:
             person.note_passed(mark_of(decision.origin, decision.message_id), links.ERASED)
     person.decided = {send_id: value for send_id, value in person.decided.items() if send_id in kept}
+    moment = Moment(key, rules, now_ms)
     for send in [each for each in person.followed if each.origin.event_ms <= event_ms]:
         person.followed.remove(send)
-        give_up(person, Moment(key, rules, now_ms), send, REASON)
+        give_up(person, moment, send, REASON)
     for send in held:
-        turn.end(end_of(send, now_ms, delivery.SUPPRESSED, REASON))
+        ended = end_of(send, now_ms, delivery.SUPPRESSED, REASON)
+        if send.told:
+            conclude(person, moment, send, ended)
+        else:
+            turn.end(ended)
     turn.suppress(parked, REASON)
     turn.close()
     return len(held) + len(parked)
