@@ -148,11 +148,16 @@ def _clear(person: Person, key: str, event_ms: int, rules: RuleSet, now_ms: int)
     person.decided = {send_id: value for send_id, value in person.decided.items() if send_id in kept}
     for send_id in [send_id for send_id, each in person.away.items() if each.event_ms <= event_ms]:
         person.note_passed(person.away.pop(send_id).mark, links.ERASED)  # where it lies it ends, and is told
+    moment = Moment(key, rules, now_ms)
     for send in [each for each in person.followed if each.origin.event_ms <= event_ms]:
         person.followed.remove(send)
-        give_up(person, Moment(key, rules, now_ms), send, REASON)
+        give_up(person, moment, send, REASON)
     for send in held:
-        turn.end(end_of(send, now_ms, delivery.SUPPRESSED, REASON))
+        ended = end_of(send, now_ms, delivery.SUPPRESSED, REASON)
+        if send.told:
+            conclude(person, moment, send, ended)
+        else:
+            turn.end(ended)
     turn.suppress(parked, REASON)
     turn.close()
     return len(held) + len(parked)

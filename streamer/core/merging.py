@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from streamer.core import consent, delivery, once, parking
-from streamer.core.attempts import Moment, end_of, follow, give_up
+from streamer.core.attempts import Moment, conclude, end_of, follow, give_up
 from streamer.core.consent import Consent
 from streamer.core.delivery import MS_MAX, Decision
 from streamer.core.hop import MERGE
@@ -169,17 +169,17 @@ def take_in(person: Person, key: str, moved: Moved, rules: RuleSet, now_ms: int)
     known = max(person.merged.get(moved.source, -1), person.merged.get(hidden(moved.source), -1))
     if known >= moved.number and (known or moved.source in person.merged):
         return False, ""
-    turn = Turn(person, now_ms, rules)
+    turn, moment = Turn(person, now_ms, rules), Moment(key, rules, now_ms)
     is_proven = known > 0 or moved.number > person.merged_to
     united = unite(person.traits, [each for each in moved.traits if not is_erased(person, each.event_ms)])
     person.traits = united.updates
     _unite_decisions(person, moved)
     for send in moved.held:
-        _take_held(person, turn, send, is_proven)
-    _unite_once(person, turn, moved, rules)
+        _take_held(person, turn, moment, send, is_proven)
+    _unite_once(person, turn, moment, moved)
     for parked in moved.parked:
         _take_parked(person, turn, parked, is_proven)
-    _take_followed(person, moved.followed, Moment(key, rules, now_ms))
+    _take_followed(person, moved.followed, moment)
     _take_away(person, moved.away, now_ms)
     agreed = {name: each for name, each in moved.consent.items() if not is_erased(person, each[1])}
     _, refused = consent.merge(person.consent, agreed)
@@ -210,20 +210,29 @@ def _unite_decisions(person: Person, moved: Moved) -> None:
         person.forget(mapping, event_ms)
 
 
-def _take_held(person: Person, turn: Turn, send: Send, is_proven: bool) -> None:
-    if person.is_waiting(send.id) or send.id in person.decided:
+def _take_held(person: Person, turn: Turn, moment: Moment, send: Send, is_proven: bool) -> None:
+    if person.is_waiting(send.id) or (send.id in person.decided and not send.told):
         return
     if is_erased(person, send.origin.event_ms):
-        turn.end(end_of(send, turn.now_ms, delivery.SUPPRESSED, "forgotten"))
+        _end(person, turn, moment, send, "forgotten")
     elif not is_proven:
-        turn.end(end_of(send, turn.now_ms, delivery.SUPPRESSED, "cannot_prove_new"))
+        _end(person, turn, moment, send, "cannot_prove_new")
     elif person.held_bytes() + send_bytes(send) > HELD_BYTES_MAX:
-        turn.end(replace(end_of(send, turn.now_ms, delivery.SUPPRESSED, "too_many_at_once"), detail=_TOO_MANY))
+        _end(person, turn, moment, send, "too_many_at_once", _TOO_MANY)
     else:
         person.held.append(send)
 
 
-def _unite_once(person: Person, turn: Turn, moved: Moved, rules: RuleSet) -> None:
+def _end(person: Person, turn: Turn, moment: Moment, send: Send, reason: str, detail: str = "") -> None:
+    """End a send that waits no more: with its outcome, or, where that is out, with what became of it."""
+    ended = replace(end_of(send, turn.now_ms, delivery.SUPPRESSED, reason), detail=detail)
+    if send.told:
+        conclude(person, moment, send, ended)
+    else:
+        turn.end(ended)
+
+
+def _unite_once(person: Person, turn: Turn, moment: Moment, moved: Moved) -> None:
     """Both records' `once_per` keys; of two sends of one key the later ends, where it has not left yet."""
     held = {send.id for send in person.held}
     gone = {send.id for send in moved.held if send.id not in held}
@@ -237,7 +246,7 @@ def _unite_once(person: Person, turn: Turn, moved: Moved, rules: RuleSet) -> Non
     person.once |= theirs
     own = {send.id: person.once.pop(send.id) for send in person.held if send.id in person.once}
     for send in sorted(person.held, key=lambda each: (each.origin.event_ms, each.id)):
-        rule = rules.by_id.get(send.mapping)
+        rule = moment.rule(send)
         if send.id not in own:
             continue
         key, event_ms, _ = own[send.id]
@@ -247,8 +256,7 @@ def _unite_once(person: Person, turn: Turn, moved: Moved, rules: RuleSet) -> Non
             person.once[send.id] = own[send.id]
         else:
             person.held.remove(send)
-            ended = end_of(send, turn.now_ms, delivery.SUPPRESSED, once.DUPLICATE)
-            turn.end(replace(ended, detail=first.hex()))
+            _end(person, turn, moment, send, once.DUPLICATE, first.hex())
     once.expire(person.once, turn.now_ms)
     once.bound(person.once)
 
