@@ -143,15 +143,26 @@ def settle(person: Person, answer: Answer, moment: Moment) -> Send | None:
     return held
 
 
-def accept(person: Person, moment: Moment, send: Send, sid: str, parts: int = 0) -> None:
-    """Note that the send's message exists; it is watched, where its mapping wants another attempt should it fail."""
+def accept(person: Person, moment: Moment, send: Send, sid: str, parts: int = 0, *, may_go_on: bool = True) -> None:
+    """Note that the send's message exists; it is watched, where its mapping wants another attempt should it fail.
+
+    No other send may be thought to have made it: where the outcome does not name its SID, that is remembered.
+    """
+    if send.told:
+        adopt(person, sid)
     decision = end_of(send, moment.now_ms, delivery.ACCEPTED, "accepted", parts)
     conclude(person, moment, send, replace(decision, sid=sid))
     rule = moment.rule(send)
-    if rule is not None and rule.retries_accepted and moment.now_ms <= send.expires_ms:
+    if may_go_on and rule is not None and rule.retries_accepted and moment.now_ms <= send.expires_ms:
         follow(
             person, moment, replace(_answered(send, delivery.ACCEPTED), until_ms=send.expires_ms, reason=state.WATCHED)
         )
+
+
+def adopt(person: Person, sid: str) -> None:
+    """Remember the SID of a message that is a send's of this person, the newest last."""
+    if sid:
+        person.adopted = [*(each for each in person.adopted if each != sid), sid][-state.ADOPTED_MAX :]
 
 
 def lose(person: Person, moment: Moment, send: Send, decision: Decision) -> None:

@@ -13,7 +13,18 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from streamer.core import delivery
-from streamer.core.attempts import Moment, accept, end_of, give_up, has_room, next_attempt, refuse, tell
+from streamer.core.attempts import (
+    Moment,
+    accept,
+    adopt,
+    conclude,
+    end_of,
+    give_up,
+    has_room,
+    next_attempt,
+    refuse,
+    tell,
+)
 from streamer.core.delivery import (
     AMBIGUOUS,
     ATTEMPT_TAG,
@@ -25,7 +36,7 @@ from streamer.core.delivery import (
     Message,
     Refused,
 )
-from streamer.core.state import ADOPTED_MAX, UNKNOWN, UNRESOLVED, WATCHED, Person, Send
+from streamer.core.state import UNKNOWN, UNRESOLVED, WATCHED, Person, Send
 from streamer.errors import BadRecord
 
 CHECKS_MS: Final = (135_000, 165_000)  # after the first miss, and the second: three misses take five minutes
@@ -85,7 +96,10 @@ def take_callback(person: Person, value: bytes, moment: Moment) -> bool:
     send = _followed(person, said.send_id)
     if send is not None and send.reason == WATCHED:
         return send.attempt == said.attempt and _heard_failure(person, send, said, moment)
-    return _created(person, said.send_id, said.attempt, said.sid, moment)
+    is_new = _created(person, said.send_id, said.attempt, said.sid, moment)
+    if is_new:
+        _hear_if_failed(person, said, moment)
+    return is_new
 
 
 def take_answer(person: Person, value: bytes, moment: Moment) -> bool:
@@ -113,6 +127,7 @@ def take_resolution(person: Person, value: bytes, moment: Moment) -> bool:
         return _created(person, said.send_id, send.attempt, said.sid, moment)
     person.followed.remove(send)
     if said.verdict == NOT_CREATED:
+        person.once.pop(send.id, None)
         tell(person, moment, end_of(send, moment.now_ms, send.told, "decided"), NOT_CREATED)
     else:
         _again(person, send, moment)
@@ -135,11 +150,14 @@ def look(person: Person, send: Send, listed: Sequence[Found] | None, moment: Mom
         return False  # it was settled while the list was asked for
     now_ms = moment.now_ms
     if listed is None:
-        _set(person, send, replace(send, until_ms=now_ms + LIST_RETRY_MS))
+        _ask_again(person, send, moment)
         return True
     candidates = candidates_of(send, listed, person)
     if len(candidates.sure) == 1 and not candidates.doubtful:
-        return _created(person, send.id, send.attempt, candidates.sure[0].sid, moment)
+        found = candidates.sure[0]
+        _created(person, send.id, send.attempt, found.sid, moment)
+        _hear_if_failed(person, Callback(send.id, send.attempt, found.sid, found.status, found.error_code), moment)
+        return True
     if candidates.sure or candidates.doubtful:
         tell(person, moment, end_of(send, now_ms, send.told, "several_candidates"), AMBIGUOUS)
         _set(person, send, replace(send, reason=UNRESOLVED, until_ms=now_ms + KEEP_MS))
@@ -149,6 +167,20 @@ def look(person: Person, send: Send, listed: Sequence[Found] | None, moment: Mom
         return True
     _missed(person, send, moment)
     return True
+
+
+def leave(person: Person, send: Send, moment: Moment) -> None:
+    """Leave an unknown send to a person: its account is no longer here to be asked."""
+    _set(person, send, replace(send, reason=UNRESOLVED, until_ms=moment.now_ms + KEEP_MS))
+
+
+def _ask_again(person: Person, send: Send, moment: Moment) -> None:
+    """A list that could not be had is asked for soon, but not for ever: a key may lack the right to read it."""
+    if moment.now_ms >= send.posted_ms + KEEP_MS:
+        person.followed.remove(send)
+        give_up(person, moment, send, "not_decided")
+    else:
+        _set(person, send, replace(send, until_ms=moment.now_ms + LIST_RETRY_MS))
 
 
 class Candidates(NamedTuple):
@@ -215,21 +247,35 @@ def _missed(person: Person, send: Send, moment: Moment) -> None:
 def _again(person: Person, send: Send, moment: Moment) -> None:
     """Have the next attempt made, unless it is too old for that."""
     if moment.now_ms > send.expires_ms:
-        tell(person, moment, end_of(send, moment.now_ms, send.told, "too_old"), delivery.FAILED)
+        conclude(person, moment, send, end_of(send, moment.now_ms, delivery.FAILED, "too_old"))
     else:
         person.held.append(replace(send, until_ms=moment.now_ms, reason=RETRYING, checks=0))
 
 
 def _created(person: Person, send_id: bytes, attempt: int, sid: str, moment: Moment) -> bool:
-    """The message of an attempt exists after all: also where it was taken for lost, and another is about to be made."""
+    """The message of an attempt exists after all: also where it was taken for lost, and another is about to be made.
+
+    Not where it is known to exist, has failed, and another is about to be made for that. Where a later attempt has been
+    made, both may exist: then no further one is.
+    """
     for waiting in (person.followed, person.held):
         for send in waiting:
-            if send.id == send_id and send.told == delivery.UNKNOWN and send.attempt >= attempt:
-                waiting.remove(send)
-                person.adopted = [*person.adopted, *filter(None, (sid,))][-ADOPTED_MAX:]
-                accept(person, moment, replace(send, attempt=attempt), sid)
-                return True
+            if send.id != send_id or send.told != delivery.UNKNOWN or send.attempt < attempt:
+                continue
+            if waiting is person.held and sid in person.adopted and send.reason != RETRYING:
+                continue
+            waiting.remove(send)
+            is_last = attempt == send.attempt
+            accept(person, moment, replace(send, attempt=attempt), sid, may_go_on=is_last)
+            return True
     return False
+
+
+def _hear_if_failed(person: Person, said: Callback, moment: Moment) -> None:
+    """The first word of a message may be that it failed."""
+    send = _followed(person, said.send_id)
+    if send is not None and send.reason == WATCHED:
+        _heard_failure(person, send, said, moment)
 
 
 def _heard_failure(person: Person, send: Send, said: Callback, moment: Moment) -> bool:
@@ -240,6 +286,8 @@ def _heard_failure(person: Person, send: Send, said: Callback, moment: Moment) -
     refused = Refused(verdict.kind, said.code, 0, verdict.kind, verdict.scope, verdict.schedule)
     held = next_attempt(send, moment, refused)
     person.followed.remove(send)
+    if send.told == delivery.UNKNOWN:
+        adopt(person, said.sid)
     decision = replace(end_of(send, moment.now_ms, send.told, verdict.kind), code=said.code, sid=said.sid)
     if held is None or (held.until_ms or moment.now_ms) > send.expires_ms or not has_room(person, held):
         tell(person, moment, decision, delivery.FAILED)

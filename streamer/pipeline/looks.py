@@ -24,7 +24,10 @@ class Looks:
         """Ask for every unknown send whose time it is, unless it is being asked for."""
         for send in following.due_for_a_look(lane.person, handled_ms):
             dispatcher = self._services.dispatchers.get(send.message.account)
-            if dispatcher is not None and send.id not in lane.looking:
+            if dispatcher is None:
+                following.leave(lane.person, send, self._moment(lane))
+                lane.is_dirty = True
+            elif send.id not in lane.looking:
                 lane.looking.add(send.id)
                 dispatcher.look(send, partial(self._found, lane, send))
 
