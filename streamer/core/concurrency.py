@@ -32,6 +32,7 @@ BUSY_SHARE: Final = 0.97  # of the level that passed: a 429 is cheap and exact, 
 SHARED_SHARE: Final = 0.9  # of a level that passed before and does no more: somebody came, and how many is unknown
 SHARED_CEILING_SHARE: Final = 0.95  # of it, to come back to; else two that send in step refuse each other 4 %
 TIMEOUT_SHARE: Final = 0.7  # a timeout leaves its send unknown, and its cause in the dark
+TIMEOUT_CEILING: Final = 32  # no timeout has the limit crawl below: with 5 % of requests hanging it would stay at 1
 ROUND_MIN: Final = 20  # answers: one round trip at the start
 ROUND_MAX: Final = 100  # answers; their mean wanders by a tenth when the jitter is exponential
 FLAT_RATIO: Final = 1.5  # a round's mean rtt to the flat one, at most; Gradient2's tolerance
@@ -97,8 +98,13 @@ class Limiter:
         self._back_off(in_flight - 1, BUSY_SHARE)
 
     def on_timeout(self, now_s: float, in_flight: int) -> None:  # noqa: ARG002  # all three are called alike
-        """A request was not answered in time."""
+        """A request was not answered in time.
+
+        In an outage nothing is answered, and the limit falls to the floor. But some share of requests may hang at any
+        level: where others are answered, it is back soon.
+        """
         self._back_off(in_flight - 1, TIMEOUT_SHARE)
+        self._ceiling = max(self._ceiling, min(self._cap, TIMEOUT_CEILING))
 
     def _back_off(self, passed: int, share: float) -> None:
         """Fall below `passed`. A burst falls once: what was sent above the limit of now tells nothing new."""

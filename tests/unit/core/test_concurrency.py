@@ -168,3 +168,15 @@ def test_latency_alone_halves_the_limit_once_and_then_takes_the_new_one_for_flat
     assert 64 == limits[0]
     assert min(limits) >= 32
     assert 64 == limits[-1]
+
+
+def test_requests_that_hang_now_and_then_do_not_keep_the_limit_at_its_floor():
+    """One in twenty hangs whatever the level: ten seconds each, one at a time, would be two sends a second."""
+    limiter, limits = Limiter(64), []
+    for number in range(4_000):
+        if number % 20 == 19:
+            limiter.on_timeout(number * 0.05, limiter.limit)
+        else:
+            limiter.on_answer(0.05, limiter.limit, number * 0.05)
+        limits.append(limiter.limit)
+    assert sum(limits[2_000:]) / 2_000 >= 4
