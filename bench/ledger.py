@@ -5,44 +5,66 @@ import re
 from collections import Counter
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.workload import Workload, is_sent
 
 ORDER = re.compile(r"order (\d+)-(\d+) ")  # of workload.BODY: the user, and the number of the user's send from 0
+CREATED = 201
 HOT_USER = 0  # the first rank of Zipf's law
 
 
-def verdict(path: Path, work: Workload) -> dict[str, Any]:
+class Sent(NamedTuple):
+    """One created message: when its request came, whose it is, and its number among that user's from 0."""
+
+    at_ns: int
+    user: int
+    number: int
+
+
+def read(path: Path) -> tuple[list[Sent], int]:
+    """The created messages of a ledger in order of arrival, and how many requests were refused."""
+    sent: list[Sent] = []
+    refused = 0
+    with path.open("rb") as lines:
+        for line in lines:
+            at_ns, _, body, status = json.loads(line)
+            found = ORDER.search(body)
+            assert found, "a body that the workload didn't ask for"
+            if status == CREATED:
+                sent.append(Sent(at_ns, int(found[1]), int(found[2])))
+            else:
+                refused += 1
+    return sent, refused
+
+
+def verdict(path: Path, work: Workload, capacity_per_s: float = 0.0) -> dict[str, Any]:
     """Judge the ledger at `path` of a run of `work`.
 
     `seconds` are from the first request to the last, the same clock for every side. A violation of order is a request
     that came after a later one of its user. `t50_others_s`: when half of those of all but the hottest user had come.
+    `capacity_per_s` is what the sink could have created; the share of it that was used is counted over `seconds`.
     """
-    times_ns: list[int] = []
-    others_ns: list[int] = []
+    sent, refused = read(path)
+    assert sent, "the sink saw nothing"
+    others_ns = [each.at_ns for each in sent if each.user != HOT_USER]
     seen: Counter[tuple[int, int]] = Counter()
     last: dict[int, int] = {}
     violations = 0
-    with path.open("rb") as lines:
-        for line in lines:
-            at_ns, _, body = json.loads(line)
-            found = ORDER.search(body)
-            assert found, "a body that the workload didn't ask for"
-            user, number = int(found[1]), int(found[2])
-            times_ns.append(at_ns)
-            if user != HOT_USER:
-                others_ns.append(at_ns)
-            violations += number < last.get(user, -1)
-            last[user] = max(number, last.get(user, -1))
-            seen[user, number] += 1
-    assert times_ns, "the sink saw nothing"
+    for _, user, number in sent:
+        violations += number < last.get(user, -1)
+        last[user] = max(number, last.get(user, -1))
+        seen[user, number] += 1
     expected = sum(matches for _, matches in is_sent(work))
-    return {
+    seconds = (sent[-1].at_ns - sent[0].at_ns) / 1e9
+    found = {
         "sends": len(seen),
-        "seconds": (times_ns[-1] - times_ns[0]) / 1e9,
+        "seconds": seconds,
         "duplicates": seen.total() - len(seen),
         "missing": expected - len(seen),
         "order_violations": violations,
-        "t50_others_s": (median(others_ns) - times_ns[0]) / 1e9,
+        "t50_others_s": (median(others_ns) - sent[0].at_ns) / 1e9,
     }
+    if capacity_per_s:
+        found |= {"capacity_used": len(sent) / (capacity_per_s * seconds), "refused": refused / (len(sent) + refused)}
+    return found

@@ -33,10 +33,10 @@ def run_json(module: str, *arguments: object, timeout_s: float = 600.0) -> dict[
 
 
 @contextmanager
-def sink(ledger: Path, latency_ms: float = 0.0) -> Iterator[Sink]:
+def sink(ledger: Path, latency_ms: float = 0.0, concurrency_max: int = 0) -> Iterator[Sink]:
     """A sink in a process of its own, stopped at the end, its ledger then at `ledger`."""
     process = subprocess.Popen(
-        command("bench.sink", "--latency-ms", latency_ms, "--ledger", ledger),
+        command("bench.sink", "--latency-ms", latency_ms, "--concurrency-max", concurrency_max, "--ledger", ledger),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,

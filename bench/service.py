@@ -1,8 +1,8 @@
 """The bench's other side: the real `streamer run` as a user starts it, watched through its metrics and its log.
 
 For `send` and `park` the sink's clock counts; for `route` the router's own counter, read ten times a second; for
-`restore` the log's `owner.restored` lines; for `fold` the times of the first and last record on the state topic. CPU is
-the whole service process's, less what it had used when it became ready.
+`restore` the log's `owner.restored` lines; for `fold` the times of the first and last record on the state topic; for
+`held` this process's. CPU is the whole service process's, less what it had used when it became ready.
 """
 
 import asyncio
@@ -21,16 +21,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import folding, workload
-from bench.processes import ROOT
+from bench import folding, latency, workload
+from bench.ledger import verdict
+from bench.processes import ROOT, sink
 from bench.sink import ACCOUNT
 from bench.workload import EVENT_SENT, PARTITIONS
 
 READY_S = 60.0
 DONE_S = 300.0
 DONE_EVENT_S = 0.002  # and that for each event: slower than anything here should be
+LOAD = 0.5  # of the full load, for `latency`
 IDLE_S = 10.0  # how long the CPU of a service that waits is watched
 POLL_S = 0.1  # a scrape takes 1 ms: one per cent of the service's time
+MB = 1024 * 1024
 TICKS = os.sysconf("SC_CLK_TCK")
 
 CONFIG = """
@@ -56,9 +59,19 @@ send:
   to: "{{{{profile.traits.phone}}}}"
   body: "Hi {{{{profile.traits.first_name}}}}, order {{{{properties.order_id}}}} has shipped."
 """
+# Of a number, not of a Messaging Service: so the wait is ours, not Twilio's.
+HOLDING = f"""
+when: type = "track" and event = "{EVENT_SENT}"
+send:
+  to: "{{{{properties.phone}}}}"
+  body: "Hi {{{{properties.first_name}}}}, order {{{{properties.order_id}}}} has shipped."
+  send_at: "{{at}}"
+"""
+HOLD_S = 20 * 86_400
 READ = 'streamer_read_records_total{role="owner"}'
 LAG = 'streamer_lag_records{role="owner"}'
 PENDING = 'streamer_pending_records{sink="state"}'
+MATCHED = 'streamer_matched_events_total{mapping="order-shipped"}'
 ACCEPTED = 'streamer_decided_sends_total{mapping="order-shipped",outcome="accepted",reason="accepted"}'
 
 
@@ -105,6 +118,12 @@ class Service(NamedTuple):
         found = re.search(rf"{field}:\s+(\d+)", status)
         assert found is not None
         return int(found[1]) / 1024
+
+    def idle_cpu(self) -> float:
+        """What it takes of a core while it waits, over IDLE_S."""
+        cpu_s, began_s = self.cpu_s(), time.monotonic()
+        time.sleep(IDLE_S)
+        return (self.cpu_s() - cpu_s) / (time.monotonic() - began_s)
 
     def until(self, is_done: Callable[[], bool], seconds: float) -> None:
         """Wait for a condition. Raises: TimeoutError, RuntimeError when the service has ended."""
@@ -177,6 +196,10 @@ class Streamer:
             return self._fold(scenario, stand, fields, folder)
         if scenario.kind == "park":
             return self._park(scenario, stand, fields, folder)
+        if scenario.kind == "held":
+            return self._held(scenario, fields, folder)
+        if scenario.kind == "latency":
+            return self._latency(scenario, stand, fields, folder, url)
         return self._send(scenario, fields, folder, url)
 
     @staticmethod
@@ -227,13 +250,10 @@ class Streamer:
         with running(folder, fields, "router,owner,http", PARKING) as service:
             service.until(service.is_listening, READY_S)
             empty_mb = service.rss_mb("VmRSS")
-            parked = 'streamer_matched_events_total{mapping="order-shipped"}'
-            service.until(lambda: service.metric(parked) >= work.events, _done_s(work.events))
+            service.until(lambda: service.metric(MATCHED) >= work.events, _done_s(work.events))
             service.until(lambda: service.metric(LAG) == 0 and service.metric(PENDING) == 0, READY_S)
-            parked_b = (service.rss_mb("VmRSS") - empty_mb) * 1024 * 1024 / work.events
-            cpu_s, began_s = service.cpu_s(), time.monotonic()
-            time.sleep(IDLE_S)
-            idle_cpu = (service.cpu_s() - cpu_s) / (time.monotonic() - began_s)
+            parked_b = (service.rss_mb("VmRSS") - empty_mb) * MB / work.events
+            idle_cpu = service.idle_cpu()
             cpu_s, now_ms = service.cpu_s(), time.time_ns() // 1_000_000
             asyncio.run(workload.fill(stand.bootstrap, identifies, PARTITIONS, workload.identifies(work.users, now_ms)))
             service.until(lambda: service.metric(ACCEPTED) >= work.events, _done_s(work.events))
@@ -242,10 +262,50 @@ class Streamer:
         return {"events": work.events, "cpu_s": cpu_s, "rss_mb": rss_mb, "parked_b": parked_b, "idle_cpu": idle_cpu}
 
     @staticmethod
+    def _held(scenario: Any, fields: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """Sends that wait for a time far away; what they take, and a while of waiting."""
+        work, at = scenario.work, workload.iso(time.time_ns() // 1_000_000 + HOLD_S * 1000)
+        with running(folder, fields, "router,owner,http", HOLDING.replace("{at}", at)) as service:
+            service.until(service.is_listening, READY_S)
+            empty_mb = service.rss_mb("VmRSS")
+            service.until(service.is_ready, READY_S)
+            cpu_s, began_s = service.cpu_s(), time.monotonic()
+            service.until(lambda: service.metric(MATCHED) >= work.events, _done_s(work.events))
+            service.until(lambda: service.metric(LAG) == 0 and service.metric(PENDING) == 0, READY_S)
+            seconds, cpu_s = time.monotonic() - began_s, service.cpu_s() - cpu_s
+            held_b = (service.rss_mb("VmRSS") - empty_mb) * MB / work.events
+            idle_cpu, rss_mb = service.idle_cpu(), service.rss_mb()
+        found = {"events": work.events, "seconds": seconds, "cpu_s": cpu_s, "rss_mb": rss_mb}
+        return found | {"held_b": held_b, "idle_cpu": idle_cpu}
+
+    def _latency(self, scenario: Any, stand: Any, fields: dict[str, Any], folder: Path, url: str) -> dict[str, Any]:
+        """The full load first, with a sink of its own; then a service that gets LOAD of it, event by event."""
+        with sink(folder.with_suffix(".full"), scenario.latency_ms) as target:
+            self._send(scenario, fields | {"url": target.url}, folder / "full", target.url)
+        full = verdict(folder.with_suffix(".full"), scenario.work)
+        rate = LOAD * full["sends"] / full["seconds"]
+        work, prefix = latency.workload_of(rate, scenario.work.users), f"{fields['prefix']}paced."
+        topic = f"{prefix}events"
+        asyncio.run(workload.create_topic(stand.bootstrap, topic, PARTITIONS))
+        fields = fields | {"topics": json.dumps([topic]), "prefix": prefix}
+        with running(folder / "paced", fields, "router,owner,http") as service:
+            service.until(service.is_ready, READY_S)
+            cpu_s = service.cpu_s()
+            reached = latency.produce(stand.bootstrap, topic, work, rate)
+            service.until(lambda: service.metric(ACCEPTED) >= work.events, DONE_S)
+            cpu_s, rss_mb = service.cpu_s() - cpu_s, service.rss_mb()
+        with urllib.request.urlopen(f"{url}/_ledger", timeout=60) as answer:
+            folder.with_suffix(".paced").write_bytes(answer.read())
+        routed_ms = latency.routed(stand.bootstrap, f"{prefix}by-user")
+        added = latency.judge(folder.with_suffix(".paced"), routed_ms, time.time_ns() - time.monotonic_ns())
+        found = {"events": work.events, "seconds": work.events / reached, "cpu_s": cpu_s, "rss_mb": rss_mb}
+        return found | added
+
+    @staticmethod
     def _send(scenario: Any, fields: dict[str, Any], folder: Path, url: str) -> dict[str, Any]:
         def count() -> int:
             with urllib.request.urlopen(f"{url}/_count", timeout=10) as answer:
-                return int(json.loads(answer.read())["requests"])
+                return int(json.loads(answer.read())["created"])
 
         with running(folder, fields, "router,owner,http") as service:
             service.until(service.is_ready, READY_S)

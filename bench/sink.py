@@ -1,9 +1,11 @@
 """A sink shaped like Twilio's create call: a process of its own that answers 201 and remembers what came.
 
 `python -m bench.sink --latency-ms 50` prints {"port": …} once it listens. It serves `POST` anything, `GET /_count` (the
-requests and its own CPU seconds) and `GET /_ledger`; on SIGTERM it writes the ledger to `--ledger` (default: stdout).
-A ledger is JSON lines: monotonic ns of the arrival, To, Body. To be no bottleneck it is a bare protocol on uvloop,
-without a parser's objects or a task per request: 61 000 requests/s from a bare client, 17 µs of its CPU each (2 cores).
+messages created and its own CPU seconds) and `GET /_ledger`; on SIGTERM it writes the ledger to `--ledger` (default:
+stdout). With `--concurrency-max 100` it answers a request that finds 100 unanswered ones at once, as Twilio does: 429.
+A ledger is JSON lines: monotonic ns of the arrival, To, Body, status. To be no bottleneck it is a bare protocol on
+uvloop, without a parser's objects or a task per request: 61 000 requests/s from a bare client, 17 µs of its CPU each
+(2 cores).
 """
 
 import argparse
@@ -52,26 +54,52 @@ CREATED = (
     f"Content-Length: {len(MESSAGE) + MESSAGE.count(b'@SID@') * (SID_BYTES - len('@SID@'))}\r\n\r\n"
 ).encode()
 ANSWER_PARTS = (CREATED + MESSAGE).split(b"@SID@")
+# Twilio's error body; the request was not processed.
+BUSY = json.dumps(
+    {
+        "code": 20429,
+        "message": "Too many requests",
+        "more_info": "https://www.twilio.com/docs/errors/20429",
+        "status": 429,
+    }
+).encode()
+REFUSED = (
+    b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BUSY)
+) + BUSY
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Ledger:
-    """What came, in order of arrival: (monotonic ns, the undecoded form) a request. About 0.4 KB each."""
+    """What came, in order of arrival: (monotonic ns, the undecoded form, status) a request. About 0.4 KB each.
 
-    def __init__(self) -> None:
-        self.requests: list[tuple[int, bytes]] = []
+    At most `concurrency_max` requests are unanswered at a time, 0: any number; what is more is refused.
+    """
+
+    def __init__(self, concurrency_max: int = 0) -> None:
+        self.requests: list[tuple[int, bytes, int]] = []
+        self.created = 0
+        self.unanswered = 0
+        self._concurrency_max = concurrency_max
+
+    def take(self, form: bytes) -> bool:
+        """Note a request; False if it is refused."""
+        is_taken = not self._concurrency_max or self.unanswered < self._concurrency_max
+        self.created += is_taken
+        self.unanswered += is_taken
+        self.requests.append((time.monotonic_ns(), form, 201 if is_taken else 429))
+        return is_taken
 
     def lines(self) -> Iterator[bytes]:
-        """One JSON array a request: [monotonic ns, To, Body]."""
-        for at_ns, form in self.requests:
+        """One JSON array a request: [monotonic ns, To, Body, status]."""
+        for at_ns, form, status in self.requests:
             fields = parse_qs(form.decode())
-            row = [at_ns, fields.get("To", [""])[0], fields.get("Body", [""])[0]]
+            row = [at_ns, fields.get("To", [""])[0], fields.get("Body", [""])[0], status]
             yield json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
     def count(self) -> bytes:
-        """Requests so far and the CPU seconds that they cost this process."""
+        """Messages created so far and the CPU seconds that all requests cost this process."""
         used = resource.getrusage(resource.RUSAGE_SELF)
-        return json.dumps({"requests": len(self.requests), "cpu_s": used.ru_utime + used.ru_stime}).encode()
+        return json.dumps({"created": self.created, "cpu_s": used.ru_utime + used.ru_stime}).encode()
 
 
 def body_bytes(head: bytes) -> int:
@@ -112,14 +140,14 @@ class SinkProtocol(asyncio.Protocol):
 
     def _answer(self, head: bytes, body: bytes) -> None:
         if head.startswith(b"POST "):
-            requests = self._ledger.requests
-            requests.append((time.monotonic_ns(), body))
-            sid = b"SM%032x" % len(requests)
-            answer = sid.join(ANSWER_PARTS)
+            if not self._ledger.take(body):
+                self._transport.write(REFUSED)
+                return
+            answer = (b"SM%032x" % self._ledger.created).join(ANSWER_PARTS)
             if self._latency_s:
-                self._loop.call_later(self._latency_s, self._transport.write, answer)
+                self._loop.call_later(self._latency_s, self._created, answer)
             else:
-                self._transport.write(answer)
+                self._created(answer)
         elif head.startswith(b"GET /_count"):
             self._reply(self._ledger.count())
         elif head.startswith(b"GET /_ledger"):
@@ -127,13 +155,16 @@ class SinkProtocol(asyncio.Protocol):
         else:
             self._transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
 
+    def _created(self, answer: bytes) -> None:
+        self._ledger.unanswered -= 1
+        self._transport.write(answer)
+
     def _reply(self, body: bytes) -> None:
         self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
 
-async def serve(port: int, latency_s: float, ledger_path: Path | None) -> None:
+async def serve(port: int, latency_s: float, ledger: Ledger, ledger_path: Path | None) -> None:
     """Serve until SIGTERM, then write the ledger."""
-    ledger = Ledger()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -154,9 +185,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency-ms", type=float, default=0.0)
+    parser.add_argument("--concurrency-max", type=int, default=0)
     parser.add_argument("--ledger", type=Path)
     given = parser.parse_args()
-    uvloop.run(serve(given.port, given.latency_ms / 1000, given.ledger))
+    uvloop.run(serve(given.port, given.latency_ms / 1000, Ledger(given.concurrency_max), given.ledger))
 
 
 if __name__ == "__main__":

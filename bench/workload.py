@@ -142,6 +142,11 @@ def identifies(users: int, now_ms: int) -> Iterator[tuple[bytes, bytes]]:
         yield user_id(user).encode(), encode(event)
 
 
+def partition_of(key: bytes, partitions: int) -> int:
+    """Where `fill` puts a record."""
+    return crc32(key) % partitions
+
+
 async def create_topic(bootstrap: str, topic: str, partitions: int, configs: dict[str, str] | None = None) -> None:
     """Create a topic of this bench. Raises: TopicAlreadyExistsError, for a second filling would falsify the counts."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
@@ -173,7 +178,7 @@ async def fill(bootstrap: str, topic: str, partitions: int, records: Iterable[tu
 
     try:
         for key, value, *more in records:
-            partition = crc32(key) % partitions
+            partition = partition_of(key, partitions)
             record = {"key": key, "value": value, "timestamp": None, "headers": more[0] if more else []}
             is_full = batches[partition].record_count() >= BATCH_RECORDS
             if is_full or batches[partition].append(**record) is None:

@@ -210,7 +210,12 @@ class Process:
             limits={each.name: gcra.limit(each.parts_per_s) for each in paced},
             timeout_s=account.timeout_s,
             line_max=WAITING_MAX // (2 * len(self._config.accounts)) if len(self._config.accounts) > 1 else sys.maxsize,
+            lone=self._lone_senders(),
         )
+
+    def _lone_senders(self) -> frozenset[str]:
+        """Those that have one owner."""
+        return frozenset(each.name for each in self._config.senders.values() if each.has_one_owner)
 
     def _build_owner(self) -> Owner:
         topics, accounts = self._config.topics, self._config.accounts
@@ -238,6 +243,7 @@ class Process:
             deliveries_topic=topics.deliveries,
             by_user_topic=topics.by_user,
             partitions=topics.partitions,
+            lone_senders=self._lone_senders(),
         )
         stop_drain_s = max((account.timeout_s for account in accounts.values()), default=0.0) + STOP_MARGIN_S
         plan = OwnerPlan(topics.by_user, stop_drain_s)

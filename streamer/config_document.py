@@ -39,7 +39,8 @@ from streamer.core.channels import CHANNELS
 from streamer.core.consent import CHANNELS_ASKED, MODES
 from streamer.core.documents import DURATION, WAIT, Document, chosen, needs_one, says, shaped
 from streamer.core.identity import BLOCKED, BLOCKED_CHARS_MAX, BLOCKED_MAX
-from streamer.core.outcomes import KINDS, SCHEDULES, SCOPES
+from streamer.core.outcomes import KINDS, SCOPES
+from streamer.core.retry import SCHEDULES
 
 _VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # a text that has one is checked when its value is known
 # A date of any ISO form, a time and a zone: `start_fault` takes them all.
@@ -302,7 +303,7 @@ class Outcome(Struct, forbid_unknown_fields=True, kw_only=True):
     scope: Annotated[str | UnsetType, says("What a stop stops until a person mends it."), chosen(SCOPES, _VARIABLE)] = (
         UNSET
     )
-    schedule: Annotated[str | UnsetType, says("When later is."), chosen(SCHEDULES, _VARIABLE)] = UNSET
+    schedule: Annotated[str | UnsetType, says("When later is."), chosen(tuple(SCHEDULES), _VARIABLE)] = UNSET
 
 
 OutcomeKind = Annotated[str, chosen(KINDS_ALONE, _VARIABLE)]

@@ -11,7 +11,6 @@ from streamer.core.outcomes import (
     KINDS,
     LATER,
     RETRY,
-    SCHEDULES,
     SCOPES,
     STOP,
     UNKNOWN,
@@ -19,6 +18,7 @@ from streamer.core.outcomes import (
     Verdict,
     read_outcomes,
 )
+from streamer.core.retry import SCHEDULES
 
 CODE: Final = re.compile(r"[1-9][0-9]{4,5}|[1-9][0-9]xxx")
 KINDS_ALONE: Final = tuple(kind for kind in KINDS if kind not in (STOP, LATER))  # those that need nothing else
@@ -57,7 +57,7 @@ def _verdict(section: Section) -> Verdict:
     """One code's verdict, with its scope or schedule."""
     kind = section.text("kind", check=_kind_fault)
     scope = _word_of(section, "scope", SCOPES, kind, STOP)
-    schedule = _word_of(section, "schedule", SCHEDULES, kind, LATER)
+    schedule = _word_of(section, "schedule", tuple(SCHEDULES), kind, LATER)
     section.close()
     return Verdict(kind, scope, schedule)
 

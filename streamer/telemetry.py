@@ -49,7 +49,7 @@ SENDS_DECIDED: Final = Counter(
 RECORDS_REPEATED: Final = Counter("streamer_repeated_records_total", "How many outcomes were published again?")
 REQUESTS: Final = Counter(
     "streamer_gateway_requests_total",
-    "What became of the requests: accepted, refused for good, gateway_busy (all of them are too many),"
+    "What became of the requests: accepted, refused, gateway_busy (all of them are too many),"
     " not_sent (no connection opened: an outage), or unknown?",
     ("account", "result"),
 )

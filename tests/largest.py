@@ -12,18 +12,23 @@ from streamer.core.profile import TRAITS_BYTES_MAX, TRAITS_MAX, Update, size
 from streamer.core.records import ID_CHARS_MAX, MESSAGE_ID_CHARS_MAX
 from streamer.core.rules import MAPPINGS_MAX
 from streamer.core.state import (
+    AWAY_BYTES_MAX,
     DETAIL_BYTES_MAX,
     DUE_BYTES_MAX,
     DUE_MAX,
     FORGOTTEN_MAX,
     HELD_BYTES_MAX,
+    HOMES_MAX,
+    MARK_BYTES,
     MERGED_BYTES_MAX,
     OUT_MAX,
     SEEN_MAX,
     WAITING_BYTES_MAX,
+    Away,
     Parked,
     Person,
     Send,
+    away_bytes,
     parked_bytes,
     send_bytes,
 )
@@ -129,6 +134,11 @@ class Largest:
         person.forgotten = {self.name(NAME_CHARS): MS for _ in range(FORGOTTEN_MAX)} | {"": MS}
         keys = [(self._draw.randbytes(KEY_BYTES), MS, MS) for _ in range(KEYS_MAX)]
         person.once = {self._draw.randbytes(16): key for key in keys}
+        person.homes = {self.name(NAME_CHARS): MS for _ in range(HOMES_MAX)}
+        while away_bytes(person.away) < AWAY_BYTES_MAX:
+            person.away[self._draw.randbytes(16)] = Away(
+                self.name(NAME_CHARS), self._draw.randbytes(MARK_BYTES), MS, MS
+            )
         for number in range(OUT_MAX - 1):
             person.decide(self.decision(self.origin(number), self.text(MESSAGE_ID_CHARS_MAX)))
         person.decide(*(self.decision(self.origin(), self._message_id) for _ in range(MAPPINGS_MAX)))

@@ -24,7 +24,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import ConsumerRecord, RecordMetadata, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamer.core.delivery import Origin
+from streamer.core.delivery import ATTEMPT_TAG, Origin
 from streamer.core.hop import headers_of
 from streamer.core.identity import RESERVED, partition_of
 from streamer.core.state import Person, decode, epoch_of
@@ -493,6 +493,22 @@ def sent_by(message: StoredMessage) -> Send:
     found = SENT.search(message.order.body)
     assert found, "a body that no mapping of the test makes"
     return Send(found[1], found[2])
+
+
+def attempt_of(message: StoredMessage) -> int:
+    """The number of the attempt that a message was created for, read from its tag."""
+    return int((message.order.tags or {})[ATTEMPT_TAG].rpartition("-")[2])
+
+
+def attempts_of(messages: Iterable[StoredMessage]) -> dict[Send, list[StoredMessage]]:
+    """The messages by send, as they were created. Fails if an attempt has two."""
+    found: dict[Send, list[StoredMessage]] = defaultdict(list)
+    for message in messages:
+        found[sent_by(message)].append(message)
+    for send, each in found.items():
+        numbers = [attempt_of(message) for message in each]
+        assert len(numbers) == len(set(numbers)), f"{send} has two messages of one attempt: {numbers}"
+    return found
 
 
 def audit(

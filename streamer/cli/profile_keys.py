@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import click
 
-from streamer.core.identity import is_identity_key
+from streamer.core.identity import SENDER_PREFIX, is_identity_key, person_of
 
 _PREFIXES: Final = ("u:", "a:")
 
@@ -17,6 +17,8 @@ def key_fault(text: str) -> str:
         return "" if is_identity_key(text.encode()) else f"{text[:40]!r} holds no id, or one that is too long"
     if text.startswith("n:"):
         return f"{text!r} is a number; name its person: u: and a user id, or a: and an anonymous id"
+    if text.startswith(SENDER_PREFIX):
+        return f"{text!r} holds a person's sends alone; name the person: {person_of(text)}"
     return f"{text!r} does not say what it is: u:{text} for a user id, a:{text} for an anonymous id"
 
 

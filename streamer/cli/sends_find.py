@@ -138,6 +138,11 @@ def _judge(sent: bytes, kept: Kept) -> Target | str:
     decision = kept.person.decision(sent)
     if decision is None:
         return ""
+    if decision.outcome == delivery.UNKNOWN and decision.sender in kept.person.homes:
+        return (
+            f"of {plain(kept.key)} was sent for a sender that has one owner, and lies under a key of that sender's,"
+            ' where it is found without --key; or was resolved since, as the "… Resolved" event with this send_id says'
+        )
     if decision.outcome == delivery.UNKNOWN:
         return (
             f"of {plain(kept.key)} is not open any more: its outcome unknown, of {iso(decision.answered_ms)}, was"

@@ -34,8 +34,8 @@ RESEND: Final = "resend"
 _SEND_ID: Final = re.compile(r"[0-9a-f]{32}")
 _SID: Final = re.compile(r"[SM]M[0-9a-f]{32}")
 _QUESTIONS: Final = {
-    ACCEPTED: "Say of {} that they were accepted?",
-    NOT_CREATED: "Say of {} that they were never created?",
+    ACCEPTED: "Settle {} as accepted?",
+    NOT_CREATED: "Settle {} as never created?",
     RESEND: "Attempt {} again? Where a message exists after all, it is sent twice.",
 }
 

@@ -4,7 +4,7 @@ Every function changes the `Person` it is given and nothing else; the owner writ
 record says. Read after `plan`, which decides what is due; before `following`, about what comes after an outcome.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from typing import Final
 
@@ -12,8 +12,9 @@ import phonenumbers
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streamer.core import delivery, outcomes, state
+from streamer.core import away, delivery, outcomes, state
 from streamer.core.delivery import Accepted, Answer, Decision, Refused, Unknown, masked
+from streamer.core.identity import is_sender_key, person_of
 from streamer.core.plan import SCHEDULE_MIN_S
 from streamer.core.retry import later_at_ms, retry_at_ms
 from streamer.core.rules import Rule, RuleSet
@@ -22,6 +23,7 @@ from streamer.core.state import EVENT_KIND, LATER, SCHEDULED, Outgoing, Person, 
 SCHEDULE_MARGIN_S: Final = 10  # more, when the request leaves: the longest it may take to get there
 CALLBACK_WAIT_MS: Final = 30_000  # for a callback with our token, before the gateway's list is asked
 TOO_MANY_HELD: Final = "too_many_held"
+_MANY_AWAY: Final = f"over {state.AWAY_BYTES_MAX >> 10} KB are noted of this person's with senders of one owner"
 _FULL: Final = f"over {state.WAITING_BYTES_MAX >> 10} KB of this person's wait"
 
 
@@ -105,6 +107,17 @@ def hold(person: Person, moment: Moment, reason: str) -> Send | None:
         return None
     person.held.append(send)
     return send
+
+
+def send_away(person: Person, moment: Moment) -> None:
+    """Order the first due send from the one partition that sends for its sender; it ends if too many are away."""
+    send = person.due.pop(0)
+    away.expire(person, moment.now_ms)
+    if away.has_room(person, send):
+        away.order(person, moment.key, send, moment.now_ms)
+    else:
+        ended = end_of(send, moment.now_ms, delivery.SUPPRESSED, TOO_MANY_HELD)
+        conclude(person, moment, send, replace(ended, detail=_MANY_AWAY))
 
 
 def has_room(person: Person, send: Send) -> bool:
@@ -219,6 +232,11 @@ def release_queued(person: Person, sender: str, mapping: str) -> bool:
     return _make_due(person, lambda send: send is first)
 
 
+def release_for(person: Person, senders: Collection[str]) -> bool:
+    """Have all sends that wait for their turn with these senders be due, since their turn is elsewhere now."""
+    return _make_due(person, lambda send: send.reason in state.QUEUED and send.sender in senders)
+
+
 def _make_due(person: Person, is_ready: Callable[[Send], bool]) -> bool:
     ready = [send for send in person.held if is_ready(send)]
     if not ready:
@@ -259,19 +277,29 @@ def give_up(person: Person, moment: Moment, send: Send, reason: str) -> None:
 
 
 def conclude(person: Person, moment: Moment, send: Send, decision: Decision) -> None:
-    """Store the outcome of a send; or, where it has had one, tell what became of it."""
+    """Store the outcome of a send; or, where it has had one, tell what became of it.
+
+    The record of a sender key reports it to the person's too.
+    """
     if send.told:
         if decision.outcome in (delivery.SUPPRESSED, delivery.FAILED):
             person.once.pop(send.id, None)
         tell(person, moment, replace(decision, outcome=send.told), decision.outcome)
+    elif is_sender_key(moment.key):
+        decision = replace(decision, person=person_of(moment.key))
+        person.decide(decision)
+        away.report(person, decision)
     else:
         person.decide(decision)
 
 
 def tell(person: Person, moment: Moment, decision: Decision, status: str) -> None:
     """List the event that says what became of a send after its outcome."""
-    event = delivery.resolved_event(moment.key, decision, status)
-    person.outgoing.append(Outgoing(moment.key, EVENT_KIND, event, decision.origin.event_ms))
+    whose = person_of(moment.key)
+    event = delivery.resolved_event(whose, decision, status)
+    person.outgoing.append(Outgoing(whose, EVENT_KIND, event, decision.origin.event_ms, status))
+    if whose != moment.key:
+        away.report(person, replace(decision, person=whose), status)
 
 
 def _http(status: int) -> str:

@@ -11,14 +11,15 @@ from typing import Final
 
 from msgspec import Struct
 
+from streamer.core.outcomes import RETRY, STOP, UNKNOWN
+
 OPEN_FIRST_S: Final = 5.0
 OPEN_MAX_S: Final = 300.0
 DOUBLINGS_MAX: Final = 6  # 5 s doubled 6 times is over OPEN_MAX_S
 PROBE_S: Final = 60.0  # a probe's deadline: six times a request's usual limit; one that takes longer may get company
 KEPT_MAX: Final = 1024  # 250 bytes each; a deployment has tens of senders and mappings, and 240 regions at most
 ACCOUNT: Final = "account"  # the scope that is given up last
-STOP: Final = "stop"
-UNTOLD: Final = frozenset({"retry", "unknown"})  # the kinds of answers that say nothing about what was stopped
+UNTOLD: Final = frozenset({RETRY, UNKNOWN})  # the kinds of answers that say nothing about what was stopped
 
 Key = tuple[str, str]
 """Scope and name, e.g. ("sender", "+15005550006")."""

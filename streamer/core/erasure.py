@@ -12,6 +12,7 @@ from msgspec import Struct
 from streamer.core import delivery, links, merging
 from streamer.core.attempts import Moment, conclude, end_of, give_up
 from streamer.core.hop import FORGET
+from streamer.core.identity import sender_key
 from streamer.core.plan import Turn
 from streamer.core.rules import RuleSet
 from streamer.core.state import EVENT_KIND, Outgoing, Person, hidden, mark_of
@@ -76,6 +77,31 @@ def told(other: str, key: str, event_ms: int) -> Outgoing:
     return Outgoing(other, FORGET, encode_forget(Forget(by=key)), event_ms)
 
 
+def _told_senders(person: Person, key: str, event_ms: int) -> list[Outgoing]:
+    """The word to the records where this key's sends of senders with one owner lie."""
+    value = encode_forget(Forget())
+    return [Outgoing(sender_key(sender, key), FORGET, value, event_ms) for sender in person.homes]
+
+
+def erase_orders(person: Person, event_ms: int, moment: Moment) -> bool:
+    """Erase what the record of a sender key holds of the time up to `event_ms`; whether anything changed.
+
+    The person's own record says that they were forgotten. No send may be due.
+    """
+    held = [send for send in person.held if send.origin.event_ms <= event_ms]
+    followed = [send for send in person.followed if send.origin.event_ms <= event_ms]
+    decided = [sent for sent in person.decided if sent not in person.out and _event_ms(person, sent) <= event_ms]
+    person.held = [send for send in person.held if send.origin.event_ms > event_ms]
+    person.followed = [send for send in person.followed if send.origin.event_ms > event_ms]
+    for sent in decided:
+        del person.decided[sent]
+    for send in held:
+        conclude(person, moment, send, end_of(send, moment.now_ms, delivery.SUPPRESSED, REASON))
+    for send in followed:
+        give_up(person, moment, send, REASON)
+    return bool(held or followed or decided)
+
+
 def _unlink(person: Person, key: str, by: str, event_ms: int, rules: RuleSet, now_ms: int) -> bool:
     """Erase what a key has to do with somebody who is erased; where it is another's too, their times stay theirs.
 
@@ -84,10 +110,13 @@ def _unlink(person: Person, key: str, by: str, event_ms: int, rules: RuleSet, no
     kept = links.erased(person.links, by, event_ms)
     if kept == person.links:
         return False
+    is_first = person.links[0][1] == by  # theirs is what the key did before it was linked, and ordered
     if links.targets(kept):
         person.links = kept
         person.erased_ms = max(person.erased_ms, event_ms)  # no repeat of an older link is believed any more
         person.passed = {mark: links.GONE if to == by else to for mark, to in person.passed.items()}
+        if is_first:
+            person.outgoing += _told_senders(person, key, event_ms)
         if by in links.targets(kept):
             merging.announce(person, key, by, event_ms + 1)
     else:
@@ -110,12 +139,15 @@ def _clear(person: Person, key: str, event_ms: int, rules: RuleSet, now_ms: int)
     person.passed = {mark: to and links.GONE for mark, to in person.passed.items()}
     person.erased_ms = max(person.erased_ms, event_ms)
     person.keep_ms = now_ms + int(rules.longest_age_s * 1000)
+    person.outgoing += _told_senders(person, key, event_ms)
     kept = set(person.out)
     kept |= {send_id for send_id in person.decided if _event_ms(person, send_id) > event_ms}
     for send_id in person.decided.keys() - kept:
         if (decision := person.decision(send_id)) is not None:
             person.note_passed(mark_of(decision.origin, decision.message_id), links.ERASED)
     person.decided = {send_id: value for send_id, value in person.decided.items() if send_id in kept}
+    for send_id in [send_id for send_id, each in person.away.items() if each.event_ms <= event_ms]:
+        person.note_passed(person.away.pop(send_id).mark, links.ERASED)  # where it lies it ends, and is told
     moment = Moment(key, rules, now_ms)
     for send in [each for each in person.followed if each.origin.event_ms <= event_ms]:
         person.followed.remove(send)
@@ -140,7 +172,9 @@ def is_over(person: Person, handled_ms: int) -> bool:
     """Whether nothing is left of an erased person but that they were, and even that is not needed any more."""
     if not person.keep_ms or person.keep_ms > handled_ms or person.is_suppressed:
         return False
-    if person.traits or person.links or person.due or person.held or person.parked or person.followed or person.consent:
+    is_away = any(each.until_ms > handled_ms for each in person.away.values())
+    sends = person.due or person.held or person.parked or person.followed or is_away
+    if sends or person.traits or person.links or person.consent:
         return False
     newest_ms = max((_event_ms(person, send_id) for send_id in person.decided), default=0)
     is_owing = person.out or person.outgoing

@@ -1,8 +1,8 @@
 """Who goes next, among all that wait for one account: in turns, so that no sender and no mapping delays another.
 
-Urgent ones first; then the senders by turns, within a sender its groups (a mapping's, to one region) by turns, and in a
-group whoever came first. A group that is stopped loses its turn; one whose sender's pace is not open keeps it: others
-that are cheaper would use the pace up for ever. A sender of which none may go sleeps until one may.
+Urgent ones first; then the senders by turns, within a sender its groups (a mapping's, to one region) by turns, and
+in a group whoever came first. A group that is stopped loses its turn; one whose sender's pace is not open keeps it, for
+others that are cheaper would use the pace up for ever. A sender of which none may go sleeps until one may.
 """
 
 from collections import deque

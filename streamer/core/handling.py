@@ -8,11 +8,25 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from streamer.core import consent, erasure, merging, plan
+from streamer.core import away, consent, erasure, merging, plan
 from streamer.core.attempts import Moment
 from streamer.core.following import take_answer, take_callback, take_resolution
-from streamer.core.hop import ANSWER, CALLBACK, CONSENT, EVENT, FORGET, HOPS_MAX, LINK, RESOLVE, Hop, event_of
-from streamer.core.identity import is_identity_key
+from streamer.core.hop import (
+    ANSWER,
+    CALLBACK,
+    CONSENT,
+    EVENT,
+    FORGET,
+    HOPS_MAX,
+    LINK,
+    MERGE,
+    ORDER,
+    OUTCOME,
+    RESOLVE,
+    Hop,
+    event_of,
+)
+from streamer.core.identity import is_identity_key, is_sender_key
 from streamer.core.links import ERASED, GONE, linked, target_at, targets
 from streamer.core.plan import Applied, Passage
 from streamer.core.records import told
@@ -40,6 +54,8 @@ def handle(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> H
 
     No send of the person may be due: the owner has the record wait until then.
     """
+    if is_sender_key(key):
+        return Handled(Applied(_at_sender(person, key, hop, rules, now_ms)))
     if hop.kind == EVENT:
         event = _read(hop, rules)
         if event["type"] == "delete":
@@ -54,7 +70,9 @@ def handle(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> H
         return _onward(person, hop) or Handled(_agree(person, hop))
     if hop.kind in _FOLLOWING:
         return _after_outcome(person, key, hop, rules, now_ms)
-    return _move(person, key, hop, rules, now_ms)
+    if hop.kind == MERGE:
+        return _move(person, key, hop, rules, now_ms)
+    raise BadRecord("bad_request", f"a record of kind {hop.kind!r} under a person's key")
 
 
 def _read(hop: Hop, rules: RuleSet) -> dict[str, Any]:
@@ -72,7 +90,24 @@ def _event(person: Person, hop: Hop, event: dict[str, Any], rules: RuleSet, now_
     return Handled(applied, is_stranded=bool(applied.matched) and _is_stranded(person, hop))
 
 
-_FOLLOWING: Final = {CALLBACK: take_callback, ANSWER: take_answer, RESOLVE: take_resolution}
+def _at_sender(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> bool:
+    """Have a record change what is kept under a sender key: nothing but sends, which its person ordered."""
+    if hop.kind == ORDER:
+        return away.take_order(person, key, hop.value, now_ms)
+    if hop.kind == FORGET:
+        erasure.forget_of(hop.value)
+        return erasure.erase_orders(person, hop.origin.event_ms, Moment(key, rules, now_ms))
+    if hop.kind in _OF_SENDS:
+        return _OF_SENDS[hop.kind](person, hop.value, Moment(key, rules, now_ms))
+    raise BadRecord("bad_request", f"a record of kind {hop.kind!r} under a sender's key")
+
+
+def _take_outcome(person: Person, value: bytes, _moment: Moment) -> bool:
+    return away.take_outcome(person, value)
+
+
+_OF_SENDS: Final = {CALLBACK: take_callback, ANSWER: take_answer, RESOLVE: take_resolution}
+_FOLLOWING: Final = {**_OF_SENDS, OUTCOME: _take_outcome}
 
 
 def _after_outcome(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int) -> Handled:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from streamer.core import records
 from streamer.core.delivery import Origin
-from streamer.core.identity import PREFIXES, is_identity_key
+from streamer.core.identity import PERSON_CHARS_MAX, PREFIXES, SENDER_PREFIX, is_record_key, person_of
 from streamer.errors import BadRecord
 
 EVENT: Final = "event"  # an event of the Segment spec
@@ -26,9 +26,14 @@ CALLBACK: Final = (
 )
 ANSWER: Final = "answer"  # the answer to an attempt, which came when its person had another owner
 RESOLVE: Final = "resolve"  # what somebody decided of an unknown send
-KINDS: Final = {each.encode(): each for each in (EVENT, LINK, MERGE, FORGET, CONSENT, CALLBACK, ANSWER, RESOLVE)}
+ORDER: Final = "order"  # a person's send for a sender that has one owner, under its sender key: `core.away`
+OUTCOME: Final = "outcome"  # and what became of it, under the person's
+KINDS: Final = {
+    each.encode(): each for each in (EVENT, LINK, MERGE, FORGET, CONSENT, CALLBACK, ANSWER, RESOLVE, ORDER, OUTCOME)
+}
 HOPS_MAX: Final = 3  # a record forwarded so often is decided where it is. Source: ARCHITECTURE, "One keyed space"
 
+_ORIGINS: Final = (*PREFIXES, SENDER_PREFIX)
 Headers = list[tuple[str, bytes]]
 _HOPS: Final = {b"%d" % count: count for count in range(1, HOPS_MAX + 1)}
 _encoder: Final = msgspec.json.Encoder()
@@ -57,7 +62,7 @@ def headers_of(kind: str, origin: Origin, hops: int = 0, *, is_repeat: bool = Fa
 
 def read_hop(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]) -> Hop:
     """A record of `by-user`. Raises: BadRecord, for what neither a router nor an owner wrote. Costs: 1 µs."""
-    if key is None or not is_identity_key(key):
+    if key is None or not is_record_key(key):
         raise BadRecord("bad_request", "a by-user record whose key is no person's; only streamer writes to this topic")
     found = dict(headers)
     kind = KINDS.get(found.get("kind") or b"")
@@ -67,7 +72,7 @@ def read_hop(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str
         origin = _decoder.decode(found.get("origin") or b"")
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRecord("bad_request", f"a by-user record without a usable origin: {error}") from None
-    if not origin.key.startswith(PREFIXES):
+    if not origin.key.startswith(_ORIGINS) or len(person_of(origin.key)) > PERSON_CHARS_MAX:
         raise BadRecord("bad_request", "a by-user record without a usable origin: its key is no person's")
     if value is None:
         raise BadRecord("bad_request", "null value")

@@ -2,6 +2,8 @@
 
 Keys are `u:<userId>`, `a:<anonymousId>` and `n:<E.164>`. A key that starts with a NUL byte is ours, not a person's.
 An id that many strangers share, as "null" or "0", is blocked: it is nobody's.
+Beside them stand *sender keys*, `s:<sender>/<identity key>`: where a person's sends lie of a sender that has one owner.
+All of a sender's are in one partition. No event ever has one; owners alone write to them.
 """
 
 import re
@@ -20,6 +22,11 @@ BLOCKED_CHARS_MAX: Final = 200  # of each
 _IDS_CACHED: Final = 65_536  # 10 MB; a pattern is asked of an id once, not for each of its events
 PREFIXES: Final = ("u:", "a:", "n:")
 _PREFIXES: Final = tuple(each.encode() for each in PREFIXES)
+SENDER_PREFIX: Final = "s:"
+_SENDER_PREFIX: Final = SENDER_PREFIX.encode()
+SENDER_CHARS_MAX: Final = 64  # of a sender's name, which holds no slash
+PERSON_CHARS_MAX: Final = 2 + 256  # of an identity key: a prefix, and the longest id that `records` takes
+KEY_CHARS_MAX: Final = len(SENDER_PREFIX) + SENDER_CHARS_MAX + 1 + PERSON_CHARS_MAX  # of any key
 
 
 class Identities(Struct, frozen=True):
@@ -73,13 +80,38 @@ def _is_greedy(pattern: re.Pattern[str]) -> bool:
     return all(pattern.fullmatch(each) for each in ("7d444840-9dc0-11d1-b245-5ffdce74fad2", "ada@shop.example", "42"))
 
 
+def sender_key(sender: str, key: str) -> str:
+    """Where one person's sends of a sender lie that one partition sends."""
+    return f"{SENDER_PREFIX}{sender}/{key}"
+
+
+def is_sender_key(key: str) -> bool:
+    """Whether a key that was checked is a sender's."""
+    return key.startswith(SENDER_PREFIX)
+
+
+def person_of(key: str) -> str:
+    """Whose the record of a key is: of a sender key the person's identity key, of any other the key itself."""
+    return key.partition("/")[2] if is_sender_key(key) else key
+
+
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition of an identity key, passed explicitly by everyone who produces. Source: ARCHITECTURE."""
+    """The partition of a key, passed explicitly by everyone who produces. Source: ARCHITECTURE.
+
+    All of one sender's keys have the same.
+    """
+    if key.startswith(_SENDER_PREFIX):
+        key = key.partition(b"/")[0]
     return crc32(key) % partitions
 
 
+def home_of(sender: str, partitions: int) -> int:
+    """The partition that sends everything of a sender that has one owner."""
+    return partition_of(sender_key(sender, "").encode(), partitions)
+
+
 def is_identity_key(key: bytes) -> bool:
-    """Whether `key` has the form of an identity key."""
+    """Whether `key` has the form of an identity key: a person's."""
     if key[:2] not in _PREFIXES or not 2 < len(key) <= KEY_BYTES_MAX:
         return False
     try:
@@ -87,3 +119,12 @@ def is_identity_key(key: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def is_record_key(key: bytes) -> bool:
+    """Whether `key` has the form of an identity key or of a sender key: one that a state record may have."""
+    if not key.startswith(_SENDER_PREFIX):
+        return is_identity_key(key)
+    sender, _, person = key.partition(b"/")
+    name = sender[len(_SENDER_PREFIX) :]
+    return 0 < len(name) <= SENDER_CHARS_MAX and name.isascii() and is_identity_key(person)

@@ -23,14 +23,18 @@ from streamer.core.profile import Update, unite
 from streamer.core.records import check_storable
 from streamer.core.rules import RuleSet
 from streamer.core.state import (
+    AWAY_BYTES_MAX,
     HELD_BYTES_MAX,
+    MARK_BYTES,
     MERGED_BYTES_MAX,
     MERGED_MAX,
     SEEN_MAX,
+    Away,
     Outgoing,
     Parked,
     Person,
     Send,
+    away_bytes,
     hidden,
     mark_of,
     moved_place,
@@ -58,6 +62,7 @@ class Moved(Struct, array_like=True):
     is_suppressed: bool
     followed: list[Send] = []
     once: Keys = {}
+    away: dict[bytes, Away] = {}
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -87,19 +92,20 @@ def move_out(person: Person, key: str, target: str, event_ms: int, now_ms: int) 
         is_suppressed=person.is_suppressed,
         followed=person.followed,
         once=person.once,
+        away=person.away,
     )
     person.outgoing.append(Outgoing(target, MERGE, _encoder.encode(moved), event_ms))
     note_passed(person, moved, target)
     unpublished = set(person.out)
     person.decided = {send_id: value for send_id, value in person.decided.items() if send_id in unpublished}
     person.traits, person.held, person.parked, person.followed = [], [], [], []
-    person.consent, person.forgotten, person.merged, person.once = {}, {}, {}, {}
+    person.consent, person.forgotten, person.merged, person.once, person.away = {}, {}, {}, {}, {}
     person.keep_ms = 0
 
 
 def has_to_move(person: Person) -> bool:
     """Whether a record holds anything that a move would take along."""
-    waits = person.held or person.parked or person.followed
+    waits = person.held or person.parked or person.followed or person.away
     return bool(waits or person.traits or person.decided or person.consent or person.merged or person.once)
 
 
@@ -117,8 +123,8 @@ def note_passed(person: Person, moved: Moved, target: str) -> None:
     events = [(decision.origin, decision.message_id) for _, decision in moved.decided]
     events += [(send.origin, send.message_id) for send in moved.held]
     events += [(parked.origin, parked.message_id) for parked in moved.parked]
-    for origin, message_id in events:
-        mark = mark_of(origin, message_id)
+    marks = [mark_of(origin, message_id) for origin, message_id in events]
+    for mark in (*marks, *(each.mark for each in moved.away.values())):
         if person.passed.get(mark) not in (ERASED, GONE):
             person.note_passed(mark, target)
 
@@ -151,6 +157,8 @@ def _is_plausible(moved: Moved) -> bool:
     sizes = len(moved.once) <= once.KEYS_MAX and all(
         len(send_id) == _SEND_ID_BYTES and len(key) == once.KEY_BYTES for send_id, (key, _, _) in moved.once.items()
     )
+    times += [ms for each in moved.away.values() for ms in (each.event_ms, each.until_ms)]
+    sizes &= all(len(sent) == _SEND_ID_BYTES and len(each.mark) == MARK_BYTES for sent, each in moved.away.items())
     return keys and states and sizes and all(0 <= ms <= MS_MAX for ms in times)
 
 
@@ -172,6 +180,7 @@ def take_in(person: Person, key: str, moved: Moved, rules: RuleSet, now_ms: int)
     for parked in moved.parked:
         _take_parked(person, turn, parked, is_proven)
     _take_followed(person, moved.followed, moment)
+    _take_away(person, moved.away, now_ms)
     agreed = {name: each for name, each in moved.consent.items() if not is_erased(person, each[1])}
     _, refused = consent.merge(person.consent, agreed)
     person.is_suppressed = person.is_suppressed or moved.is_suppressed
@@ -269,6 +278,20 @@ def _take_followed(person: Person, followed: list[Send], moment: Moment) -> None
             give_up(person, moment, send, "forgotten")
         elif send.id not in known:
             follow(person, moment, send)
+
+
+def _take_away(person: Person, away: dict[bytes, Away], now_ms: int) -> None:
+    """Note what the other record sent away; what is too much counts as decided and evicted.
+
+    Of what was erased meanwhile nothing will be told here: the other record is no pointer to this one any more.
+    """
+    for sent, each in away.items():
+        if is_erased(person, each.event_ms):
+            person.note_passed(each.mark, ERASED)
+        elif not (person.is_waiting(sent) or sent in person.decided):
+            person.away[sent] = each
+    while away_bytes(person.away) > AWAY_BYTES_MAX:
+        person.forget_away(next(iter(person.away)), now_ms)
 
 
 def _note_merged(person: Person, moved: Moved) -> None:

@@ -23,18 +23,6 @@ KINDS: Final = (RETRY, LATER, UNKNOWN, RECIPIENT, OPTOUT, MESSAGE, STOP)
 INFO: Final = "info"  # a warning that says nothing against the message; only of codes that no create is answered with
 
 SCOPES: Final = ("account", "sender", "region", "mapping")  # of stop
-SCHEDULES: Final = (
-    "once",
-    "minutes",
-    "queue",
-    "half_hour",
-    "unreachable",
-    "pacific_day",
-    "utc_day",
-    "day",
-    "hour",
-)  # of later; what each means is in `retry`
-
 BUSY: Final = 20429  # too many concurrent requests
 GATEWAY_BUSY: Final = "gateway_busy"
 GATEWAY_ERROR: Final = "gateway_error"

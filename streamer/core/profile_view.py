@@ -86,6 +86,13 @@ class SendView(Struct, frozen=True):
     message_id: str
 
 
+class AwayView(Struct, frozen=True):
+    """A send that one partition sends for its sender, and whose outcome has not come back."""
+
+    sender: str
+    send_id: str
+
+
 class ErasedView(Struct, frozen=True):
     """Up to `erased_ms` all was forgotten on demand; `keep_ms` is until when that is remembered at least."""
 
@@ -105,6 +112,7 @@ class ProfileView(Struct, frozen=True):
     parked: list[ParkedView]
     held: list[HeldView]
     followed: list[OpenSend]
+    away: list[AwayView]
     last_sends: list[SendView]
     erased: ErasedView | None
 
@@ -128,6 +136,7 @@ def view_of(key: str, person: Person, sends_max: int = LAST_SENDS_MAX) -> Profil
         ],
         held=[_held(send) for send in (*person.due, *person.held)],
         followed=[send for send in open_sends(key, person) if send.state in FOLLOWED],
+        away=[AwayView(each.sender, sent.hex()) for sent, each in person.away.items()],
         last_sends=[_send(each) for each in decided[:sends_max]],
         erased=erased if person.erased_ms or person.is_suppressed else None,
     )

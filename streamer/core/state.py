@@ -4,7 +4,7 @@
 what is left to do, and when; its writer's epoch) and msgpack; the header lets a restore pass by people unread.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -34,6 +34,8 @@ LONG: Final = QUEUED | {SCHEDULED, LATER}  # these may wait for hours
 # Of those and of what is parked; what is more is suppressed.
 WAITING_BYTES_MAX: Final = 24 * 1024
 FOLLOWED_BYTES_MAX: Final = 24 * 1024  # of sends that are followed; beyond, the oldest is given up
+AWAY_BYTES_MAX: Final = 8 * 1024  # of what is noted of sends that are away: some 140
+HOMES_MAX: Final = 64  # senders with one owner that a person's sends went to, and that are remembered
 ADOPTED_MAX: Final = 32  # message SIDs remembered that were found for an unknown send
 UNKNOWN: Final = "unknown"  # the reason of a followed send that is looked for
 UNRESOLVED: Final = "unresolved"  # of one that somebody has to decide
@@ -50,16 +52,17 @@ MERGED_MAX: Final = 100  # keys whose merges are remembered one by one; Segment 
 MERGED_BYTES_MAX: Final = 8 * 1024  # of those keys
 PASSED_MAX: Final = 128  # events of which a pointer remembers whose they became; `seen` tells of older ones by place
 PASSED_BYTES_MAX: Final = 8 * 1024  # of those keys
+MARK_BYTES: Final = 8  # of what an event is known by (`mark_of`)
 FORGOTTEN_MAX: Final = 128  # mappings listed of which a decision was evicted
 OTHERS: Final = ""  # in `forgotten`, which is no mapping's id: every mapping that isn't listed
 
 # The worst record has to fit into a Kafka message, which a broker bounds as it was produced: compressed. What no
 # compression makes smaller: due 256 KB; held 128 KB before an event and 24 KB scheduled or parked by it (what is
 # refused moves from due to held); traits 24 KB; `seen` 66 KB (256 topics of 249 characters); `forgotten` 10 KB; `once`
-# 12 KB (256 keys); links, merged keys and consent 8 KB each; the outcomes of 1 000 mappings beside 63 not yet
-# published, 0.35 KB each that they don't share (send id, mapping, detail), 360 KB: 906 KB in all. What outcomes share
-# (identity key 1 KB, message id 0.4 KB, topic) makes it 2.9 MB as encoded, which the producer's zstd undoes: 0.69 MB,
-# as the test of the worst record measures.
+# 12 KB (256 keys); links, merged keys, consent and what is away 8 KB each, `homes` 4 KB; the outcomes of 1 000 mappings
+# beside 63 not yet published, 0.35 KB each that they don't share (send id, mapping, detail), 360 KB: 918 KB in all.
+# What outcomes share (identity key 1 KB, message id 0.4 KB, topic) makes it 2.9 MB as encoded, which the producer's
+# zstd undoes: 0.7 MB, as the test of the worst record measures.
 
 
 class Send(Struct, frozen=True, array_like=True):
@@ -110,16 +113,29 @@ class Parked(Struct, frozen=True, array_like=True):
     until_ms: int
 
 
+class Away(Struct, frozen=True, array_like=True):
+    """What is noted of a send that is away: the mark of its event is `mark_of` it.
+
+    Units: ms since the epoch; no word of it can come any more after `until_ms`.
+    """
+
+    sender: str
+    mark: bytes
+    event_ms: int
+    until_ms: int
+
+
 class Outgoing(Struct, frozen=True, array_like=True):
     """A record to be produced to `by-user` (to `deliveries`, if its `kind` is EVENT_KIND), once this one is safe.
 
-    `event_ms` is the event time of what caused it.
+    `event_ms` is the event time of what caused it; `status` is said of what became of a send.
     """
 
     key: str
     kind: str
     value: bytes
     event_ms: int
+    status: str = ""
 
 
 EVENT_KIND: Final = "delivery"  # of an Outgoing for the deliveries topic
@@ -143,6 +159,8 @@ class Person(Struct, omit_defaults=True):
     `moved`: the number of its last merge, a wall time in ms.
     `merged`: key to the number of the last merge taken in from it, oldest first; `merged_to` is the highest forgotten.
     `once`: the `once_per` keys that are taken, by the send that took each.
+    `away`: by send id what went to a sender key's record, and whose outcome has not come back; `homes`: by sender the
+    number of the last order for it (`core.away`).
     `erased_ms`: what happened until then was forgotten on demand; `keep_ms` is when even that may be, 0: never.
     """
 
@@ -164,6 +182,8 @@ class Person(Struct, omit_defaults=True):
     merged: dict[str, int] = field(default_factory=dict, name="g")
     merged_to: int = field(default=0, name="G")
     once: dict[bytes, OnceKey] = field(default_factory=dict, name="k")
+    away: dict[bytes, Away] = field(default_factory=dict, name="A")
+    homes: dict[str, int] = field(default_factory=dict, name="H")
     erased_ms: int = field(default=0, name="e")
     keep_ms: int = field(default=0, name="E")
     is_suppressed: bool = field(default=False, name="z")
@@ -187,7 +207,7 @@ class Person(Struct, omit_defaults=True):
 
     def is_waiting(self, send_id: bytes) -> bool:
         """Matched, and without an outcome yet."""
-        if any(parked.id == send_id for parked in self.parked):
+        if send_id in self.away or any(parked.id == send_id for parked in self.parked):
             return True
         return any(send.id == send_id for send in (*self.due, *self.held))
 
@@ -270,6 +290,11 @@ class Person(Struct, omit_defaults=True):
         if len(self.forgotten) - (OTHERS in self.forgotten) > FORGOTTEN_MAX:
             dropped_ms = self.forgotten.pop(next(name for name in self.forgotten if name != OTHERS))
             self.forgotten[OTHERS] = max(self.forgotten.get(OTHERS, dropped_ms), dropped_ms)
+
+    def forget_away(self, send_id: bytes, now_ms: int) -> None:
+        """Note no more that a send is away, as if its decision had been stored and evicted."""
+        del self.away[send_id]
+        self.forgotten[OTHERS] = max(self.forgotten.get(OTHERS, 0), now_ms)
 
     def evict(self) -> None:
         """Drop the oldest published decisions beyond DECIDED_BYTES_MAX, and note that they were."""
@@ -354,8 +379,7 @@ def epoch_of(value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> 
         return next((int(said) for name, said in headers if name == EPOCH_HEADER), 0)
     if value[0] != FORMAT:
         return 0
-    at = _epoch_at(value)
-    return int.from_bytes(value[at : at + _EPOCH_BYTES], "big")
+    return int.from_bytes(value[8:14] if value[1] & _TIMED else value[2:8], "big")  # spelt out: a restore asks of all
 
 
 def with_epoch(value: bytes, epoch: int) -> bytes:
@@ -399,7 +423,7 @@ def moved_place(place: str, key: str) -> str:
 def mark_of(origin: Origin, message_id: str) -> bytes:
     """What an event is known by where it passed: the same for a client's repeat of it."""
     what = message_id or f"{origin.topic}/{origin.partition}/{origin.offset}"
-    return blake2b(f"{len(origin.key)} {origin.key} {what}".encode(), digest_size=8).digest()
+    return blake2b(f"{len(origin.key)} {origin.key} {what}".encode(), digest_size=MARK_BYTES).digest()
 
 
 def hidden(key: str) -> str:
@@ -424,6 +448,11 @@ def decode_checkpoint(value: bytes) -> int:
 def send_bytes(send: Send) -> int:
     """The encoded size of a send."""
     return len(_encoder.encode(send))
+
+
+def away_bytes(away: Mapping[bytes, Away]) -> int:
+    """The encoded size of what is noted of sends that are away."""
+    return len(_encoder.encode(away))
 
 
 def parked_bytes(parked: Parked) -> int:

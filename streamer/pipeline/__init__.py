@@ -1,3 +1,4 @@
 """The asyncio flow over ports: records in, decisions, sends, records out.
 
-Read in this order: `router`, `owner`, `assignment`, `sender`, `restore`, `committer`, `dead_letters`."""
+Read in this order: `router`, `owner`, `lease`, `claims`, `lane`, `assignment`, `held`, `dispatch`, `looks`,
+`effects`, `outbox`, `restore`, `committer`, `handled`, `dead_letters`."""

@@ -8,12 +8,11 @@ At every point a crash is safe: before a write's ack nothing of it has happened 
 posting's ack the restart finds it and calls it unknown; after an outcome's ack the restart finds it in `out`.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from streamer.core import attempts, erasure, following, plan, state
+from streamer.core import attempts, following, plan, state
 from streamer.core.attempts import Moment
 from streamer.core.commit_tracker import CommitTracker
 from streamer.core.delivery import Answer
@@ -27,12 +26,12 @@ from streamer.pipeline.counted import count
 from streamer.pipeline.dispatch import GO, LINE, Dispatcher
 from streamer.pipeline.effects import Effects
 from streamer.pipeline.held import Held
-from streamer.pipeline.lane import Lane, Posting, Services, Write
+from streamer.pipeline.lane import Lane, Posting, Requests, Services, Write
 from streamer.pipeline.lease import Gate
 from streamer.pipeline.looks import Looks
 from streamer.pipeline.outbox import Outbox
 from streamer.ports import Partition, Record
-from streamer.telemetry import LATE_ANSWERS, RECORDS_REPEATED, sends_decided
+from streamer.telemetry import LATE_ANSWERS, RECORDS_REPEATED, SENDS_RESOLVED, sends_decided
 
 RINGS_A_TICK: Final = 200  # people looked at in one turn of the loop, about 10 ms: what was held up leaves in turns
 
@@ -63,8 +62,7 @@ class Assignment:
         self.wheel = TimerWheel()  # people of whom something is given up or released by the handled time
         self._effects = Effects(epoch + 1)
         self._looks = Looks(services, self._moment, self._looked)
-        self._requests = 0  # postings given to a sender and not yet answered
-        self._quiet = asyncio.Event()
+        self._requests = Requests()  # postings given to a dispatcher and not yet answered
         changelog = Partition(services.state_topic, partition)
         self.claim = Claim(services.state_sink, changelog, epoch, partial(on_gap, self))
         self._gate = Gate(services.lease, services.clock.now_s)
@@ -144,7 +142,7 @@ class Assignment:
         attempts.release(lane.person, now_ms, self.handled_ms)
         self._looks.begin(lane, self.handled_ms)
         is_given_up |= following.end_overdue(lane.person, self.handled_ms, self._moment(lane))
-        if is_given_up or self._is_over_for(lane):
+        if is_given_up or lane.is_over(self.handled_ms):
             lane.is_dirty = True
         self._go_on(lane)
 
@@ -153,11 +151,6 @@ class Assignment:
         if not self._is_over:
             self.held.note(lane.key, held)
             self._go_on(lane)
-
-    def _is_over_for(self, lane: Lane) -> bool:
-        """Whether the record says no more than that somebody was erased, for longer than anything could come back."""
-        is_idle = not (lane.events or lane.forwarding)
-        return bool(lane.person.keep_ms) and is_idle and erasure.is_over(lane.person, self.handled_ms)
 
     def settled_offset(self) -> int:
         """The state offset below which every write is in the store and every outcome published."""
@@ -175,14 +168,12 @@ class Assignment:
         for lane in list(self._lanes.values()):
             if lane.posting is not None and lane.posting.is_queued:
                 lane.posting.is_queued = False
-                self._ended_request()
+                self._requests.end()
                 self._take_back(lane.posting)
             elif lane.is_dirty:
                 self._write(lane)
         await self._flush()
-        while self._requests:
-            self._quiet.clear()
-            await self._quiet.wait()
+        await self._requests.ended()
         await self._flush()
         await self._services.event_sink.flush()
         self.write_checkpoint()
@@ -226,7 +217,7 @@ class Assignment:
         lane.is_dirty = lane.is_refused = True
         self._go_on(lane)
         self._dispatcher(posting.send).forgo(posting)
-        self._ended_request()
+        self._requests.end()
 
     def write_again(self, key: bytes) -> None:
         """Write a person as we know them behind a record of somebody who had lost the partition."""
@@ -234,7 +225,7 @@ class Assignment:
             return self._write(self._lanes[key])
         value = self._services.store.get(self.partition, key)
         fresh = None if value is None else state.with_epoch(value, self.claim.epoch)
-        return self.claim.append(key, fresh, partial(self._kept, key, fresh))
+        return self.claim.append(key, fresh, self._kept, key, fresh)
 
     def _kept(self, key: bytes, value: bytes | None, at: int) -> None:
         self._services.store.put(self.partition, key, value)
@@ -255,7 +246,7 @@ class Assignment:
             self.held.note(lane.key, [held])
         self._go_on(lane)
         self._dispatcher(posting.send).release()
-        self._ended_request()
+        self._requests.end()
 
     def _moment(self, lane: Lane) -> Moment:
         services = self._services
@@ -283,12 +274,15 @@ class Assignment:
         """Handle the lane's events until one must wait, begin what is due, write what changed, drop what is done."""
         if not self.is_draining:
             self._advance(lane)
-        if lane.is_dirty and not self._may_defer(lane):
+        if lane.is_dirty and (self.is_draining or not lane.may_defer()):
             self._write(lane)
         if lane.is_finished():
             self._lanes.pop(lane.key, None)
 
     def _advance(self, lane: Lane) -> None:
+        lone = frozenset() if lane.is_of_sender else self._services.lone_senders
+        if lone and lane.person.held:  # by a configuration that shared them
+            attempts.release_for(lane.person, lone)
         while True:
             while lane.events and not lane.is_blocked():
                 self._handle(lane, lane.events.popleft())
@@ -298,6 +292,10 @@ class Assignment:
             dispatcher = self._services.dispatchers.get(send.message.account)
             if dispatcher is None:  # its account was taken out of the configuration
                 attempts.give_back(lane.person, self._moment(lane), "account_removed")
+                lane.is_dirty = True
+                continue
+            if send.sender in lone:
+                attempts.send_away(lane.person, self._moment(lane))
                 lane.is_dirty = True
                 continue
             if not self._gate.lets(lane.key):
@@ -336,15 +334,6 @@ class Assignment:
         lane.posting = Posting(self, lane, send)
         dispatcher.may_leave(lane.posting)  # it was asked; now it may be a probe
         return True
-
-    def _may_defer(self, lane: Lane) -> bool:
-        """A decided send in line for a slot needs no write of its own: after a crash its event is read again.
-
-        Unless an outcome, a refusal (the changelog still says posting), or the end of the tenure wants the write now.
-        """
-        if not lane.is_in_line or self.is_draining or lane.is_refused:
-            return False
-        return len(lane.publishing) == len(lane.person.out) and not lane.person.outgoing
 
     def _handle(self, lane: Lane, record: Record) -> None:
         """Have one record change its person or go on to another; or make it a dead letter."""
@@ -388,9 +377,11 @@ class Assignment:
 
     def _write(self, lane: Lane) -> None:
         """Write the person; what follows from the write happens at its ack."""
-        value = None if self._is_over_for(lane) else state.encode(lane.person, self.claim.epoch)
-        fresh = [send_id for send_id in lane.person.out if send_id not in lane.publishing]
-        lane.publishing.update(fresh)
+        value = None if lane.is_over(self.handled_ms) else state.encode(lane.person, self.claim.epoch)
+        fresh: list[bytes] = []
+        if len(lane.publishing) < len(lane.person.out):
+            fresh = [send_id for send_id in lane.person.out if send_id not in lane.publishing]
+            lane.publishing.update(fresh)
         outgoing = () if lane.sending else tuple(lane.person.outgoing)
         lane.sending = lane.sending or len(outgoing)
         offsets, lane.offsets = lane.offsets, []
@@ -401,7 +392,7 @@ class Assignment:
         lane.is_dirty = lane.is_refused = False
         self._set_timer(lane)
         write = Write(value, tuple(offsets), tuple(fresh), outgoing, posting)
-        self.claim.append(lane.key, value, partial(self._acked, lane, write))
+        self.claim.append(lane.key, value, self._acked, lane, write)
 
     def _set_timer(self, lane: Lane) -> None:
         timer_ms = lane.person.timer_ms()
@@ -428,7 +419,7 @@ class Assignment:
         if posting is not None and self.is_draining:
             self._take_back(posting)
         elif posting is not None:
-            self._requests += 1
+            self._requests.begin()
             posting.is_queued = True
             self._dispatcher(posting.send).submit(posting)
         if lane.is_finished():
@@ -451,6 +442,8 @@ class Assignment:
                 RECORDS_REPEATED.inc()
             self._outbox.publish(lane.key, decision, partial(self._published, lane, send_id, at))
         for each in outgoing:
+            if is_new and each.status:
+                SENDS_RESOLVED.labels(each.status).inc()
             self._outbox.send(lane.key, each, at, partial(self._sent, lane, each, at))
 
     def _published(self, lane: Lane, send_id: bytes, at: int, _offset: int) -> None:
@@ -489,11 +482,6 @@ class Assignment:
         posting.lane.posting = None
         self._dispatcher(posting.send).forgo(posting)
         self._write(posting.lane)
-
-    def _ended_request(self) -> None:
-        self._requests -= 1
-        if not self._requests:
-            self._quiet.set()
 
     def _resolved(self, offset: int, _acked_at: int) -> None:
         self.tracker.resolve(offset)

@@ -13,7 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 from streamer.core.identity import RESERVED
 from streamer.core.state import CLAIM_KEY, encode_claim, epoch_of, tombstone_headers
@@ -24,8 +24,9 @@ from streamer.telemetry import RECORDS_FENCED, logger
 CLAIMS_MAX: Final = 5  # tries, where the broker doesn't say where a record lies
 TURN_RECORDS: Final = 200  # written again in one turn of the loop: some 5 ms
 
+NOWHERE: Final = -2  # no ack says so: -1 is of a record whose place was not told
+
 log = logger(__name__)
-OnAck = Callable[[int], None]
 
 
 def _nothing(_at: int) -> None:
@@ -48,6 +49,12 @@ def _tell(said: "asyncio.Future[int]", at: int) -> None:
         said.set_result(at)
 
 
+class _Held(NamedTuple):
+    at: int
+    on_ack: Callable[..., None]
+    about: tuple[Any, ...]
+
+
 class Claim:
     """The writes of one tenure to its state partition. All but `settled` changes state without an await.
 
@@ -61,21 +68,26 @@ class Claim:
         self._is_over = False
         self._sink = sink
         self._on_gap = on_gap
-        self._next = epoch + 1  # everything between the claim and here is known to be ours, or to be overruled
-        self._held: deque[tuple[int, OnAck]] = deque()  # acks behind a gap; bounded by what is pending
+        self._known = epoch + 1  # everything between the claim and here is known to be ours, or to be overruled
+        self._next = self._known  # where our next record lies if we are alone; NOWHERE while acks are held back
+        self._held: deque[_Held] = deque()  # acks behind a gap; bounded by what is pending
         self._tombstone = tombstone_headers(epoch)
         self._settled = asyncio.Event()
         self._settled.set()
 
-    def append(self, key: bytes, value: bytes | None, on_ack: OnAck = _nothing) -> None:
-        """Queue one record; `on_ack(offset)` runs once it is safe, and the partition was ours up to there."""
+    def append(self, key: bytes, value: bytes | None, on_ack: Callable[..., None] = _nothing, *about: Any) -> None:
+        """Queue one record; `on_ack(*about, offset)` runs once it is safe, and the partition was ours up to there.
+
+        Costs 0.2 µs more than the sink's own.
+        """
         if not self._is_over:
             headers = self._tombstone if value is None else None
-            self._sink.append(self.place, key, value, headers, partial(self._acked, on_ack))
+            self._sink.append(self.place, key, value, headers, partial(self._acked, on_ack, about))
 
     def close(self) -> None:
         """The tenure is over: nothing more is written, and nothing follows from what was."""
         self._is_over = True
+        self._next = NOWHERE
         self._held.clear()
         self._settled.set()
 
@@ -83,15 +95,23 @@ class Claim:
         """Return when nothing is held back."""
         await self._settled.wait()
 
-    def _acked(self, on_ack: OnAck, at: int) -> None:
-        if 0 <= at <= self._next and not self._held and not self._is_over:
-            self._next = max(self._next, at + 1)
-            on_ack(at)
+    def _acked(self, on_ack: Callable[..., None], about: tuple[Any, ...], at: int) -> None:
+        if at == self._next:
+            self._next = at + 1
+            on_ack(*about, at)
         elif not self._is_over:
-            self._held.append((at, on_ack))
-            if len(self._held) == 1:
-                self._settled.clear()
-                self._on_gap()
+            self._acked_elsewhere(_Held(at, on_ack, about))
+
+    def _acked_elsewhere(self, held: "_Held") -> None:
+        """Not right behind the last one: in what has been read already, or behind a gap."""
+        if self._held or not 0 <= held.at < self._next:
+            self._held.append(held)
+        else:
+            held.on_ack(*held.about, held.at)
+        if len(self._held) == 1 and self._next != NOWHERE:
+            self._known, self._next = self._next, NOWHERE
+            self._settled.clear()
+            self._on_gap()
 
     async def fill_gaps(self, changelog: Changelog, write_again: Callable[[bytes], None]) -> None:
         """Read the gaps until none is left, have what was overruled written again, and let go on what was held.
@@ -100,30 +120,32 @@ class Claim:
         """
         while self._held:
             held = len(self._held)
-            is_told = all(at >= 0 for at, _ in self._held)  # else it lies below the log's end of this moment
-            overruled, end = await self._read(changelog, self._held[-1][0] + 1 if is_told else None)
+            is_told = all(each.at >= 0 for each in self._held)  # else it lies below the log's end of this moment
+            overruled, end = await self._read(changelog, self._held[-1].at + 1 if is_told else None)
             if self._is_over:
                 return
             if overruled:
                 RECORDS_FENCED.inc(len(overruled))
                 log.warning(
-                    "owner.fenced_writes", partition=self.place.partition, begin=self._next, keys=len(overruled)
+                    "owner.fenced_writes", partition=self.place.partition, begin=self._known, keys=len(overruled)
                 )
             for number, key in enumerate(overruled):
                 if number % TURN_RECORDS == 0:
                     await asyncio.sleep(0)  # heartbeats share the loop
                 write_again(key)
-            self._next = max(self._next, end)
+            self._known = max(self._known, end)
             self._let_go(held)
+        if not self._is_over:
+            self._next = self._known
         self._settled.set()
 
     def _let_go(self, count: int) -> None:
         """Acknowledge the first so many, and those that follow them without a gap."""
-        while self._held and (count > 0 or 0 <= self._held[0][0] <= self._next):
-            at, on_ack = self._held.popleft()
-            self._next = max(self._next, at + 1)
+        while self._held and (count > 0 or 0 <= self._held[0].at <= self._known):
+            held = self._held.popleft()
+            self._known = max(self._known, held.at + 1)
             count -= 1
-            on_ack(at)
+            held.on_ack(*held.about, held.at)
 
     async def _read(self, changelog: Changelog, end: int | None) -> tuple[list[bytes], int]:
         """Of whom the last record up to `end` is of a lower epoch than ours; a higher one loses the claim."""
@@ -131,7 +153,7 @@ class Claim:
         highest = self.epoch
 
         async def begin(_log: Log) -> int:
-            return self._next
+            return self._known
 
         async def apply(records: Sequence[Record]) -> None:
             nonlocal highest

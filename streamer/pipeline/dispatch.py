@@ -8,7 +8,7 @@ acked. How many requests may be in flight is learnt (`core.concurrency`); who fi
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import inf
 from typing import Final, NamedTuple, Protocol
 
@@ -90,7 +90,10 @@ class _Entry(NamedTuple):
 
 
 class Account(NamedTuple):
-    """What a dispatcher has to know of its account. `limits` are the senders' paces, for all owners together."""
+    """What a dispatcher has to know of its account. `limits` are the senders' paces, for all owners together.
+
+    `lone`: the senders of which one partition sends everything, at their whole pace.
+    """
 
     name: str
     concurrency: int
@@ -98,6 +101,7 @@ class Account(NamedTuple):
     limits: Mapping[str, Pace]
     timeout_s: float  # of a request
     line_max: int  # of lanes in memory; beyond, sends are held
+    lone: frozenset[str] = frozenset()
 
 
 def keys_of(account: str, send: Send) -> tuple[Key, ...]:
@@ -148,6 +152,7 @@ class Dispatcher:
         now_s = clock.now_s()
         self._requests = None if account.requests is None else _Tap(account.requests, now_s)
         self._taps = {sender: _Tap(pace, now_s) for sender, pace in account.limits.items()}
+        self._has_pace = bool(self._taps) or self._requests is not None
         self._open = 0  # slots taken
         self._running = 0  # requests given to a task
         self._acked: deque[Job] = deque()  # bounded by the slots
@@ -166,6 +171,11 @@ class Dispatcher:
         """Whether a send may begin now: GO, and a slot and its parts are taken; LINE, if it is to `queue` in memory;
         else the reason for which it is to be held and then queued.
         """
+        if not (self._has_pace or self._breakers) and len(self._line) == self._lines:  # as it mostly is
+            if self.slots_free > 0 and (self._is_waking or not self._line):
+                self._open += 1
+                return GO
+            return self._line_or(BUSY, self._account.line_max)
         now_s = self._clock.now_s()
         if self._breakers:
             attempt = Attempt(send.id, send.attempt + 1, send.origin.key)
@@ -237,11 +247,19 @@ class Dispatcher:
         self._line.keep(lambda entry: entry.owner is not owner)
         self._lines = sum(not entry.is_held for entry in self._line.items())
 
-    def share(self, owned: int, total: int) -> None:
-        """Take this process's share of every limit, as it owns so many of all partitions."""
+    def share(self, owned: int, total: int, at_home: Collection[str] = ()) -> None:
+        """Take this process's share of every limit, as it owns so many of all partitions.
+
+        That of a sender that has one owner is not shared: `at_home` are those of which it is us, and theirs are whole.
+        """
         now_s = self._clock.now_s()
-        for tap in (*self._taps.values(), *((self._requests,) if self._requests else ())):
-            tap.share(owned, total, now_s)
+        if self._requests is not None:
+            self._requests.share(owned, total, now_s)
+        for sender, tap in self._taps.items():
+            if sender in self._account.lone:
+                tap.share(int(sender in at_home), 1, now_s)
+            else:
+                tap.share(owned, total, now_s)
         self._line.rouse()
 
     def keys(self, send: Send) -> tuple[Key, ...]:
@@ -396,9 +414,9 @@ class Dispatcher:
         reason = "" if isinstance(answer, Accepted) else answer.reason
         if reason == GATEWAY_BUSY:
             self._limiter.on_busy(now_s, level)
-        elif reason in _SILENT:
+        elif reason == "timeout":
             self._limiter.on_timeout(now_s, level)
-        else:
+        elif reason != "not_sent":  # an outage is for retries and breakers to bear, and says nothing of the level
             self._limiter.on_answer(rtt_s, level, now_s)
         if reason:
             self._tell(answer)

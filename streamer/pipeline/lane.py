@@ -3,15 +3,18 @@
 Read before `assignment`, whose tenure they belong to.
 """
 
+import asyncio
 import random
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from streamer.core import away, erasure
 from streamer.core.breaker import Key
 from streamer.core.delivery import Answer, Attempt, Message
 from streamer.core.hop import EVENT
+from streamer.core.identity import SENDER_PREFIX
 from streamer.core.rules import RuleSet
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Outgoing, Person, Send
 from streamer.pipeline.dead_letters import DeadLetters
@@ -22,7 +25,7 @@ from streamer.ports import Clock, Record, RecordSink, StateStore
 
 @dataclass(frozen=True)
 class Services:
-    """What every assignment of an owner shares."""
+    """What every assignment of an owner shares. `lone_senders`: those of which one partition sends everything."""
 
     mappings: RuleSet
     store: StateStore
@@ -37,9 +40,11 @@ class Services:
     deliveries_topic: str
     by_user_topic: str
     partitions: int
+    lone_senders: frozenset[str] = frozenset()
 
 
 _EVENT: Final = EVENT.encode()
+_SENDER: Final = SENDER_PREFIX.encode()
 
 
 class Lane:
@@ -50,6 +55,7 @@ class Lane:
         "forwarding",
         "is_dirty",
         "is_in_line",
+        "is_of_sender",
         "is_refused",
         "key",
         "looking",
@@ -76,6 +82,7 @@ class Lane:
         self.writes = 0  # not yet acked
         self.is_dirty = False
         self.is_in_line = False
+        self.is_of_sender = key.startswith(_SENDER)
         self.is_refused = False  # a refusal is not written yet
 
     def is_blocked(self) -> bool:
@@ -101,6 +108,24 @@ class Lane:
         busy = self.events or self.person.due or self.writes or self.publishing or self.is_dirty
         return not (busy or self.forwarding or self.person.outgoing or self.looking)
 
+    def may_defer(self) -> bool:
+        """A decided send in line for a slot needs no write of its own: after a crash its event is read again.
+
+        Unless an outcome, or a refusal (the changelog still says posting), wants the write now.
+        """
+        if not self.is_in_line or self.is_refused:
+            return False
+        return len(self.publishing) == len(self.person.out) and not self.person.outgoing
+
+    def is_over(self, handled_ms: int) -> bool:
+        """The record says nothing any more that could still be asked: no more than that somebody was erased, for longer
+        than anything could come back; or, under a sender key, how far it took orders, alike.
+        """
+        person = self.person
+        if not person.keep_ms or self.events or self.forwarding:
+            return False
+        return away.is_over(person, handled_ms) if self.is_of_sender else erasure.is_over(person, handled_ms)
+
 
 class Posting:
     """One attempt from its intent to its answer; the `Job` of a sender."""
@@ -122,7 +147,7 @@ class Posting:
     @property
     def attempt(self) -> Attempt:
         """Which attempt of which send it is."""
-        return Attempt(self.send.id, self.send.attempt, self.send.origin.key)
+        return Attempt(self.send.id, self.send.attempt, self.lane.key.decode())
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -136,6 +161,30 @@ class Posting:
     def settle(self, answer: Answer) -> None:
         """Told the answer, once."""
         self._assignment.settle(self, answer)
+
+
+class Requests:
+    """How many are under way."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def begin(self) -> None:
+        """One more."""
+        self._count += 1
+        self._none.clear()
+
+    def end(self) -> None:
+        """One less."""
+        self._count -= 1
+        if not self._count:
+            self._none.set()
+
+    async def ended(self) -> None:
+        """Return when there is none."""
+        await self._none.wait()
 
 
 class Write(NamedTuple):

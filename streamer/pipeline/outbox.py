@@ -27,19 +27,23 @@ class Outbox:
     def publish(self, key: bytes, decision: Decision, on_ack: OnAck | None) -> None:
         """Produce an outcome of the person `key`."""
         said, encoded, place = key.decode(), key, self._deliveries
-        if decision.person:  # made under another key, whose record moved here since
+        if decision.person:  # made under another key, whose record moved here since, or under a sender key
             said, encoded = decision.person, decision.person.encode()
-            place = Partition(self._deliveries.topic, partition_of(encoded, self._services.partitions))
+            place = self._deliveries_of(encoded)
         self._services.event_sink.append(place, encoded, delivery_event(said, decision), None, on_ack)
 
     def send(self, key: bytes, outgoing: Outgoing, at: int, on_ack: OnAck) -> None:
         """Produce what the state record of `key` at the offset `at` lists for others, or for the deliveries topic."""
         if outgoing.kind == EVENT_KIND:
-            self._services.event_sink.append(self._deliveries, key, outgoing.value, None, on_ack)
+            whose = outgoing.key.encode()
+            self._services.event_sink.append(self._deliveries_of(whose), whose, outgoing.value, None, on_ack)
             return
         now_ms = self._services.clock.now_ms()
         origin = Origin(key.decode(), *self._state, at, outgoing.event_ms, now_ms)
         self.hop(outgoing.key, outgoing.value, headers_of(outgoing.kind, origin, 1), on_ack)
+
+    def _deliveries_of(self, key: bytes) -> Partition:
+        return Partition(self._deliveries.topic, partition_of(key, self._services.partitions))
 
     def hop(self, key: str, value: bytes, headers: list[tuple[str, bytes]], on_ack: OnAck) -> None:
         """Produce a record to by-user under that key."""

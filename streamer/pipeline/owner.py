@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from streamer.core.identity import home_of
 from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.claims import claim
 from streamer.pipeline.committer import Passing
@@ -164,8 +165,10 @@ class Owner:
 
     def _share(self) -> None:
         """Tell the dispatchers how much of every limit is ours now."""
+        owned, total = {place.partition for place in self._assignments}, self._services.partitions
+        at_home = {sender for sender in self._services.lone_senders if home_of(sender, total) in owned}
         for dispatcher in self._services.dispatchers.values():
-            dispatcher.share(len(self._assignments), self._services.partitions)
+            dispatcher.share(len(owned), total, at_home)
 
     async def _flush_state(self) -> None:
         """Wait for the writes of a drain that was cut off: the next owner must not restore before them."""
@@ -265,6 +268,7 @@ class Owner:
     def _close_lost(self, place: Partition) -> None:
         """Let a partition go that somebody else claimed; and have it back, should that be who had lost it."""
         del self._assignments[place]
+        self._share()
         self._source.pause([place])
         self._paused.discard(place)
         self._unopened += 1

@@ -2,8 +2,8 @@
 
 Nothing here waits for real time: a fake goes on when the test tells it to, or at once in the loop's next turn.
 `crash` makes a fake deaf: whatever its process still calls has no effect, as if the process were gone.
-(The `memory` engine in `streamer.store` is a `StateStore` without Kafka or disk already: it needs no fake; those of
-`GroupOffsets` and `SmsGateway` are in `fake_groups` and `fake_gateway`.)
+(The `memory` engine in `streamer.store` is a `StateStore` without Kafka or disk already: it needs no fake; the one of
+`GroupOffsets` is in `fake_groups`.)
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Final, NamedTuple, TypeVar
 
+from streamer.core.delivery import Accepted, Answer, Message
 from streamer.errors import BrokerUnusable
 from streamer.ports import AssignmentListener, End, Log, Partition, Record
 from streamer.testing.memory_log import MemoryLog, MemoryRecord
@@ -92,8 +93,6 @@ class FakeSource:
 
     `commit_turns` is how many turns of the loop a commit takes.
     `is_revoking` says that the listener is being told the end of its tenure.
-    `cut_off` takes the group's coordinator from it, and nothing else; `expire` ends its session there, at the earliest a
-    session timeout after `heard_s`; `reconnect` lets it learn of that.
     """
 
     def __init__(self, log: MemoryLog, group: str, topics: Iterable[str]) -> None:
@@ -101,8 +100,6 @@ class FakeSource:
         self.is_committing = True
         self.commit_turns = 1
         self.is_revoking = False
-        self.is_cut_off = False
-        self.heard_s = 0.0  # when the coordinator last took a commit of it, or its joining
         self._log = log
         self._name = group
         self._group = log.group(group)
@@ -110,7 +107,7 @@ class FakeSource:
         self._listener: AssignmentListener | None = None
         self._tasks = asyncio.TaskGroup()
         self._beat: asyncio.Task[None] | None = None
-        self._generation = self._shared = -1  # that it follows, and of which it has its share
+        self._generation = -1
         self._assigned: frozenset[Partition] = frozenset()
         self._positions: dict[Partition, int] = {}
         self._ends: dict[Partition, End] = {}
@@ -171,9 +168,8 @@ class FakeSource:
         """Commit what of `offsets` is assigned. False: not all of it is, or the broker did not answer."""
         for _ in range(self.commit_turns):
             await asyncio.sleep(0)
-        if self._is_crashed or self.is_cut_off or not self.is_committing:
+        if self._is_crashed or not self.is_committing:
             return False
-        self.heard_s = self._log.clock.now_s()
         held = {partition: offset for partition, offset in offsets.items() if partition in self._assigned}
         self._log.commit(self._name, held, notes or {})
         return len(held) == len(offsets)
@@ -194,25 +190,6 @@ class FakeSource:
         self._is_nudged = True
         self._wake.set()
 
-    @property
-    def is_member(self) -> bool:
-        """It has its share of the group's present generation."""
-        return not self._is_leaving() and not self.is_revoking and self._shared == self._group.generation
-
-    def cut_off(self) -> None:
-        """It does not reach the coordinator any more; one that `is_member`. It goes on reading what it had."""
-        self.is_cut_off = True
-
-    def expire(self) -> None:
-        """The coordinator gives its partitions to others, and it is not told."""
-        self._group.leave(self)
-
-    def reconnect(self) -> None:
-        """It learns what became of it, and joins anew."""
-        self.is_cut_off = False
-        if not self._is_leaving():
-            self._group.enter(self, self._topics)
-
     def crash(self) -> None:
         """Its process is gone: nothing it calls has an effect any more, and its session has ended."""
         self._is_crashed = True
@@ -231,7 +208,7 @@ class FakeSource:
     async def _follow(self, listener: AssignmentListener) -> None:
         """What a group's coordinator does: rebalance whenever the generation moves on."""
         while True:
-            await self._group.until(lambda: self._group.generation != self._generation and not self.is_cut_off)
+            await self._group.until(self._is_behind)
             if self._is_crashed:
                 return
             await self._tell(self._revoke(listener))
@@ -240,6 +217,9 @@ class FakeSource:
                 return  # a tenure that begins while we leave is never told of
             await self._tell(listener.on_assigned(self._assigned))
             self._wake.set()
+
+    def _is_behind(self) -> bool:
+        return self._group.generation != self._generation
 
     async def _revoke(self, listener: AssignmentListener) -> None:
         async with self._revoking:  # leaving during a rebalance waits for its drain
@@ -261,8 +241,6 @@ class FakeSource:
             await self._group.until(is_over)
             if self._group.generation == generation and not self._is_crashed:
                 self._assigned = self._group.share(self)
-                self.heard_s = self._log.clock.now_s()
-                self._shared = generation
                 self._positions.clear()
                 self._ends.clear()
                 self._paused.clear()
@@ -453,3 +431,70 @@ class FakeChangelog:
             self.records_read += len(below)
             await apply(below)
             position = below[-1].offset + 1
+
+
+class GatewayRequest:
+    """One create call that has not been answered. `sid` is set once the message exists."""
+
+    __slots__ = ("_answered", "message", "sid")
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.sid = ""
+        self._answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    def answer(self, answer: Answer) -> None:
+        """Let the call return."""
+        if not self._answered.done():
+            self._answered.set_result(answer)
+
+    async def wait(self) -> Answer:
+        """The answer, once given."""
+        return await self._answered
+
+
+def _accepted(_message: Message) -> Answer:
+    return Accepted("", "queued")
+
+
+class FakeGateway:
+    """A gateway with a ledger. `decide(message)` gives each request its answer; None leaves it open until told.
+
+    An answer `Accepted` creates the message; with an empty `sid` the fake gives one. Bounded by the test's requests.
+    """
+
+    def __init__(self, decide: Callable[[Message], Answer | None] = _accepted) -> None:
+        self._decide = decide
+        self.posted: list[Message] = []  # every request, in order
+        self.created: list[tuple[str, Message]] = []  # (sid, message), in order
+        self.open: list[GatewayRequest] = []  # requests without an answer
+        self.is_closed = False
+
+    async def create(self, message: Message) -> Answer:
+        """Take one request; its answer comes in a later turn of the loop."""
+        request = GatewayRequest(message)
+        self.posted.append(message)
+        self.open.append(request)
+        answer = self._decide(message)
+        if answer is not None:
+            await asyncio.sleep(0)
+            self.answer(request, answer)
+        return await request.wait()
+
+    def arrive(self, request: GatewayRequest) -> None:
+        """Create the request's message, though nobody has been told yet."""
+        if not request.sid:
+            request.sid = f"SM{len(self.created):032x}"
+            self.created.append((request.sid, request.message))
+
+    def answer(self, request: GatewayRequest, answer: Answer) -> None:
+        """End a request. An `Accepted` creates the message if that has not happened, and carries its SID."""
+        if isinstance(answer, Accepted):
+            self.arrive(request)
+            answer = Accepted(request.sid, answer.status, answer.parts)
+        self.open.remove(request)
+        request.answer(answer)
+
+    async def close(self) -> None:
+        """Note that it was closed."""
+        self.is_closed = True

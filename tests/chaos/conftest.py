@@ -1,4 +1,8 @@
-"""Every test of this folder carries the marker `chaos`; how often it kills is chosen by STREAMER_CHAOS_KILLS."""
+"""Every test of this folder carries the marker `chaos`; `make chaos` chooses the long forms.
+
+STREAMER_CHAOS_KILLS: how often the service is killed under load. STREAMER_CHAOS_SENDS: how many go through the storm.
+STREAMER_CHAOS_SPEED: how much shorter the waits for an unknown send's truth are than a service's.
+"""
 
 import os
 from pathlib import Path

@@ -24,12 +24,19 @@ from streamer.kafka.producer import BatchSink
 from streamer.ports import Partition
 from streamer.twilio.client import TwilioGateway
 
+WAITS_S = 330  # until a send that nothing tells of is settled
+SPEED = int(os.environ.get("STREAMER_CHAOS_SPEED", 60))  # and so many times sooner, here: 5.5 s
 NEVER = "never"
 WAITS = ((attempts, "CALLBACK_WAIT_MS"), (following, "CHECKS_MS"), (following, "LIST_RETRY_MS"))
 # Of each record the process dies before it is written, or when it is on the log and its ack was not heard.
 INTENT, OUTCOME, EVENT = "intent", "outcome", "event"
 UNWRITTEN, UNACKED = "unwritten", "unacked"
 ACKED = "intent.acked"  # and the request has not left
+
+
+def program(point: str = NEVER, count: int = 0) -> tuple[str, ...]:
+    """What `World.start` is to run: the service that dies once `count` people have come to the point."""
+    return ("tests.chaos.crashing", point, str(count), str(SPEED))
 
 
 class Doom:

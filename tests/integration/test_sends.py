@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import pty
 import sys
 import time
 from typing import NamedTuple
@@ -22,17 +24,28 @@ class Ended(NamedTuple):
     error: str
 
 
-async def ended(here, *arguments) -> Ended:
-    """Run a command to its end. It has no secret of Twilio's, and no terminal."""
+async def ended(here, *arguments, stdin=asyncio.subprocess.DEVNULL) -> Ended:
+    """Run a command to its end. It has no secret of Twilio's, and no terminal unless it is given one."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "streamer", *arguments, "--config", str(here.folder)),
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=CHECKOUT,
     )
     out, error = await asyncio.wait_for(process.communicate(), ANSWER_S)
     return Ended(process.returncode, out.decode(), error.decode())
+
+
+async def answered(here, answer: str, *arguments) -> Ended:
+    """Alike, at a terminal where the answer is typed already."""
+    ours, its = pty.openpty()
+    try:
+        os.write(ours, answer.encode())
+        return await ended(here, *arguments, stdin=its)
+    finally:
+        os.close(ours)
+        os.close(its)
 
 
 async def listed(here, *arguments) -> dict:
@@ -43,11 +56,10 @@ async def listed(here, *arguments) -> dict:
 
 
 async def resolved(here) -> dict[str, tuple]:
-    """Of each send the status, the SID and the attempt of its "SMS Resolved"."""
+    """Of each send the status, the SID and the attempt of its last "SMS Resolved"."""
     return {
-        each.said["source_message_id"]: tuple(each.said[name] for name in ("status", "twilio_sid", "attempt"))
-        for each in await here.deliveries()
-        if each.event["event"] == "SMS Resolved"
+        send.message_id: tuple(facts[-1].said[name] for name in ("status", "twilio_sid", "attempt"))
+        for send, facts in (await here.resolutions()).items()
     }
 
 
@@ -111,6 +123,10 @@ async def test_an_unknown_send_is_decided_by_a_person_and_only_what_is_asked_for
         unasked = await ended(here, *many)
         assert (2, "") == (unasked.code, unasked.out)
         assert "add --yes" in unasked.error
+        said = await answered(here, "n\n", *many)
+        assert (1, "") == (said.code, said.out)
+        assert "Settle 1 send as accepted? [y/N]" in said.error
+        assert {"u:dee"} == set(await listed(here))
         said = await ended(here, *many, "--yes", "--wait")
         assert (0, "") == (said.code, said.error)
         assert "resolved: 1 send" in said.out

@@ -30,7 +30,9 @@ ACCOUNTS = ("main", "second")
 SENDERS = {
     "shop": Sender("shop", "main", number="+15550006789"),
     "alerts": Sender("alerts", "second", service_sid="MG" + "0" * 32),
+    "slow": Sender("slow", "main", number="+15550001111", parts_per_s=2.0, has_one_owner=True),
 }
+LONE = frozenset(name for name, sender in SENDERS.items() if sender.has_one_owner)
 DEFAULTS = RuleDefaults(region="US", sender="shop", max_age_s=86_400.0, wait_s=20.0)
 BODY_WITH_X = "three-c {{properties.n}} {{properties.x}}"
 DOCUMENTS = {
@@ -42,6 +44,8 @@ DOCUMENTS = {
     "three-c": ('event = "Three" and properties.total > 20', "shop", {"body": BODY_WITH_X}),
     "vip": ("properties.vip = true", "alerts", {}),
     "later": ('event = "Later"', "shop", {"send_at": "{{properties.at}}"}),
+    "slow-a": ('event = "Two" or event = "Slow"', "slow", {}),
+    "three-d": ('event = "Three" and properties.total > 20', "slow", {"max_age": "60s"}),
 }
 JUNK = (
     b"\xff\xfe",
@@ -83,6 +87,8 @@ def matches(event):
         "three-c": name == "Three" and total > 20,
         "vip": event["properties"].get("vip") is True,
         "later": name == "Later",
+        "slow-a": name in ("Two", "Slow"),
+        "three-d": name == "Three" and total > 20,
     }
     return [name for name, is_match in rules.items() if is_match]
 
@@ -224,7 +230,7 @@ class World:
             if epoch == self.best[key][0]:
                 if self.view[record.partition].get(key) is None:
                     self.unsure.add(key)
-                self._note_state(record.partition, key, value)
+                self._note_state(record.partition, key, value, is_hearsay=True)
 
     def _written(self, record):
         """Of a key's records the one of the highest epoch counts, and of those the last; an owner sees its own."""
@@ -254,14 +260,15 @@ class World:
         keys = [key for key in self.best if partition_of(key, PARTITIONS) == partition]
         return all(self.best[key][1] == self.last[key] for key in keys)
 
-    def _note_state(self, partition, key, value):
-        """What the owner of a partition knows of a key."""
+    def _note_state(self, partition, key, value, *, is_hearsay=False):
+        """What the owner of a partition knows of a key; by hearsay, if it may not have restored it."""
         self.view[partition][key] = value
         person = state.decode(value) if value is not None else state.Person()
         is_looked_for = any(send.reason == state.UNKNOWN for send in person.followed)
-        is_waiting = person.due or person.held or person.parked or person.outgoing or is_looked_for
+        waits = person.due or person.held or person.parked or person.away
+        is_waiting = waits or person.outgoing or is_looked_for
         (self.waiting.add if is_waiting else self.waiting.discard)(key)
-        waiting = {each.id for each in (*person.due, *person.held, *person.parked)}
+        waiting = {each.id for each in (*person.due, *person.held, *person.parked)} | person.away.keys()
         self.stated |= person.decided.keys() | waiting | _moving(person)
         self.waited |= {each.id for each in person.parked}
         self.evicted |= set() if person.links else self.decided[key] - person.decided.keys()
@@ -269,8 +276,12 @@ class World:
         for target, moved in _moves(person):
             self.decided[target] |= {sent for sent, _ in moved.decided}
         for send in person.held:
+            if send.reason in state.QUEUED:  # held for its turn, which its sender's mappings take one after the other
+                self.waited.add(send.id)
             if send.reason == state.SCHEDULED:
                 self.waited.add(send.id)
+                if is_hearsay:
+                    continue
                 self.due_ms[tuple(send.message.body.split()[:2])] = send.until_ms
 
     def _hopped(self, record, hop: Hop):
@@ -400,9 +411,12 @@ class World:
         for message in self.gateway.posted:
             mapping, n = message.body.split()[:2]
             person = people[mapping, n]
-            is_plain = person in self.homes and not self.has_two_ways(person)
+            # A user who was erased and named in an alias is of two records: one begun anew, and what went to the other.
+            is_torn = person in self.doubted and person in self.users
+            is_plain = person in self.homes and not (self.has_two_ways(person) or is_torn)
             if posted[message.body] == 1 and is_plain and (mapping, n) not in waited | resent:
-                orders[person].append(self.place_of[int(n)][2])
+                lane = DOCUMENTS[mapping][1] if DOCUMENTS[mapping][1] in LONE else ""  # they are a person's second lane
+                orders[person, lane].append(self.place_of[int(n)][2])
         return [f"{person}: posted in the order {order}" for person, order in orders.items() if order != sorted(order)]
 
     def _letter_faults(self):

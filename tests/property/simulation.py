@@ -12,6 +12,7 @@ import random
 from collections import Counter
 from functools import partial
 
+from streamer.core import gcra
 from streamer.core.delivery import Accepted, Refused, Unknown
 from streamer.core.identity import RESERVED
 from streamer.errors import CopyUnusable
@@ -27,11 +28,19 @@ from streamer.ports import Partition
 from streamer.store.local import judge
 from streamer.store.memory import MemoryStore
 from streamer.testing.fake_groups import FakeGroupOffsets
-from streamer.testing.fakes import FakeChangelog, FakeSink, FakeSource, settle
-from tests.property.ledger import ACCOUNTS, INPUTS, JUNK, PARTITIONS, World, iso
+from streamer.testing.fake_zombie import ZombieSource
+from streamer.testing.fakes import FakeChangelog, FakeSink, settle
+from tests.property.ledger import ACCOUNTS, INPUTS, JUNK, LONE, PARTITIONS, SENDERS, World, iso
 
 QUIET_STEPS_MAX = 2_000  # of 0.3 s each
 SESSION_S = 10.0
+
+
+def account(name, concurrency):
+    """An account with the paces of its senders."""
+    paced = {each.name: gcra.limit(each.parts_per_s) for each in SENDERS.values() if each.account == name}
+    limits = {sender: pace for sender, pace in paced.items() if pace.parts_per_s}
+    return Account(name, concurrency, None, limits, 10.0, 1_000_000, LONE)
 
 
 class Disk:
@@ -91,8 +100,8 @@ class Worker:
         self.stop = asyncio.Event()
         self.hop, self.state, self.events = (FakeSink(log, is_automatic=False) for _ in range(3))
         self.sinks = (self.hop, self.state, self.events)
-        self.router_source = FakeSource(log, "router", INPUTS)
-        self.owner_source = FakeSource(log, "owner", ["by-user"])
+        self.router_source = ZombieSource(log, "router", INPUTS)
+        self.owner_source = ZombieSource(log, "owner", ["by-user"])
         self.sources = (self.router_source, self.owner_source)
         for source in self.sources:
             source.batch_max = draw.choice((1, 3, 20))
@@ -111,8 +120,7 @@ class Worker:
             event_sink=self.events,
             letters=letters(self.events),
             dispatchers={
-                name: Dispatcher(Account(name, draw.choice((1, 2, 8)), None, {}, 10.0, 1_000_000), Gateway(self), clock)
-                for name in ACCOUNTS
+                name: Dispatcher(account(name, draw.choice((1, 2, 8))), Gateway(self), clock) for name in ACCOUNTS
             },
             clock=clock,
             lease=self.lease,
@@ -121,6 +129,7 @@ class Worker:
             deliveries_topic="deliveries",
             by_user_topic="by-user",
             partitions=PARTITIONS,
+            lone_senders=LONE,
         )
         inputs = InputsTime(FakeGroupOffsets(log), "router", list(INPUTS), clock)
         self.owner = Owner(OwnerPlan("by-user", 12.0), self.owner_source, FakeChangelog(log), inputs, services)
@@ -425,7 +434,7 @@ class Simulation:
         self.n += 1
         properties = {"n": self.n, "total": draw.choice((10, 30, 99.5)), "phone": draw.choice(("+15551239999", "x"))}
         properties |= draw.choice(({}, {}, {"vip": True}, {"x": "y"}))
-        name = draw.choice(("One", "Two", "Three", "Other", "Later"))
+        name = draw.choice(("One", "Two", "Three", "Other", "Later", "Slow"))
         if name == "Later":
             properties["at"] = iso(self.world.clock.now_ms() + draw.randint(1, 15_000))
         event = {"type": "track", "event": name, "properties": properties}

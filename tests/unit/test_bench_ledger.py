@@ -24,7 +24,7 @@ def bodies() -> list[str]:
 
 def judged(path: Path, lines: list[str]) -> dict[str, float]:
     ledger = path / "ledger.jsonl"
-    ledger.write_text("".join(json.dumps([at * 1_000_000, "+1", body]) + "\n" for at, body in enumerate(lines)))
+    ledger.write_text("".join(json.dumps([at * 1_000_000, "+1", body, 201]) + "\n" for at, body in enumerate(lines)))
     return verdict(ledger, WORK)
 
 
@@ -44,3 +44,14 @@ def test_a_missing_send_is_counted(tmp_path):
 
 def test_a_send_that_overtakes_its_users_earlier_one_is_counted(tmp_path):
     assert 0 < judged(tmp_path, list(reversed(bodies())))["order_violations"]
+
+
+def test_a_refused_request_is_no_send_and_no_repeat(tmp_path):
+    """What is refused comes again: counted as a send it would hide a missing one, or be called a repeat."""
+    ledger = tmp_path / "ledger.jsonl"
+    rows = [[0, "+1", bodies()[0], 429]] + [[at * 1_000_000, "+1", body, 201] for at, body in enumerate(bodies())]
+    ledger.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = verdict(ledger, WORK, capacity_per_s=2_000)
+    assert (40, 0, 0) == tuple(found[key] for key in ("sends", "duplicates", "missing"))
+    assert pytest.approx(1 / 41) == found["refused"]
+    assert pytest.approx(40 / (2_000 * 0.039)) == found["capacity_used"]

@@ -110,7 +110,7 @@ FAULTS = {
     ),
     "a later that lacks its schedule": (
         "30450: {kind: later}",
-        "4:3: outcomes.30450.schedule: is missing; kind: later needs it: once, minutes, queue, half_hour, unreachable, pacific_day, utc_day, day or hour",
+        "4:3: outcomes.30450.schedule: is missing; kind: later needs it: once, minutes, queue, half_hour, hour, unreachable, day, pacific_day or utc_day",
     ),
     "a scope of another kind": (
         "21612: {kind: message, scope: sender}",

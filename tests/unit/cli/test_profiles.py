@@ -46,6 +46,7 @@ def run(tmp_path):
         ("u:", "holds no id"),
         ("a:" + "x" * 2_000, "too long"),
         ("n:+14155550100", "name its person"),
+        ("s:slow/u:123", "name the person: u:123"),
         ("u:\udcff", "not UTF-8"),
     ],
 )

@@ -265,7 +265,8 @@ def test_every_state_is_explained_by_the_commands_help():
     assert [] == [name for name in STATES if name not in said.partition("options:")[0]]
 
 
-DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "sends.md"
+ROOT = Path(__file__).resolve().parents[3]
+DOCUMENT = ROOT / "docs" / "sends.md"
 COMMANDS = re.findall(r"^\$ streamer sends (.+)$", DOCUMENT.read_text(), re.MULTILINE)
 
 
@@ -282,3 +283,10 @@ def test_the_document_explains_every_state_and_verdict():
     assert [] == [name for name in STATES if f"| `{name}` |" not in text]
     assert [] == [name for name in VERDICTS if f"- `{name}`: " not in text]
     assert len(COMMANDS) >= 4, "the worked example"
+
+
+@pytest.mark.parametrize("name", ["list", "resolve"])
+def test_the_readme_names_only_options_that_there_are(name):
+    row = next(line for line in (ROOT / "README.md").read_text().splitlines() if f"| `streamer sends {name} " in line)
+    said = CliRunner().invoke(main, ["sends", name, "--help"]).output
+    assert [] == [option for option in re.findall(r"--[a-z-]+", row) if f"{option} " not in said]

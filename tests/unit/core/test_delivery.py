@@ -90,6 +90,7 @@ def test_a_delivery_event_says_what_the_issue_asks_for():
         "source_partition": 3,
         "source_offset": 42,
         "outcome": "accepted",
+        "status": "",
         "reason": "accepted",
         "detail": "",
         "twilio_code": 0,

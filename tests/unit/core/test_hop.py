@@ -81,6 +81,8 @@ def test_whatever_time_a_broker_may_give_a_record_goes_through(event_ms):
         with_origin(received_ms=10**15),
         with_origin(received_ms=None),
         with_origin(key="u:" + "x" * 257),
+        with_origin(key="s:slow/u:" + "x" * 257),
+        with_origin(key="s:" + "n" * 330),
         with_origin(key="\x00effects"),
         with_origin(key=""),
         with_origin(topic="t" * 250),

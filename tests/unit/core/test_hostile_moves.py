@@ -10,7 +10,7 @@ from streamer.core.hop import CONSENT, MERGE, Hop
 from streamer.core.merging import Moved, take_in
 from streamer.core.profile import Update
 from streamer.core.rules import RuleSet
-from streamer.core.state import SCHEDULED, Parked, Person, Send, encode
+from streamer.core.state import SCHEDULED, Away, Parked, Person, Send, encode
 from streamer.errors import BadRecord
 from tests.unit.core.town import NOW_MS, Town, identify, rule, track
 
@@ -49,6 +49,10 @@ MOVES = {
     "a key before all time": encoded(replace(NOTHING, once={b"s" * 16: (b"k" * 8, -1, NOW_MS)})),
     "a key too long": encoded(replace(NOTHING, once={b"s" * 16: (b"k" * 9_000, NOW_MS, NOW_MS)})),
     "a send too long": encoded(replace(NOTHING, once={b"s" * 9_000: (b"k" * 8, NOW_MS, NOW_MS)})),
+    "a mark too long": encoded(replace(NOTHING, away={b"s" * 16: Away("slow", b"m" * 9_000, 1, 2)})),
+    "a send away too long": encoded(replace(NOTHING, away={b"s" * 17: Away("slow", b"m" * 8, 1, 2)})),
+    "away beyond time": encoded(replace(NOTHING, away={b"s" * 16: Away("slow", b"m" * 8, 1, 2**60)})),
+    "merged from a sender's": encoded(replace(NOTHING, source="s:slow/u:1")),
     "more keys than a person has": encoded(
         replace(NOTHING, once={each.to_bytes(16): (b"k" * 8, NOW_MS, NOW_MS) for each in range(257)})
     ),

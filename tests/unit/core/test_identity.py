@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.core.identity import RESERVED, Identities, is_identity_key, partition_of, pattern_fault
+from streamer.core.identity import (
+    RESERVED,
+    Identities,
+    home_of,
+    is_identity_key,
+    is_record_key,
+    partition_of,
+    pattern_fault,
+    person_of,
+    sender_key,
+)
 
 
 @pytest.mark.parametrize(
@@ -14,6 +24,38 @@ from streamer.core.identity import RESERVED, Identities, is_identity_key, partit
 def test_a_key_lives_in_the_partition_it_always_lived_in(key, of_1, of_8, of_12):
     """crc32 modulo the count; no other producer's partitioner, and never another one of ours."""
     assert [partition_of(key.encode(), count) for count in (1, 8, 12)] == [of_1, of_8, of_12]
+
+
+def test_all_of_a_senders_keys_live_in_one_partition():
+    """Its whole pace is one owner's."""
+    keys = [sender_key("slow", f"{kind}:{number}/x") for kind in "ua" for number in range(100)]
+    assert {home_of("slow", 8)} == {partition_of(key.encode(), 8) for key in keys}
+    assert {0, 1, 2, 3, 4, 5, 6, 7} == {home_of(f"slow{number}", 8) for number in range(100)}
+
+
+def test_a_sender_key_names_its_person():
+    assert "u:a/b" == person_of(sender_key("slow", "u:a/b"))
+    assert "u:s:slow/u:1" == person_of("u:s:slow/u:1"), "a person whose id looks like one"
+
+
+LONGEST = "u:" + "\U0001f600" * 256
+
+
+@pytest.mark.parametrize("key", ["s:slow/u:1", "s:a.b_c-d/a:x/y", f"s:{'n' * 64}/{LONGEST}", "u:1", "n:+15551230001"])
+def test_a_state_record_has_a_persons_key_or_a_senders(key):
+    assert is_record_key(key.encode())
+    assert is_identity_key(key.encode()) == (not key.startswith("s:")), "a sender's is nobody's"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(b"", b"s:", b"s:slow", b"s:slow/", b"s:slow/x:1", b"s:/u:1", b"s:slow/u:", b"s:slow/u:\xff", b"s:s\xff/u:1"),
+        *(b"s:" + b"n" * 65 + b"/u:1", b"s:slow/s:slow/u:1", b"S:slow/u:1", b"\x00effects"),
+    ],
+)
+def test_no_other_has(key):
+    assert not is_record_key(key)
 
 
 def test_people_spread_over_the_partitions():

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from streamer.config_outcomes import shipped_outcomes
 from streamer.core.delivery import Refused, Unknown
-from streamer.core.outcomes import INFO, KINDS, LATER, SCHEDULES, SCOPES, STOP, Verdict
+from streamer.core.outcomes import INFO, KINDS, LATER, SCOPES, STOP, Verdict
+from streamer.core.retry import SCHEDULES
 
 SHIPPED = shipped_outcomes()
 

@@ -3,6 +3,7 @@
 from streamer.core.delivery import ACCEPTED, Decision, Message, Origin
 from streamer.core.profile import Update
 from streamer.core.profile_view import (
+    AwayView,
     ConsentView,
     ErasedView,
     HeldView,
@@ -14,7 +15,7 @@ from streamer.core.profile_view import (
     owner_of,
     view_of,
 )
-from streamer.core.state import Parked, Person, Send
+from streamer.core.state import Away, Parked, Person, Send
 
 NUMBER = "+14155550100"
 ORIGIN = Origin("u:ada", "events", 0, 7, 1_000, 1_000)
@@ -55,6 +56,12 @@ def test_the_last_sends_come_newest_first_and_no_more_than_asked_for():
     first = SendView("shipped", "accepted", "accepted", "", 1_009, "sms", "+14*******00", "SM9", 0, "m9")
     assert first == view.last_sends[0]
     assert ["SM9", "SM4"] == [each.twilio_sid for each in view.last_sends]
+
+
+def test_what_one_partition_sends_for_its_sender_is_named_by_sender_and_send():
+    """It lies under another key, as does what is known of its attempts."""
+    view = view_of("u:ada", Person(away={b"\x01" * 16: Away("slow", b"m" * 8, 1, 2)}))
+    assert [AwayView("slow", "01" * 16)] == view.away
 
 
 def test_what_waits_says_for_what_and_until_when_and_shows_no_number():

@@ -9,13 +9,17 @@ from streamer.core.channels import Sender
 from streamer.core.delivery import Accepted, Origin
 from streamer.core.handling import handle
 from streamer.core.hop import EVENT, LINK, Hop
+from streamer.core.identity import is_sender_key, person_of
 from streamer.core.profile import values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.core.state import EVENT_KIND, Person, decode, encode
 
 NOW_MS = 1_767_225_600_000
 MINUTE_MS = 60_000
-SENDERS = {"shop": Sender("shop", "main", number="+15550006789")}
+SENDERS = {
+    "shop": Sender("shop", "main", number="+15550006789"),
+    "slow": Sender("slow", "main", number="+15550001111", parts_per_s=0.1, has_one_owner=True),
+}
 
 
 def rule(
@@ -86,19 +90,28 @@ class Town:
         ]
         if handled.forward:
             person.note_seen(plan.place_of(hop.origin, hop.hops), hop.origin.offset)
+        self._produce(key, person)
+        self._settle(key, person)
+        return handled
+
+    def _produce(self, key, person):
+        """What the record lists is on its way."""
         for each in person.outgoing:
             if each.kind == EVENT_KIND:
                 self.events.append(json.loads(each.value))
             else:
-                origin = Origin(key, "state", 0, next(self._offsets), each.event_ms, self.now_ms)
+                origin = Origin(person_of(key), "state", 0, next(self._offsets), each.event_ms, self.now_ms)
                 self.way.append((each.key, Hop(each.kind, origin, each.value, 1)))
         person.outgoing.clear()
-        self._settle(key, person)
-        return handled
 
     def _settle(self, key, person):
-        """What is due is sent, what was decided is published, and the record is stored and read again."""
+        """What is due is sent, or ordered where its sender's are; what was decided is published, and the record is
+        stored and read again.
+        """
         while person.due:
+            if SENDERS[person.due[0].sender].has_one_owner and not is_sender_key(key):
+                attempts.send_away(person, Moment(key, self.rules, self.now_ms))
+                continue
             send = attempts.begin(person, Moment(key, self.rules, self.now_ms))
             if send is None:  # it waited for too long
                 continue
@@ -106,6 +119,7 @@ class Town:
             attempts.settle(person, self.answer, Moment(key, self.rules, self.now_ms))
         self.outcomes += [person.decision(each) for each in person.out]
         person.out.clear()
+        self._produce(key, person)
         self.people[key] = decode(encode(person))
         assert self.people[key] == person
 

@@ -30,6 +30,7 @@ def mapping(name="shipped", event="Shipped", sender="shop", **more):
     send = {"to": "{{properties.phone}}", "body": name + " {{properties.n}}", "from": sender, **more}
     document = {"when": f'type = "track" and event = "{event}"', "send": send}
     senders = {"shop": Sender("shop", "main", number="+15550006789")}
+    senders["slow"] = Sender("slow", "main", number="+15550001111", parts_per_s=1.0, has_one_owner=True)
     senders["alerts"] = Sender("alerts", "second", number="+15550004321")
     return compile_rule(name, document, senders, RuleDefaults("US", "shop", 3_600.0))
 
@@ -57,7 +58,7 @@ def claimed(log, place=STATE):
 class Rig:
     """Sinks and gateway do nothing until told; `assignment` is one tenure of the one partition."""
 
-    def __init__(self, concurrency=1, mappings=None, log=None, clock=None, partitions=1):
+    def __init__(self, concurrency=1, mappings=None, log=None, clock=None, partitions=1, lone=()):
         self.clock = clock or ManualClock()
         self.log = log or MemoryLog(TOPICS | {"by-user": partitions}, self.clock)
         epoch = self.log.end_offset(STATE)
@@ -84,6 +85,7 @@ class Rig:
             deliveries_topic="deliveries",
             by_user_topic="by-user",
             partitions=partitions,
+            lone_senders=frozenset(lone),
         )
         self.assignment = Assignment(0, self.services, 0, epoch)
 

@@ -44,11 +44,11 @@ async def test_a_posting_whose_lease_lapsed_before_it_left_is_taken_back_and_lea
     lease.renew(0.0)
     async with sending(rig):
         rig.arrive(shipped(1))
-        assert rig.sender._slots == 1
+        assert rig.sender.slots_free == 1
         rig.clock.advance(8.0)
         await go_on(rig)
         assert rig.bodies() == []
-        assert (rig.person().due[0].attempt, rig.person().due[0].is_posting, rig.sender._slots) == (0, False, 2)
+        assert (rig.person().due[0].attempt, rig.person().due[0].is_posting, rig.sender.slots_free) == (0, False, 2)
         lease.renew(8.0)
         rig.assignment.tick()
         await go_on(rig)
@@ -71,7 +71,7 @@ async def test_who_waits_in_line_when_the_lease_lapses_gives_the_slot_on_and_wai
         rig.gateway.answer(rig.gateway.open[0], ACCEPTED)
         await go_on(rig)
         assert rig.bodies() == ["shipped 0"]
-        assert rig.sender._slots == 2
+        assert rig.sender.slots_free == 2
         lease.renew(8.0)
         rig.assignment.tick()
         for _ in range(4):
@@ -111,7 +111,7 @@ async def test_an_intent_behind_anothers_claim_never_leaves():
         assignment.close()
         await go_on(rig)
     assert (rig.bodies(), rig.outcomes(), assignment.tracker.low_water_mark()) == ([], [], 0)
-    assert rig.sender._slots == 2
+    assert rig.sender.slots_free == 2
 
 
 async def test_who_is_written_again_is_written_as_the_owner_knows_them():

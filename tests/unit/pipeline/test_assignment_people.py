@@ -46,7 +46,7 @@ class People(Rig):
     """
 
     def __init__(self, **options):
-        super().__init__(mappings=[PARKS], concurrency=8, **options)
+        super().__init__(concurrency=8, **{"mappings": [PARKS], **options})
         self.home = Partition("by-user", 0)
         self.position = 0
         self.offsets = 0
@@ -95,7 +95,8 @@ class People(Rig):
         committed = self.assignment.tracker.low_water_mark()
         self.assignment.close()
         partitions = self.services.partitions
-        again = People(log=self.log, clock=self.clock, partitions=partitions)
+        lone, mappings = self.services.lone_senders, self.services.mappings.mappings
+        again = type(self)(log=self.log, clock=self.clock, partitions=partitions, lone=lone, mappings=mappings)
         again.offsets = self.offsets
         restore = Restore(FakeChangelog(self.log), again.store, STATE, epoch := claimed(self.log))
         await restore.load()

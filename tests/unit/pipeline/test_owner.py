@@ -12,7 +12,8 @@ from streamer.pipeline.committer import PASS_EVERY_S
 from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.owner import REVOKE_DRAIN_S, WAITING_BYTES_MAX, WAITING_MAX, Owner, OwnerPlan
 from streamer.testing.fake_groups import FakeGroupOffsets
-from streamer.testing.fakes import FakeChangelog, FakeSource, ManualClock, run_manually, settle
+from streamer.testing.fake_zombie import ZombieSource
+from streamer.testing.fakes import FakeChangelog, ManualClock, run_manually, settle
 from streamer.testing.memory_log import MemoryLog
 from tests.unit.pipeline.rig import BY_USER, PHONE, STATE, Rig, shipped
 
@@ -24,7 +25,7 @@ class Process(Rig):
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.source = FakeSource(self.log, "owner", ["by-user"])
+        self.source = ZombieSource(self.log, "owner", ["by-user"])
         self.groups = FakeGroupOffsets(self.log)
         inputs = InputsTime(self.groups, "router", ["in"], self.clock)
         self.owner = Owner(OwnerPlan("by-user", 12.0), self.source, FakeChangelog(self.log), inputs, self.services)
