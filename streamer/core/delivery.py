@@ -217,9 +217,12 @@ def delivery_event(key: str, decision: Decision) -> bytes:
 
 
 def resolved_event(key: str, decision: Decision, status: str) -> bytes:
-    """The JSON of what became of a send after its outcome, which it repeats: "SMS Resolved", with its `status`."""
+    """The JSON of what became of a send after its outcome, which it repeats: "SMS Resolved", with its `status`.
+
+    The list may say of an attempt that it was not created, and then a person: two facts, told by their reasons.
+    """
     event = f"{EVENT_NAMES.get(decision.channel, 'Message')} Resolved"
-    message_id = event_id(decision.send_id, decision.attempt, f"resolved {status}")
+    message_id = event_id(decision.send_id, decision.attempt, f"resolved {status} {decision.reason}")
     return _event(event, message_id, key, decision, status)
 
 

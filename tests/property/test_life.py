@@ -166,7 +166,7 @@ class Life(RuleBasedStateMachine):
         sent = said["send_id"]
         assert outcome == said["outcome"] == self.outcome[sent], "one outcome, which is never another"
         is_new = message_id not in self.texts
-        assert self.texts.setdefault(message_id, said["reason"]) == said["reason"]
+        assert self.texts.setdefault(message_id, event) == event, "what is told again is told alike"
         if is_new and said["status"]:
             self.told[sent].append(said["status"])
         if "accepted" in (said["status"] or said["outcome"]) and said["twilio_sid"]:
@@ -351,12 +351,18 @@ class Life(RuleBasedStateMachine):
     # ── what comes after an outcome ────────────────────────────────────────
 
     @precondition(lambda self: self.gateway.created())
-    @rule(data=st.data(), status=st.sampled_from(["queued", "sent", "delivered", "undelivered", "failed"]))
-    def callback_comes(self, data, status):
+    @rule(
+        data=st.data(),
+        status=st.sampled_from(["queued", "delivered", "undelivered", "failed"]),
+        is_read=st.booleans(),
+    )
+    def callback_comes(self, data, status, is_read):
         request = data.draw(st.sampled_from(self.gateway.created()))
         code = data.draw(st.sampled_from([30003, 30005])) if status in following.FAILED_STATUSES else 0
         said = Callback(request.attempt.send_id, request.attempt.number, request.sid, status, code)
         self.inbox.append((VISITOR, self.hop(CALLBACK, following.encode(said))))
+        while is_read and self.inbox and not self.person.due:
+            self.record_is_read("")
 
     @precondition(lambda self: self.person.followed)
     @rule(is_had=st.sampled_from([True, True, True, False]))
