@@ -1,7 +1,9 @@
 """One account's dispatcher: breakers, then paces, then slots; turns among those that wait; and requests, none lost."""
 
 import asyncio
+import gc
 import tracemalloc
+import weakref
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
@@ -589,6 +591,34 @@ def test_a_tenure_that_is_over_is_woken_no_more():
     assert old.woken == []
     assert [each.message_id for each in new.gone] == ["m100", "m101"]
     assert made.slots_free == SLOTS_PER_REQUEST + 4 - 2, "as the sends of the old one gave theirs back, and two more"
+
+
+def test_when_all_tenures_end_nothing_of_them_is_left():
+    """A million held sends are not looked through for each partition that goes: heartbeats share the loop."""
+    made = dispatcher_of(limits={"slow": 0.001})
+    tenures = [Waiting(made) for _ in range(8)]
+    for number, tenure in enumerate(tenures):
+        tenure.arrive(*(send(100 * number + n, "slow") for n in range(100)))
+    for tenure in tenures:
+        made.leave(tenure)
+    over = weakref.ref(tenures[0])
+    del tenure
+    tenures.clear()
+    gc.collect()
+    assert over() is None
+    assert made.sends_queued == 0
+
+
+def test_what_ended_tenures_leave_in_a_long_line_is_less_than_what_waits():
+    """A partition that comes and goes must not fill the memory."""
+    made = dispatcher_of(limits={"slow": 0.001})
+    Waiting(made).arrive(*(send(n, "slow") for n in range(100)))
+    for _ in range(50):
+        tenure = Waiting(made)
+        tenure.arrive(*(send(n, "slow") for n in range(100)))
+        made.leave(tenure)
+        assert made.sends_queued <= 300
+    del tenure
 
 
 class Counted(ManualClock):
