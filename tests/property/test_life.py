@@ -176,7 +176,8 @@ class Life(RuleBasedStateMachine):
     def holds(self, said):
         sent, sid = said["send_id"], said["twilio_sid"]
         if self.held_sids.setdefault(sid, sent) != sent:
-            assert not self.is_judging, "no message is two sends'; but what a list made likely, a token may disprove"
+            # What a list made likely a token may disprove; and what was erased is no longer known.
+            assert self.person.erased_ms or not self.is_judging, "no message is two sends'"
             assert self.are_alike
             self.held_sids[sid] = sent
         [request] = [each for each in self.gateway.created() if each.sid == sid]
@@ -244,7 +245,7 @@ class Life(RuleBasedStateMachine):
         waits = any(each.id == said.send_id for each in (*self.person.followed, *self.person.held))
         last = (self.told[sent] or [""])[-1]
         self.note(hop, said)
-        is_known = hop.kind == CALLBACK and said.sid in self.held_sids
+        is_known = is_created and (said.sid if hop.kind == CALLBACK else said.answer.sid) in self.held_sids
         may_tell = is_created and waits and self.outcome.get(sent) == "unknown" and last in OPEN
         return sent if may_tell and not is_known else None
 
@@ -411,7 +412,7 @@ class Life(RuleBasedStateMachine):
     def list_is_judged(self, crash):
         send, listed = self.looks.pop(0)
         attempt = Attempt(send.id, send.attempt, "").id
-        if send in self.person.followed and listed is not None and not crash:
+        if send in self.person.followed and listed is not None and crash != "before":
             self.misses[attempt] += 1
             if self.misses[attempt] >= 3:
                 self.grounds[attempt].add("absent")
