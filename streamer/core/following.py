@@ -255,20 +255,25 @@ def _again(person: Person, send: Send, moment: Moment) -> None:
 def _created(person: Person, send_id: bytes, attempt: int, sid: str, moment: Moment) -> bool:
     """The message of an attempt exists after all: also where it was taken for lost, and another is about to be made.
 
-    Not where it is known to exist, has failed, and another is about to be made for that. Where a later attempt has been
-    made, both may exist: then no further one is.
+    Where a later attempt has been made, both may exist: then no further one is.
     """
     for waiting in (person.followed, person.held):
         for send in waiting:
-            if send.id != send_id or send.told != delivery.UNKNOWN or send.attempt < attempt:
-                continue
-            if waiting is person.held and sid in person.adopted and send.reason != RETRYING:
+            if send.id != send_id or send.attempt < attempt or _is_known(person, send, attempt, sid):
                 continue
             waiting.remove(send)
             is_last = attempt == send.attempt
             accept(person, moment, replace(send, attempt=attempt), sid, may_go_on=is_last)
             return True
     return False
+
+
+def _is_known(person: Person, send: Send, attempt: int, sid: str) -> bool:
+    """Whether the message of an attempt is known to exist: also one that failed, for which another is to be made."""
+    if not send.told or send.reason == WATCHED:
+        return True
+    is_awaited = attempt == send.attempt and send.reason in (UNKNOWN, UNRESOLVED, RETRYING)
+    return not is_awaited and sid in person.adopted
 
 
 def _hear_if_failed(person: Person, said: Callback, moment: Moment) -> None:
@@ -286,8 +291,7 @@ def _heard_failure(person: Person, send: Send, said: Callback, moment: Moment) -
     refused = Refused(verdict.kind, said.code, 0, verdict.kind, verdict.scope, verdict.schedule)
     held = next_attempt(send, moment, refused)
     person.followed.remove(send)
-    if send.told == delivery.UNKNOWN:
-        adopt(person, said.sid)
+    adopt(person, said.sid)
     decision = replace(end_of(send, moment.now_ms, send.told, verdict.kind), code=said.code, sid=said.sid)
     if held is None or (held.until_ms or moment.now_ms) > send.expires_ms or not has_room(person, held):
         tell(person, moment, decision, delivery.FAILED)

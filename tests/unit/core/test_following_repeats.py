@@ -1,12 +1,13 @@
 """What comes twice, late, or of an earlier attempt: it makes no message more, and takes back nothing."""
 
+import pytest
 from msgspec.structs import replace
 
 from streamer.core import following
 from streamer.core.delivery import Accepted, Refused
 from streamer.core.following import Callback, LateAnswer, Resolution
-from streamer.core.state import ADOPTED_MAX
-from tests.unit.core.test_following import LOST, NOW_MS, Story, failed, found
+from streamer.core.state import ADOPTED_MAX, UNKNOWN, WATCHED
+from tests.unit.core.test_following import LOST, NOW_MS, Story, failed, found, tagged
 
 DAY_MS = 86_400_000
 
@@ -40,6 +41,62 @@ def test_nor_does_one_of_a_message_that_a_person_said_was_accepted():
     assert following.take_callback(story.person, failed(sent, 30003), story.moment)
     assert not following.take_callback(story.person, failed(sent, 30003), story.moment)
     assert len(story.person.held) == 1
+
+
+def second_unknown(outcome):
+    """A send whose first message failed, be it accepted or found, and whose second is unknown."""
+    story = Story(retry_after_accepted=True, on_unknown="resend")
+    sent = story.post(outcome)
+    if outcome is LOST:
+        following.take_callback(story.person, called_back(sent), story.moment)
+    following.take_callback(story.person, failed(sent, 30003), story.moment)
+    story.release()
+    story.answer(LOST)
+    assert statuses(story)[-1] == "unknown"
+    return story, sent
+
+
+@pytest.mark.parametrize("outcome", [LOST, Accepted("SM1", "queued")], ids=["unknown", "accepted"])
+def test_a_repeated_word_of_the_first_message_says_nothing_of_the_second(outcome):
+    story, sent = second_unknown(outcome)
+    for said in (called_back(sent), failed(sent, 30003)):
+        assert not following.take_callback(story.person, said, story.moment)
+    assert (story.person.followed[0].reason, story.person.followed[0].attempt) == (UNKNOWN, 2)
+
+
+@pytest.mark.parametrize("outcome", [LOST, Accepted("SM1", "queued")], ids=["unknown", "accepted"])
+@pytest.mark.parametrize("by", ["callback", "answer", "list"])
+def test_the_second_message_is_found_as_the_first_would_be(outcome, by):
+    story, sent = second_unknown(outcome)
+    if by == "callback":
+        assert following.take_callback(story.person, called_back(sent, attempt=2, sid="SM2"), story.moment)
+    elif by == "answer":
+        said = following.encode(LateAnswer(sent, 2, Accepted("SM2", "queued")))
+        assert following.take_answer(story.person, said, story.moment)
+    else:
+        story.look(tagged(sent, 2, "SM2"))
+    assert story.told()[-1][1:4] == ("accepted", 2, "SM2")
+    assert [each.reason for each in story.person.followed] == [WATCHED]
+
+
+def test_a_third_message_that_waits_is_not_made_once_the_second_is_found():
+    story, sent = second_unknown(Accepted("SM1", "queued"))
+    for _ in range(3):
+        story.look()
+    assert len(story.person.held) == 1
+    assert following.take_callback(story.person, called_back(sent, attempt=2, sid="SM2"), story.moment)
+    assert story.person.held == []
+
+
+def test_a_late_answer_of_what_is_known_to_exist_tells_it_no_second_time():
+    """The same event at another time would be another under the same id."""
+    story = Story(retry_after_accepted=True)
+    sent = story.post(LOST)
+    following.take_callback(story.person, called_back(sent), story.moment)
+    story.now_ms += 60_000
+    said = following.encode(LateAnswer(sent, 1, Accepted("SM1", "queued")))
+    assert not following.take_answer(story.person, said, story.moment)
+    assert statuses(story) == ["accepted"]
 
 
 def test_a_failure_that_is_the_first_word_of_a_lost_message_is_heard_as_one():
