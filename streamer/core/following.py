@@ -36,6 +36,7 @@ from streamer.core.delivery import (
     Message,
     Refused,
 )
+from streamer.core.outcomes import STOP
 from streamer.core.state import UNKNOWN, UNRESOLVED, WATCHED, Person, Send
 from streamer.errors import BadRecord
 
@@ -257,9 +258,9 @@ def _created(person: Person, send_id: bytes, attempt: int, sid: str, moment: Mom
 
     Where a later attempt has been made, both may exist: then no further one is.
     """
-    for waiting in (person.followed, person.held):
+    for waiting in (person.followed, person.held, person.due):
         for send in waiting:
-            if send.id != send_id or send.attempt < attempt or _is_known(person, send, attempt, sid):
+            if send.id != send_id or send.is_posting or send.attempt < attempt or _is_known(person, send, attempt, sid):
                 continue
             waiting.remove(send)
             is_last = attempt == send.attempt
@@ -289,7 +290,8 @@ def _heard_failure(person: Person, send: Send, said: Callback, moment: Moment) -
         return False
     verdict = moment.rules.outcomes.of_code(said.code)
     refused = Refused(verdict.kind, said.code, 0, verdict.kind, verdict.scope, verdict.schedule)
-    held = next_attempt(send, moment, refused)
+    # A stop by callback opens no breaker, and nothing says that the next message would fare better.
+    held = None if verdict.kind == STOP else next_attempt(send, moment, refused)
     person.followed.remove(send)
     adopt(person, said.sid)
     decision = replace(end_of(send, moment.now_ms, send.told, verdict.kind), code=said.code, sid=said.sid)

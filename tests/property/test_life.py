@@ -13,6 +13,7 @@ from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import ATTEMPT_TAG, Accepted, Attempt, Found, Origin, Refused, Unknown
 from streamer.core.erasure import Forget
+from streamer.core.fair import Group
 from streamer.core.following import Callback, LateAnswer, Resolution
 from streamer.core.handling import handle
 from streamer.core.hop import ANSWER, CALLBACK, EVENT, FORGET, LINK, MERGE, RESOLVE, Hop
@@ -285,7 +286,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.person.held)
     @rule()
     def turn_comes(self):
-        attempts.release_queued(self.person, "shop", "m")
+        attempts.release_queued(self.person, "shop", Group("m", "1 555"))
 
     @precondition(lambda self: self.person.held)
     @rule(is_waiting=st.booleans())
@@ -503,7 +504,7 @@ class Life(RuleBasedStateMachine):
             times = [each.until_ms for each in (*person.held, *person.followed)]
             self.now_ms = max(self.now_ms, min(times))
             attempts.release(person, self.now_ms, self.now_ms)
-            attempts.release_queued(person, "shop", "m")
+            attempts.release_queued(person, "shop", Group("m", "1 555"))
             self.list_is_asked_for(is_had=True)
             self.nobody_decides_in_time()
         else:
