@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from streamer.core import consent, delivery, once, parking
-from streamer.core.attempts import Moment, conclude, end_of, follow, give_up
+from streamer.core.attempts import Moment, adopt, conclude, end_of, follow, give_up
 from streamer.core.consent import Consent
 from streamer.core.delivery import MS_MAX, Decision
 from streamer.core.hop import MERGE
@@ -63,6 +63,7 @@ class Moved(Struct, array_like=True):
     followed: list[Send] = []
     once: Keys = {}
     away: dict[bytes, Away] = {}
+    adopted: list[str] = []
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -93,12 +94,14 @@ def move_out(person: Person, key: str, target: str, event_ms: int, now_ms: int) 
         followed=person.followed,
         once=person.once,
         away=person.away,
+        adopted=person.adopted,
     )
     person.outgoing.append(Outgoing(target, MERGE, _encoder.encode(moved), event_ms))
     note_passed(person, moved, target)
     unpublished = set(person.out)
     person.decided = {send_id: value for send_id, value in person.decided.items() if send_id in unpublished}
     person.traits, person.held, person.parked, person.followed = [], [], [], []
+    person.adopted = []
     person.consent, person.forgotten, person.merged, person.once, person.away = {}, {}, {}, {}, {}
     person.keep_ms = 0
 
@@ -180,6 +183,8 @@ def take_in(person: Person, key: str, moved: Moved, rules: RuleSet, now_ms: int)
     for parked in moved.parked:
         _take_parked(person, turn, parked, is_proven)
     _take_followed(person, moved.followed, moment)
+    for sid in moved.adopted:
+        adopt(person, sid)
     _take_away(person, moved.away, now_ms)
     agreed = {name: each for name, each in moved.consent.items() if not is_erased(person, each[1])}
     _, refused = consent.merge(person.consent, agreed)
