@@ -26,6 +26,7 @@ from streamer.ports import Clock, SmsGateway
 from streamer.telemetry import (
     BREAKERS_MOVED,
     BREAKERS_OPEN,
+    LISTS,
     REQUEST_SECONDS,
     REQUESTS,
     REQUESTS_MAX,
@@ -401,11 +402,11 @@ class Dispatcher:
         while True:
             send, tell = await self._looks.get()
             message = send.message
-            tell(
-                await self._gateway.find(message.to, message.channel, since_ms(send))
-                if await self._may_look()
-                else None
-            )
+            may_look = await self._may_look()
+            listed = await self._gateway.find(message.to, message.channel, since_ms(send)) if may_look else None
+            result = "not_asked" if not may_look else "failed" if listed is None else "had"
+            LISTS.labels(self._account.name, result).inc()
+            tell(listed)
 
     async def _may_look(self) -> bool:
         """A list is a request of the account too: it takes its pace, and none starts while the account is stopped."""

@@ -325,3 +325,21 @@ def test_what_no_owner_wrote_is_a_bad_record(take, value):
     """Strangers can write to by-user too."""
     with pytest.raises(BadRecord):
         take(Person(), value, Story().moment)
+
+
+def test_a_message_that_failed_for_good_gives_its_key_back():
+    """No message came of that order; a repeat of its event may send one."""
+    story = Story(retry_after_accepted=True, once_per={"key": "properties.n", "within": "24h"})
+    sent = story.post(Accepted("SM1", "queued"))
+    assert sent in story.person.once
+    following.take_callback(story.person, failed(sent, 30005), story.moment)
+    assert sent not in story.person.once
+
+
+def test_a_message_that_failed_for_a_stop_is_not_attempted_again():
+    """A stop by callback opens no breaker: each further message would fail alike, at a price."""
+    story = Story(retry_after_accepted=True)
+    story.rules.outcomes.codes[30034] = Verdict("stop", "sender")
+    sent = story.post(Accepted("SM1", "queued"))
+    following.take_callback(story.person, failed(sent, 30034), story.moment)
+    assert ([each[1] for each in story.told()], story.person.held) == (["failed"], [])

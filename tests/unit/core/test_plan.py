@@ -532,3 +532,31 @@ def test_an_outcome_that_cannot_be_stored_leaves_the_send_posting():
         attempts.settle(person, huge, at(NOW_MS, 0.0))
     assert [True] == [send.is_posting for send in person.due]
     assert ({}, []) == (person.decided, person.out)
+
+
+def test_a_connection_that_never_opened_is_no_try():
+    """An outage of a minute must not cost every message of that minute."""
+    person = due()
+    now_ms = NOW_MS
+    for number in range(1, 12):
+        send = attempts.begin(person, at(now_ms))
+        assert send.attempt == number
+        held = attempts.settle(person, Refused("not_sent", kind="retry"), at(now_ms, 0.99))
+        if held is None:
+            break
+        now_ms = held.until_ms
+        attempts.release(person, now_ms, now_ms)
+    assert number > 6, "five tries are over after a second and a half"
+    assert (only(person).outcome, only(person).reason) == (FAILED, "not_sent")
+    assert now_ms <= NOW_MS - 1_000 + 60_000
+
+
+def test_what_was_refused_before_and_finds_no_room_has_failed():
+    person = due()
+    attempts.begin(person, at(NOW_MS))
+    attempts.settle(person, Refused("gateway_busy", 20429, 429, "retry"), at(NOW_MS))
+    attempts.release(person, NOW_MS + 1_000, NOW_MS + 1_000)
+    big = replace(person.due[0], id=b"x" * 16, reason="scheduled", until_ms=NOW_MS * 2)
+    person.held = [replace(big, message=replace(big.message, body="y" * WAITING_BYTES_MAX))]
+    assert attempts.hold(person, at(NOW_MS), "rate") is None
+    assert (only(person).outcome, only(person).reason, only(person).code) == (FAILED, "too_many_held", 20429)
