@@ -24,6 +24,7 @@ from streamer.core.state import EVENT_KIND, LATER, SCHEDULED, Outgoing, Person, 
 SCHEDULE_MARGIN_S: Final = 10  # more, when the request leaves: the longest it may take to get there
 CALLBACK_WAIT_MS: Final = 30_000  # for a callback with our token, before the gateway's list is asked
 UNSENT: Final = RetryPolicy(tries_max=2**31)  # a connection that never opened is no try: an outage ends only by max_age
+SOON_MS: Final = 60_000  # a Retry-After may ask for an hour
 TOO_MANY_HELD: Final = "too_many_held"
 _MANY_AWAY: Final = f"over {state.AWAY_BYTES_MAX >> 10} KB are noted of this person's with senders of one owner"
 _FULL: Final = f"over {state.WAITING_BYTES_MAX >> 10} KB of this person's wait"
@@ -198,7 +199,11 @@ def next_attempt(send: Send, moment: Moment, refused: Refused) -> Send | None:
     if refused.kind == outcomes.RETRY:
         policy = UNSENT if refused.reason == "not_sent" else RetryPolicy()
         at_ms = retry_at_ms(send.tries + 1, moment.now_ms, moment.jitter, refused.retry_after_s, policy)
-        return None if at_ms is None else replace(send, tries=send.tries + 1, until_ms=at_ms, reason=refused.reason)
+        if at_ms is None:
+            return None
+        # What waits for long must not hold up the person's next event, as what is tried again soon may.
+        reason = refused.reason if at_ms - moment.now_ms <= SOON_MS else LATER
+        return replace(send, tries=send.tries + 1, until_ms=at_ms, reason=reason)
     if refused.kind == outcomes.LATER and refused.schedule in SCHEDULES:
         at_ms = later_at_ms(refused.schedule, send.laters + 1, moment.now_ms, moment.jitter)
         return None if at_ms is None else replace(send, laters=send.laters + 1, until_ms=at_ms, reason=LATER)
@@ -227,12 +232,13 @@ def release(person: Person, now_ms: int, handled_ms: int, accounts: Collection[s
     return _make_due(person, is_ready)
 
 
-def release_queued(person: Person, sender: str, group: Group) -> bool:
-    """Have the oldest send that waits for its turn with this sender, in this group, be due; False if there is none."""
+def release_queued(person: Person, account: str, sender: str, group: Group) -> bool:
+    """Have the oldest send be due that waits for its turn there; False if there is none."""
     waiting = [
         each
         for each in person.held
-        if each.reason in state.QUEUED and each.sender == sender and group_of(each) == group
+        if each.reason in state.QUEUED
+        and (each.message.account, each.sender, group_of(each)) == (account, sender, group)
     ]
     if not waiting:
         return False

@@ -43,7 +43,10 @@ from streamer.errors import BadRecord
 CHECKS_MS: Final = (135_000, 165_000)  # after the first miss, and the second: three misses take five minutes
 LIST_RETRY_MS: Final = 30_000  # a list that could not be had is no miss
 KEEP_MS: Final = 7 * 86_400_000  # how long a send waits for a person to decide
-SINCE_MARGIN_MS: Final = 5_000  # the gateway's clock may be behind ours, and its dates have whole seconds
+# The gateway's clock may be behind ours, and its dates have whole seconds. A tag tells however far it is; an equal
+# body, which an earlier message may have too, only of what came since, by clocks that are a minute apart at most.
+LIST_MARGIN_MS: Final = 15 * 60_000
+BODY_MARGIN_MS: Final = 60_000
 FAILED_STATUSES: Final = frozenset(("failed", "undelivered"))
 
 _Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
@@ -58,7 +61,7 @@ class Callback(Struct, frozen=True, array_like=True):
     send_id: _Id
     attempt: _Attempt
     sid: _Short
-    status: _Short
+    status: Annotated[str, Meta(min_length=1, max_length=64)]
     code: _Code = 0
 
 
@@ -71,9 +74,12 @@ class LateAnswer(Struct, frozen=True, array_like=True):
 
 
 class Resolution(Struct, frozen=True, array_like=True):
-    """What a person decided of an unknown send: `accepted` (with its SID, if known), `not_created`, or `resend`."""
+    """What a person decided of one attempt of an unknown send: `accepted` (with its SID, if known), `not_created`, or
+    `resend`. Read again after the next attempt it decides nothing.
+    """
 
     send_id: _Id
+    attempt: _Attempt
     verdict: _Short
     sid: _Short = ""
 
@@ -122,7 +128,7 @@ def take_resolution(person: Person, value: bytes, moment: Moment) -> bool:
     if said.verdict not in VERDICTS:
         raise BadRecord("bad_request", f"a resolution is one of {', '.join(VERDICTS)}")
     send = _followed(person, said.send_id)
-    if send is None or send.reason == WATCHED:
+    if send is None or send.reason == WATCHED or send.attempt != said.attempt:
         return False
     if said.verdict == delivery.ACCEPTED:
         return _created(person, said.send_id, send.attempt, said.sid, moment)
@@ -142,7 +148,7 @@ def due_for_a_look(person: Person, handled_ms: int) -> list[Send]:
 
 def since_ms(send: Send) -> int:
     """From when on its message may have been created."""
-    return send.posted_ms - SINCE_MARGIN_MS
+    return send.posted_ms - LIST_MARGIN_MS
 
 
 def look(person: Person, send: Send, listed: Sequence[Found] | None, moment: Moment) -> bool:
@@ -202,7 +208,7 @@ def candidates_of(send: Send, listed: Sequence[Found], person: Person) -> Candid
         return Candidates(tagged[:1], [])
     taken = {decision.sid for send_id in person.decided if (decision := person.decision(send_id))}
     taken.update(person.adopted)
-    created = [each for each in listed if not each.tags and each.created_ms >= since_ms(send)]
+    created = [each for each in listed if not each.tags and each.created_ms >= send.posted_ms - BODY_MARGIN_MS]
     free = [each for each in created if each.sid not in taken and _is_from_us(each, send)]
     sure = [each for each in free if send.message.body and each.body.strip() == send.message.body.strip()]
     doubtful = [each for each in free if each not in sure] if _may_change(send.message) else []

@@ -10,6 +10,7 @@ posting's ack the restart finds it and calls it unknown; after an outcome's ack 
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from streamer.core import attempts, following, plan, state
@@ -123,7 +124,7 @@ class Assignment:
         for key in self._gate.opened():
             if key in self._lanes:
                 self._go_on(self._lanes[key])
-        for key in () if self.is_draining else self.held.due(now_ms):
+        for key in () if self.is_draining else islice(self.held.due(now_ms), RINGS_A_TICK):
             lane = self._lane(key)
             attempts.release(lane.person, now_ms, 0, self._services.dispatchers)
             self._go_on(lane)
@@ -314,13 +315,13 @@ class Assignment:
             if attempts.hold(lane.person, self._moment(lane), verdict) is not None:
                 self.held.queue(lane.key, send, is_held=True)
 
-    def wake(self, key: bytes, sender: str, group: Group, *, is_held: bool) -> None:
+    def wake(self, key: bytes, account: str, sender: str, group: Group, *, is_held: bool) -> None:
         """A send of this person may go now: it asks again, or, being another's turn meanwhile, later."""
         if self.is_draining:
             return
         lane = self._lane(key)
         if is_held:
-            attempts.release_queued(lane.person, sender, group)
+            attempts.release_queued(lane.person, account, sender, group)
         else:
             lane.is_in_line = False
         self._go_on(lane)

@@ -93,7 +93,7 @@ class Job(Protocol):
 class Waiter(Protocol):
     """A tenure whose sends wait here."""
 
-    def wake(self, key: bytes, sender: str, group: Group, *, is_held: bool) -> None:
+    def wake(self, key: bytes, account: str, sender: str, group: Group, *, is_held: bool) -> None:
         """What waits in line for this person, or a held send with this sender in this group, is to ask again now."""
 
 
@@ -321,7 +321,7 @@ class Dispatcher:
             del self._waiting[entry.owner]
         self._is_waking = may_pass
         try:
-            entry.owner.wake(entry.key, sender, group, is_held=entry.is_held)
+            entry.owner.wake(entry.key, self._account.name, sender, group, is_held=entry.is_held)
         finally:
             self._is_waking = False
 

@@ -421,7 +421,7 @@ def test_a_stop_holds_the_send_behind_its_breaker():
     assert (held.reason, held.until_ms, held.attempt, held.code) == ("breaker", 0, 1, 20003)
     assert (person.held, person.decided) == ([held], {})
     assert not attempts.release(person, NOW_MS + 999_999, NOW_MS + 999_999)
-    assert attempts.release_queued(person, "shop", Group("shipped", "1 555"))
+    assert attempts.release_queued(person, "main", "shop", Group("shipped", "1 555"))
     assert attempts.begin(person, at(NOW_MS)).attempt == 2
 
 
@@ -429,7 +429,7 @@ def test_what_stays_stopped_until_it_is_too_old_has_failed_with_the_gateways_cod
     person = due()
     attempts.begin(person, at(NOW_MS))
     attempts.settle(person, Refused("stop", 20003, 401, "stop", "account"), at(NOW_MS))
-    attempts.release_queued(person, "shop", Group("shipped", "1 555"))
+    attempts.release_queued(person, "main", "shop", Group("shipped", "1 555"))
     assert attempts.begin(person, at(NOW_MS + 60_000)) is None
     assert (only(person).outcome, only(person).reason, only(person).code) == (FAILED, "too_old", 20003)
 

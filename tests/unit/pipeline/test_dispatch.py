@@ -97,7 +97,7 @@ class Waiting:
         self.sends[key] = sent
         self.dispatcher.queue(self, key, sent, is_urgent=is_urgent, is_held=is_held)
 
-    def wake(self, key, sender, group, *, is_held):
+    def wake(self, key, account, sender, group, *, is_held):
         sent = self.sends[key]
         assert (sent.sender, sent.mapping) == (sender, group.mapping)
         self.woken.append((sent, is_held))
