@@ -272,7 +272,19 @@ def _created(person: Person, send_id: bytes, attempt: int, sid: str, moment: Mom
             is_last = attempt == send.attempt
             accept(person, moment, replace(send, attempt=attempt), sid, may_go_on=is_last)
             return True
-    return False
+    return _exists_too(person, send_id, attempt, sid, moment)
+
+
+def _exists_too(person: Person, send_id: bytes, attempt: int, sid: str, moment: Moment) -> bool:
+    """A message came of a send that nothing follows any more: it was given up, or another attempt has had its answer."""
+    decision = person.decision(send_id)
+    is_over = not any(send.id == send_id for send in (*person.followed, *person.held, *person.due))
+    if decision is None or decision.outcome != delivery.UNKNOWN or not (is_over and sid) or sid in person.adopted:
+        return False
+    adopt(person, sid)
+    found = replace(decision, attempt=attempt, sid=sid, reason="accepted", detail="", answered_ms=moment.now_ms)
+    tell(person, moment, found, delivery.ACCEPTED)
+    return True
 
 
 def _is_known(person: Person, send: Send, attempt: int, sid: str) -> bool:

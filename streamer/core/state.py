@@ -85,7 +85,7 @@ class Send(Struct, frozen=True, array_like=True):
     message_id: str
     message: Message
     sender: str
-    parts: int
+    parts: Annotated[int, Meta(ge=0, le=10_000)]
     decided_ms: _Ms
     expires_ms: _Ms
     attempt: int = 0

@@ -364,3 +364,17 @@ def test_a_message_that_bears_our_tag_is_found_though_our_clock_is_ahead():
     assert following.since_ms(story.person.followed[0]) <= NOW_MS - 600_000
     story.look(tagged(sent, created_ms=NOW_MS - 600_000))
     assert [each[1] for each in story.told()] == ["accepted"]
+
+
+@pytest.mark.parametrize("answer", [Refused("recipient", 21614, 400, "recipient"), Accepted("SM2", "queued")])
+def test_a_message_that_turns_up_after_the_next_attempts_answer_is_told(answer):
+    """Two messages may exist, or one where none was said to: somebody has to know."""
+    story = Story(on_unknown="resend")
+    sent = story.post(LOST)
+    following.take_resolution(story.person, following.encode(Resolution(sent, 1, "resend")), story.moment)
+    story.release()
+    story.answer(answer)
+    said = following.encode(Callback(sent, 1, "SM1", "delivered"))
+    assert following.take_callback(story.person, said, story.moment)
+    assert story.told()[-1][1:4] == ("accepted", 1, "SM1")
+    assert not following.take_callback(story.person, said, story.moment)
