@@ -43,6 +43,8 @@ TURNS_MAX: Final = 256  # woken in one go; the rest at the next answer or tick
 PROBE_TIMEOUTS: Final = 3.0  # a probe has so many of a request's time: its intent is acked first
 UNAUTHORIZED: Final = 401
 RESTART: Final = "these credentials are refused: what waits goes on after a restart with the right ones"
+TICK_S: Final = 0.05  # how late what waits for a time may be let go
+LAG_KEPT: Final = 0.9  # of what the loop was behind, at each tick: an eighth is left after a second
 LIST_WAIT_S: Final = 60.0  # of one sleep: shares change
 LISTS_MAX: Final = 4  # of the gateway's list at once
 STALE_RATIO: Final = 2  # what is in line to what waits: beyond, what ended tenures left is dropped
@@ -153,6 +155,8 @@ class Dispatcher:
         self._is_waking = False
         self._has_moved = False  # breakers, and who stands behind one in memory has not been looked for since
         self._looks: asyncio.Queue[tuple[Send, Tell]] = asyncio.Queue()  # bounded by the sends followed
+        self._ticked_s = clock.now_s()
+        self._lag_s = 0.0  # about how long what has come waits for our loop
         self._warn_s = -inf  # before then trouble is not logged again
 
     # ── who may go ─────────────────────────────────────────────────────────
@@ -235,7 +239,10 @@ class Dispatcher:
         self._serve()
 
     def tick(self) -> None:
-        """Let go what waited for a time; called every 50 ms."""
+        """Let go what waited for a time; called every TICK_S, and later by what the loop is behind."""
+        now_s = self._clock.now_s()
+        self._lag_s = max(now_s - self._ticked_s - TICK_S, self._lag_s * LAG_KEPT)
+        self._ticked_s = now_s
         if self._line:
             if self._has_moved:
                 self._have_held()
@@ -423,7 +430,7 @@ class Dispatcher:
         elif reason == "timeout":
             self._limiter.on_timeout(now_s, level)
         elif reason != "not_sent":  # an outage is for retries and breakers to bear, and says nothing of the level
-            self._limiter.on_answer(rtt_s, level, now_s)
+            self._limiter.on_answer(rtt_s - min(self._lag_s, rtt_s / 2), level, now_s)
         if reason:
             self._tell(answer)
         if self._breakers or (isinstance(answer, Refused) and answer.kind == STOP):
