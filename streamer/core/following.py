@@ -276,7 +276,7 @@ def _created(person: Person, send_id: bytes, attempt: int, sid: str, moment: Mom
 
 
 def _exists_too(person: Person, send_id: bytes, attempt: int, sid: str, moment: Moment) -> bool:
-    """A message came of a send that nothing follows any more: it was given up, or another attempt has had its answer."""
+    """A message came of a send that nothing follows any more: it was given up, or another attempt was answered."""
     decision = person.decision(send_id)
     is_over = not any(send.id == send_id for send in (*person.followed, *person.held, *person.due))
     if decision is None or decision.outcome != delivery.UNKNOWN or not (is_over and sid) or sid in person.adopted:

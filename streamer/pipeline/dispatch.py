@@ -246,7 +246,7 @@ class Dispatcher:
         if self._line:
             if self._has_moved:
                 self._have_held()
-            self._serve()
+            self._serve(now_s)
 
     def leave(self, owner: Waiter) -> None:
         """Forget what waits of a tenure that is over: at once if nothing else waits, as all tenures end together.
@@ -303,8 +303,8 @@ class Dispatcher:
     def _entry_opens_s(self, sender: str, entry: _Entry) -> float:
         return self._paces.opens_s(sender, entry.parts, self._clock.now_s())
 
-    def _serve(self) -> None:
-        """Wake whoever may go, in turns, while there are slots."""
+    def _serve(self, now_s: float | None = None) -> None:
+        """Wake whoever may go, in turns, while there are slots; as of `now_s`, where that has just been asked for."""
         if self._is_serving or not self._may_start():
             return  # one that expired gives its slot back at once: the loop below goes on, instead of recursing
         self._is_serving = True
@@ -312,7 +312,7 @@ class Dispatcher:
             for _ in range(TURNS_MAX):
                 if self.slots_free <= 0 or not self._line:
                     return
-                found = self._line.pop(self._stopped_s, self._clock.now_s(), self._entry_opens_s)
+                found = self._line.pop(self._stopped_s, now_s or self._clock.now_s(), self._entry_opens_s)
                 if found is None:
                     return
                 self._wake(found.sender, found.group, found.item, may_pass=True)
