@@ -221,6 +221,11 @@ class Process:
         topics, accounts = self._config.topics, self._config.accounts
         source = self._source("owner", (topics.by_user,))
         events = self._sink()
+        lease = Lease(self._config.kafka.session_timeout_s)
+
+        def may_start() -> bool:
+            return lease.holds(self._clock.now_s())
+
         dispatchers = {}
         http = self._config.http
         callbacks = StatusCallbacks(http.public_url, TokenKeys(http.token_keys)) if http.public_url else None
@@ -228,7 +233,9 @@ class Process:
             key = Credentials(account.account_sid, account.api_key_sid, account.api_key_secret)
             gateway = TwilioGateway(account.base_url, key, account.timeout_s, self._config.mappings.outcomes, callbacks)
             self._gateways.append(gateway)
-            dispatchers[name] = Dispatcher(self._paces(account), gateway, self._clock)
+            dispatchers[name] = Dispatcher(
+                self._paces(account), gateway, self._clock, lambda: lease.holds(self._clock.now_s())
+            )
         services = Services(
             mappings=self._config.mappings,
             store=self._store(),
@@ -237,7 +244,7 @@ class Process:
             letters=self._letters(events),
             dispatchers=dispatchers,
             clock=self._clock,
-            lease=Lease(self._config.kafka.session_timeout_s),
+            lease=lease,
             jitter=random.Random(time.time_ns()),
             state_topic=topics.state,
             deliveries_topic=topics.deliveries,

@@ -53,6 +53,11 @@ REQUESTS: Final = Counter(
     " not_sent (no connection opened: an outage), or unknown?",
     ("account", "result"),
 )
+LISTS: Final = Counter(
+    "streamer_gateway_lists_total",
+    "Can the gateway's list be had, by which unknown sends are settled?",
+    ("account", "result"),
+)
 REQUEST_SECONDS: Final = Histogram(
     "streamer_gateway_request_seconds", "How fast does the gateway answer?", ("account",), buckets=LATENCY_BUCKETS_S
 )

@@ -19,7 +19,7 @@ from streamer.kafka.writer import Writer
 T = TypeVar("T")
 
 COMMANDS_IN_FLIGHT: Final = 1_000  # 200 B each
-_UNNEEDED: Final = ("accounts.", "senders.")  # sections whose secrets a command without messages does without
+_UNNEEDED: Final = ("accounts.", "senders.", "http.")  # sections whose secrets a command without messages does without
 
 
 class Command(NamedTuple):

@@ -195,7 +195,7 @@ async def _resolve(config: Config, order: Order, found: Found, is_waiting: bool)
         Command(
             target.send.key,
             RESOLVE,
-            encode(Resolution(bytes.fromhex(target.send.send_id), order.verdict, order.sid)),
+            encode(Resolution(bytes.fromhex(target.send.send_id), target.send.attempt, order.verdict, order.sid)),
             now_ms,
         )
         for target in found.targets

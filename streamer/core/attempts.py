@@ -14,14 +14,17 @@ from msgspec.structs import replace
 
 from streamer.core import away, delivery, outcomes, state
 from streamer.core.delivery import Accepted, Answer, Decision, Refused, Unknown, masked
+from streamer.core.fair import Group
 from streamer.core.identity import is_sender_key, person_of
 from streamer.core.plan import SCHEDULE_MIN_S
-from streamer.core.retry import later_at_ms, retry_at_ms
+from streamer.core.retry import SCHEDULES, RetryPolicy, later_at_ms, retry_at_ms
 from streamer.core.rules import Rule, RuleSet
 from streamer.core.state import EVENT_KIND, LATER, SCHEDULED, Outgoing, Person, Send, send_bytes
 
 SCHEDULE_MARGIN_S: Final = 10  # more, when the request leaves: the longest it may take to get there
 CALLBACK_WAIT_MS: Final = 30_000  # for a callback with our token, before the gateway's list is asked
+UNSENT: Final = RetryPolicy(tries_max=2**31)  # a connection that never opened is no try: an outage ends only by max_age
+SOON_MS: Final = 60_000  # a Retry-After may ask for an hour
 TOO_MANY_HELD: Final = "too_many_held"
 _MANY_AWAY: Final = f"over {state.AWAY_BYTES_MAX >> 10} KB are noted of this person's with senders of one owner"
 _FULL: Final = f"over {state.WAITING_BYTES_MAX >> 10} KB of this person's wait"
@@ -77,15 +80,19 @@ def _due_time(send: Send, now_ms: int) -> Send:
 
 def give_back(person: Person, moment: Moment, reason: str) -> None:
     """End the first due send, which can't be posted."""
-    send = person.due.pop(0)
-    conclude(person, moment, send, end_of(send, moment.now_ms, delivery.SUPPRESSED, reason))
+    stop(person, moment, person.due.pop(0), reason)
 
 
 def expire(person: Person, moment: Moment) -> None:
     """End the first due send, which became too old before its request left: failed, if one was refused before."""
-    send = unposted(person.due.pop(0))
+    stop(person, moment, unposted(person.due.pop(0)), "too_old")
+
+
+def stop(person: Person, moment: Moment, send: Send, reason: str, detail: str = "") -> None:
+    """End a send of which no further attempt is made: failed, if one was refused before, with the gateway's code."""
     outcome = delivery.FAILED if send.attempt else delivery.SUPPRESSED
-    conclude(person, moment, send, replace(end_of(send, moment.now_ms, outcome, "too_old"), code=send.code))
+    ended = end_of(send, moment.now_ms, outcome, reason)
+    conclude(person, moment, send, replace(ended, code=send.code, detail=detail))
 
 
 def unbegin(person: Person) -> None:
@@ -102,8 +109,7 @@ def hold(person: Person, moment: Moment, reason: str) -> Send | None:
     """Hold the first due send for its turn (`state.QUEUED`); None if too much waits, and it has its outcome."""
     send = replace(person.due.pop(0), until_ms=0, reason=reason)
     if not has_room(person, send):
-        ended = end_of(send, moment.now_ms, delivery.SUPPRESSED, TOO_MANY_HELD)
-        conclude(person, moment, send, replace(ended, detail=_FULL))
+        stop(person, moment, send, TOO_MANY_HELD, _FULL)
         return None
     person.held.append(send)
     return send
@@ -116,8 +122,7 @@ def send_away(person: Person, moment: Moment) -> None:
     if away.has_room(person, send):
         away.order(person, moment.key, send, moment.now_ms)
     else:
-        ended = end_of(send, moment.now_ms, delivery.SUPPRESSED, TOO_MANY_HELD)
-        conclude(person, moment, send, replace(ended, detail=_MANY_AWAY))
+        stop(person, moment, send, TOO_MANY_HELD, _MANY_AWAY)
 
 
 def has_room(person: Person, send: Send) -> bool:
@@ -192,9 +197,14 @@ def next_attempt(send: Send, moment: Moment, refused: Refused) -> Send | None:
     """The send as held for another attempt, whose time is not checked; None where there is to be none."""
     send = replace(send, is_posting=False, code=refused.code)
     if refused.kind == outcomes.RETRY:
-        at_ms = retry_at_ms(send.tries + 1, moment.now_ms, moment.jitter, refused.retry_after_s)
-        return None if at_ms is None else replace(send, tries=send.tries + 1, until_ms=at_ms, reason=refused.reason)
-    if refused.kind == outcomes.LATER:
+        policy = UNSENT if refused.reason == "not_sent" else RetryPolicy()
+        at_ms = retry_at_ms(send.tries + 1, moment.now_ms, moment.jitter, refused.retry_after_s, policy)
+        if at_ms is None:
+            return None
+        # What waits for long must not hold up the person's next event, as what is tried again soon may.
+        reason = refused.reason if at_ms - moment.now_ms <= SOON_MS else LATER
+        return replace(send, tries=send.tries + 1, until_ms=at_ms, reason=reason)
+    if refused.kind == outcomes.LATER and refused.schedule in SCHEDULES:
         at_ms = later_at_ms(refused.schedule, send.laters + 1, moment.now_ms, moment.jitter)
         return None if at_ms is None else replace(send, laters=send.laters + 1, until_ms=at_ms, reason=LATER)
     if refused.kind == outcomes.STOP:
@@ -207,24 +217,28 @@ def _answered(send: Send, outcome: str) -> Send:
     return replace(send, is_posting=False, told=send.told or outcome)
 
 
-def release(person: Person, now_ms: int, handled_ms: int) -> bool:
+def release(person: Person, now_ms: int, handled_ms: int, accounts: Collection[str] | None = None) -> bool:
     """Move held sends whose time has come to the due ones, in event order; True if any moved.
 
-    A next attempt is due at its time; a scheduled send once all that came before its time is handled too.
+    A next attempt is due at its time; a scheduled send once all that came before its time is handled too. Of what waits
+    for a turn only that is which has none any more: with an account that is none of `accounts`.
     """
 
     def is_ready(send: Send) -> bool:
         if send.reason in state.QUEUED:
-            return False
+            return accounts is not None and send.message.account not in accounts
         return send.until_ms <= (handled_ms if send.reason == SCHEDULED else now_ms)
 
     return _make_due(person, is_ready)
 
 
-def release_queued(person: Person, sender: str, mapping: str) -> bool:
-    """Have the oldest send that waits for its turn with this sender and mapping be due; False if there is none."""
+def release_queued(person: Person, account: str, sender: str, group: Group) -> bool:
+    """Have the oldest send be due that waits for its turn there; False if there is none."""
     waiting = [
-        each for each in person.held if each.reason in state.QUEUED and (each.sender, each.mapping) == (sender, mapping)
+        each
+        for each in person.held
+        if each.reason in state.QUEUED
+        and (each.message.account, each.sender, group_of(each)) == (account, sender, group)
     ]
     if not waiting:
         return False
@@ -282,8 +296,6 @@ def conclude(person: Person, moment: Moment, send: Send, decision: Decision) -> 
     The record of a sender key reports it to the person's too.
     """
     if send.told:
-        if decision.outcome in (delivery.SUPPRESSED, delivery.FAILED):
-            person.once.pop(send.id, None)
         tell(person, moment, replace(decision, outcome=send.told), decision.outcome)
     elif is_sender_key(moment.key):
         decision = replace(decision, person=person_of(moment.key))
@@ -295,6 +307,8 @@ def conclude(person: Person, moment: Moment, send: Send, decision: Decision) -> 
 
 def tell(person: Person, moment: Moment, decision: Decision, status: str) -> None:
     """List the event that says what became of a send after its outcome."""
+    if status in (delivery.SUPPRESSED, delivery.FAILED):
+        person.once.pop(decision.send_id, None)  # there is no message, and none will be
     whose = person_of(moment.key)
     event = delivery.resolved_event(whose, decision, status)
     person.outgoing.append(Outgoing(whose, EVENT_KIND, event, decision.origin.event_ms, status))
@@ -332,6 +346,11 @@ def _calling_code(digits: str) -> str:
     """The country calling code at the start of at least three digits."""
     codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
     return next((digits[:count] for count in (1, 2, 3) if int(digits[:count]) in codes), digits[:3])
+
+
+def group_of(send: Send) -> Group:
+    """With which others a send takes turns."""
+    return Group(send.mapping, region_of(send.message.to))
 
 
 def region_of(number: str) -> str:

@@ -29,8 +29,8 @@ from streamer.core.state import (
 )
 from streamer.errors import BadRecord
 
-# How long the number of an order is kept after its send expired: by-user repeats nothing after two weeks, a third is
-# what an unknown send waits for somebody to decide, and one more is for whoever reads late.
+# How long the number of an order is kept after its send expired: an order may be read again for as long as by-user has
+# it, two weeks and the one of its segment; the fourth is more than an unknown send waits for somebody to decide.
 KEEP_MS: Final = 28 * 86_400_000
 _ORDERS: Final = "orders"  # in `seen`, which is no topic's partition: the highest number taken
 _SEND_ID_BYTES: Final = 16

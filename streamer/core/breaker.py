@@ -129,6 +129,13 @@ class Breakers:
         for key in go.probes:
             self._kept[key] = probing(self._kept[key], attempt, now_s + self._probe_s)
 
+    def shut(self, key: Key) -> tuple[Key, ...]:
+        """Open a breaker for as long as the process lives, that nothing may probe; and name it, if it was not."""
+        before = self.of(key)
+        if before.until_s == inf:
+            return ()
+        return (key, *self._put(key, Breaker(before.opened + 1, inf)))
+
     def settle(self, keys: Sequence[Key], attempt: str, kind: str, scope: str, now_s: float) -> tuple[Key, ...]:
         """Learn from an answer and name the keys whose breakers changed: opened, opened again, closed or given up.
 

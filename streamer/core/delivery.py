@@ -24,6 +24,7 @@ RETRYING: Final = "retrying"
 GIVEN_UP: Final = "given_up"
 STATUSES: Final = (ACCEPTED, NOT_CREATED, AMBIGUOUS, UNKNOWN, RETRYING, FAILED, SUPPRESSED, GIVEN_UP)
 _json: Final = msgspec.json.Encoder()
+RETRY_AFTER_MAX_S: Final = 86_400.0  # of an answer: who asks for more is not waited for
 MS_MAX: Final = 253_402_300_799_999  # the end of the year 9999
 _Ms = Annotated[int, Meta(ge=-1, le=MS_MAX)]  # from Kafka's "none at all"
 
@@ -45,7 +46,7 @@ class Message(Struct, frozen=True, array_like=True):
     content_sid: str = ""
     content_variables: str = ""
     validity_s: int = 0
-    send_at_ms: int = 0
+    send_at_ms: _Ms = 0
     tags: dict[str, str] = {}
     shorten_urls: bool | None = None
     smart_encoded: bool | None = None
@@ -91,7 +92,7 @@ class Refused(Struct, frozen=True, tag=True):
     kind: str = "message"
     scope: str = ""
     schedule: str = ""
-    retry_after_s: float | None = None
+    retry_after_s: Annotated[float, Meta(ge=0, le=RETRY_AFTER_MAX_S)] | None = None
 
 
 class Unknown(Struct, frozen=True, tag=True):
@@ -153,7 +154,7 @@ class Decision(Struct, frozen=True, array_like=True):
     message_id: str
     outcome: str
     reason: str
-    decided_ms: int
+    decided_ms: _Ms
     detail: str = ""
     attempt: int = 0
     code: int = 0
@@ -162,8 +163,8 @@ class Decision(Struct, frozen=True, array_like=True):
     to: str = ""
     sender: str = ""
     parts: int = 0
-    posted_ms: int = 0
-    answered_ms: int = 0
+    posted_ms: _Ms = 0
+    answered_ms: _Ms = 0
     person: str = ""
 
 

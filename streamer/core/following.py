@@ -36,13 +36,17 @@ from streamer.core.delivery import (
     Message,
     Refused,
 )
+from streamer.core.outcomes import STOP
 from streamer.core.state import UNKNOWN, UNRESOLVED, WATCHED, Person, Send
 from streamer.errors import BadRecord
 
 CHECKS_MS: Final = (135_000, 165_000)  # after the first miss, and the second: three misses take five minutes
 LIST_RETRY_MS: Final = 30_000  # a list that could not be had is no miss
 KEEP_MS: Final = 7 * 86_400_000  # how long a send waits for a person to decide
-SINCE_MARGIN_MS: Final = 5_000  # the gateway's clock may be behind ours, and its dates have whole seconds
+# The gateway's clock may be behind ours, and its dates have whole seconds. A tag tells however far it is; an equal
+# body, which an earlier message may have too, only of what came since, by clocks that are a minute apart at most.
+LIST_MARGIN_MS: Final = 15 * 60_000
+BODY_MARGIN_MS: Final = 60_000
 FAILED_STATUSES: Final = frozenset(("failed", "undelivered"))
 
 _Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
@@ -57,7 +61,7 @@ class Callback(Struct, frozen=True, array_like=True):
     send_id: _Id
     attempt: _Attempt
     sid: _Short
-    status: _Short
+    status: Annotated[str, Meta(min_length=1, max_length=64)]
     code: _Code = 0
 
 
@@ -70,9 +74,12 @@ class LateAnswer(Struct, frozen=True, array_like=True):
 
 
 class Resolution(Struct, frozen=True, array_like=True):
-    """What a person decided of an unknown send: `accepted` (with its SID, if known), `not_created`, or `resend`."""
+    """What a person decided of one attempt of an unknown send: `accepted` (with its SID, if known), `not_created`, or
+    `resend`. Read again after the next attempt it decides nothing.
+    """
 
     send_id: _Id
+    attempt: _Attempt
     verdict: _Short
     sid: _Short = ""
 
@@ -121,7 +128,7 @@ def take_resolution(person: Person, value: bytes, moment: Moment) -> bool:
     if said.verdict not in VERDICTS:
         raise BadRecord("bad_request", f"a resolution is one of {', '.join(VERDICTS)}")
     send = _followed(person, said.send_id)
-    if send is None or send.reason == WATCHED:
+    if send is None or send.reason == WATCHED or send.attempt != said.attempt:
         return False
     if said.verdict == delivery.ACCEPTED:
         return _created(person, said.send_id, send.attempt, said.sid, moment)
@@ -141,7 +148,7 @@ def due_for_a_look(person: Person, handled_ms: int) -> list[Send]:
 
 def since_ms(send: Send) -> int:
     """From when on its message may have been created."""
-    return send.posted_ms - SINCE_MARGIN_MS
+    return send.posted_ms - LIST_MARGIN_MS
 
 
 def look(person: Person, send: Send, listed: Sequence[Found] | None, moment: Moment) -> bool:
@@ -201,7 +208,7 @@ def candidates_of(send: Send, listed: Sequence[Found], person: Person) -> Candid
         return Candidates(tagged[:1], [])
     taken = {decision.sid for send_id in person.decided if (decision := person.decision(send_id))}
     taken.update(person.adopted)
-    created = [each for each in listed if not each.tags and each.created_ms >= since_ms(send)]
+    created = [each for each in listed if not each.tags and each.created_ms >= send.posted_ms - BODY_MARGIN_MS]
     free = [each for each in created if each.sid not in taken and _is_from_us(each, send)]
     sure = [each for each in free if send.message.body and each.body.strip() == send.message.body.strip()]
     doubtful = [each for each in free if each not in sure] if _may_change(send.message) else []
@@ -257,15 +264,27 @@ def _created(person: Person, send_id: bytes, attempt: int, sid: str, moment: Mom
 
     Where a later attempt has been made, both may exist: then no further one is.
     """
-    for waiting in (person.followed, person.held):
+    for waiting in (person.followed, person.held, person.due):
         for send in waiting:
-            if send.id != send_id or send.attempt < attempt or _is_known(person, send, attempt, sid):
+            if send.id != send_id or send.is_posting or send.attempt < attempt or _is_known(person, send, attempt, sid):
                 continue
             waiting.remove(send)
             is_last = attempt == send.attempt
             accept(person, moment, replace(send, attempt=attempt), sid, may_go_on=is_last)
             return True
-    return False
+    return _exists_too(person, send_id, attempt, sid, moment)
+
+
+def _exists_too(person: Person, send_id: bytes, attempt: int, sid: str, moment: Moment) -> bool:
+    """A message came of a send that nothing follows any more: it was given up, or another attempt was answered."""
+    decision = person.decision(send_id)
+    is_over = not any(send.id == send_id for send in (*person.followed, *person.held, *person.due))
+    if decision is None or decision.outcome != delivery.UNKNOWN or not (is_over and sid) or sid in person.adopted:
+        return False
+    adopt(person, sid)
+    found = replace(decision, attempt=attempt, sid=sid, reason="accepted", detail="", answered_ms=moment.now_ms)
+    tell(person, moment, found, delivery.ACCEPTED)
+    return True
 
 
 def _is_known(person: Person, send: Send, attempt: int, sid: str) -> bool:
@@ -289,7 +308,8 @@ def _heard_failure(person: Person, send: Send, said: Callback, moment: Moment) -
         return False
     verdict = moment.rules.outcomes.of_code(said.code)
     refused = Refused(verdict.kind, said.code, 0, verdict.kind, verdict.scope, verdict.schedule)
-    held = next_attempt(send, moment, refused)
+    # A stop by callback opens no breaker, and nothing says that the next message would fare better.
+    held = None if verdict.kind == STOP else next_attempt(send, moment, refused)
     person.followed.remove(send)
     adopt(person, said.sid)
     decision = replace(end_of(send, moment.now_ms, send.told, verdict.kind), code=said.code, sid=said.sid)

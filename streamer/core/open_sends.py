@@ -70,7 +70,7 @@ class Wanted(Struct, frozen=True):
 def open_sends(key: str, person: Person) -> Iterator[OpenSend]:
     """Everything of a person that goes on."""
     for send in person.followed:
-        yield _open(key, send, _FOLLOWED_AS[send.reason])
+        yield _open(key, send, _FOLLOWED_AS.get(send.reason, UNRESOLVED))
     for send in person.due:
         yield _open(key, send, POSTING if send.is_posting else DUE)
     for send in person.held:

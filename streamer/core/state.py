@@ -6,13 +6,13 @@ what is left to do, and when; its writer's epoch) and msgpack; the header lets a
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from streamer.core.consent import Consent
-from streamer.core.delivery import FAILED, SUPPRESSED, Decision, Message, Origin, encode_decision
+from streamer.core.delivery import FAILED, MS_MAX, SUPPRESSED, Decision, Message, Origin, encode_decision
 from streamer.core.identity import RESERVED
 from streamer.core.profile import Update
 from streamer.errors import StateUnreadable
@@ -65,6 +65,10 @@ OTHERS: Final = ""  # in `forgotten`, which is no mapping's id: every mapping th
 # zstd undoes: 0.7 MB, as the test of the worst record measures.
 
 
+_Ms = Annotated[int, Meta(ge=0, le=2 * MS_MAX)]  # a deadline may lie beyond any event's time
+_Count = Annotated[int, Meta(ge=0, le=2**31)]
+
+
 class Send(Struct, frozen=True, array_like=True):
     """A decided send that has no outcome yet, or is followed. `attempt` counts from 1 once posted; 0 before.
 
@@ -81,18 +85,18 @@ class Send(Struct, frozen=True, array_like=True):
     message_id: str
     message: Message
     sender: str
-    parts: int
-    decided_ms: int
-    expires_ms: int
+    parts: Annotated[int, Meta(ge=0, le=10_000)]
+    decided_ms: _Ms
+    expires_ms: _Ms
     attempt: int = 0
     is_posting: bool = False
-    posted_ms: int = 0
-    until_ms: int = 0
+    posted_ms: _Ms = 0
+    until_ms: _Ms = 0
     reason: str = ""
-    tries: int = 0
-    laters: int = 0
+    tries: _Count = 0
+    laters: _Count = 0
     told: str = ""
-    checks: int = 0
+    checks: _Count = 0
     code: int = 0
 
 

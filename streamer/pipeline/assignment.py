@@ -10,12 +10,14 @@ posting's ack the restart finds it and calls it unknown; after an outcome's ack 
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from streamer.core import attempts, following, plan, state
 from streamer.core.attempts import Moment
 from streamer.core.commit_tracker import CommitTracker
 from streamer.core.delivery import Answer
+from streamer.core.fair import Group
 from streamer.core.handling import handle
 from streamer.core.hop import Hop, read_hop
 from streamer.core.state import Outgoing, Person, Send
@@ -79,7 +81,7 @@ class Assignment:
             lane = touched.get(key)
             if lane is None:
                 lane = touched[key] = self._lane(key)
-            if lane.events or lane.is_blocked():
+            if (lane.events or lane.is_blocked()) and not lane.may_overtake(record):
                 lane.events.append(record)
             else:
                 self._handle(lane, record)
@@ -122,9 +124,9 @@ class Assignment:
         for key in self._gate.opened():
             if key in self._lanes:
                 self._go_on(self._lanes[key])
-        for key in () if self.is_draining else self.held.due(now_ms):
+        for key in () if self.is_draining else islice(self.held.due(now_ms), RINGS_A_TICK):
             lane = self._lane(key)
-            attempts.release(lane.person, now_ms, 0)
+            attempts.release(lane.person, now_ms, 0, self._services.dispatchers)
             self._go_on(lane)
         if not self.is_draining:
             for key in self.wheel.due(self.handled_ms, RINGS_A_TICK):
@@ -313,13 +315,13 @@ class Assignment:
             if attempts.hold(lane.person, self._moment(lane), verdict) is not None:
                 self.held.queue(lane.key, send, is_held=True)
 
-    def wake(self, key: bytes, sender: str, mapping: str, *, is_held: bool) -> None:
+    def wake(self, key: bytes, account: str, sender: str, group: Group, *, is_held: bool) -> None:
         """A send of this person may go now: it asks again, or, being another's turn meanwhile, later."""
         if self.is_draining:
             return
         lane = self._lane(key)
         if is_held:
-            attempts.release_queued(lane.person, sender, mapping)
+            attempts.release_queued(lane.person, account, sender, group)
         else:
             lane.is_in_line = False
         self._go_on(lane)

@@ -12,20 +12,21 @@ from collections.abc import Callable, Collection, Mapping
 from math import inf
 from typing import Final, NamedTuple, Protocol
 
-from streamer.core import gcra
-from streamer.core.attempts import region_of
+from streamer.core.attempts import group_of, region_of
 from streamer.core.breaker import ACCOUNT, Blocked, Breakers, Key
 from streamer.core.concurrency import Limiter
 from streamer.core.delivery import Accepted, Answer, Attempt, Found, Message, Refused, Unknown
 from streamer.core.fair import Group, Line
 from streamer.core.following import since_ms
-from streamer.core.gcra import Bucket, Pace, Wait
+from streamer.core.gcra import Pace
 from streamer.core.outcomes import GATEWAY_BUSY, RETRY, STOP, UNKNOWN
 from streamer.core.state import BREAKER, BUSY, RATE, Send
+from streamer.pipeline.paces import Paces
 from streamer.ports import Clock, SmsGateway
 from streamer.telemetry import (
     BREAKERS_MOVED,
     BREAKERS_OPEN,
+    LISTS,
     REQUEST_SECONDS,
     REQUESTS,
     REQUESTS_MAX,
@@ -40,6 +41,11 @@ PACE_LINE_S: Final = 1.0  # who would wait longer for a pace is held; to hold on
 PACE_LINE_MAX: Final = 256  # of one account's line, while a pace is what it waits for
 TURNS_MAX: Final = 256  # woken in one go; the rest at the next answer or tick
 PROBE_TIMEOUTS: Final = 3.0  # a probe has so many of a request's time: its intent is acked first
+UNAUTHORIZED: Final = 401
+RESTART: Final = "these credentials are refused: what waits goes on after a restart with the right ones"
+TICK_S: Final = 0.05  # how late what waits for a time may be let go
+LAG_KEPT: Final = 0.9  # of what the loop was behind, at each tick: an eighth is left after a second
+LIST_WAIT_S: Final = 60.0  # of one sleep: shares change
 LISTS_MAX: Final = 4  # of the gateway's list at once
 STALE_RATIO: Final = 2  # what is in line to what waits: beyond, what ended tenures left is dropped
 GO: Final = "go"
@@ -67,6 +73,18 @@ class Job(Protocol):
     def keys(self) -> tuple[Key, ...]:
         """The breakers that it stands behind."""
 
+    @property
+    def sender(self) -> str:
+        """The sender whose pace it takes."""
+
+    @property
+    def parts(self) -> int:
+        """How many parts of it."""
+
+    @property
+    def posted_ms(self) -> int:
+        """When it began, by the wall."""
+
     def start(self) -> bool:
         """Asked right before the request leaves. False: it must not, and has been taken back."""
 
@@ -77,8 +95,8 @@ class Job(Protocol):
 class Waiter(Protocol):
     """A tenure whose sends wait here."""
 
-    def wake(self, key: bytes, sender: str, mapping: str, *, is_held: bool) -> None:
-        """What waits in line for this person, or a held send with this sender and mapping, is to ask again at once."""
+    def wake(self, key: bytes, account: str, sender: str, group: Group, *, is_held: bool) -> None:
+        """What waits in line for this person, or a held send with this sender in this group, is to ask again now."""
 
 
 class _Entry(NamedTuple):
@@ -111,49 +129,20 @@ def keys_of(account: str, send: Send) -> tuple[Key, ...]:
     return ((ACCOUNT, account), ("sender", send.sender), ("region", region_of(message.to)), ("mapping", send.mapping))
 
 
-class _Tap:
-    """The pace of one sender or account: this owner's share of a limit."""
-
-    __slots__ = ("_bucket", "_limit", "_pace")
-
-    def __init__(self, limit: Pace, now_s: float) -> None:
-        self._limit = limit
-        self._pace = Pace(0.0, 0.0)
-        self._bucket = gcra.empty(now_s)
-
-    def share(self, owned: int, total: int, now_s: float) -> None:
-        pace = gcra.shared(self._limit, owned, total)
-        self._bucket = gcra.changed(self._bucket, self._pace, pace, now_s)
-        self._pace = pace
-
-    def opens_s(self, parts: int, now_s: float) -> float:
-        """When so many parts pass, if nothing else does before; -inf: now."""
-        found = gcra.take(self._bucket, self._pace, parts, now_s)
-        return found.until_s if isinstance(found, Wait) else -inf
-
-    def takes_s(self, parts: int) -> float:
-        """How long so many parts take, one after the other."""
-        return parts / self._pace.parts_per_s if parts and self._pace.parts_per_s else 0.0
-
-    def take(self, parts: int, now_s: float) -> None:
-        found = gcra.take(self._bucket, self._pace, parts, now_s)
-        assert isinstance(found, Bucket)  # asked before, in the same turn
-        self._bucket = found
-
-
 class Dispatcher:
     """The slots and request tasks of one account. Everything but `run` and `find` changes state without an await."""
 
-    def __init__(self, account: Account, gateway: SmsGateway, clock: Clock) -> None:
+    def __init__(
+        self, account: Account, gateway: SmsGateway, clock: Clock, may_start: Callable[[], bool] = lambda: True
+    ) -> None:
         self._account = account
+        self._may_start = may_start  # the process' lease: while it doesn't hold, whoever is held stays so
         self._gateway = gateway
         self._clock = clock
         self._limiter = Limiter(account.concurrency)
         self._breakers = Breakers(probe_s=PROBE_TIMEOUTS * account.timeout_s)
-        now_s = clock.now_s()
-        self._requests = None if account.requests is None else _Tap(account.requests, now_s)
-        self._taps = {sender: _Tap(pace, now_s) for sender, pace in account.limits.items()}
-        self._has_pace = bool(self._taps) or self._requests is not None
+        self._paces = Paces(account.requests, account.limits, account.lone, clock.now_s())
+        self._has_pace = bool(self._paces)
         self._open = 0  # slots taken
         self._running = 0  # requests given to a task
         self._acked: deque[Job] = deque()  # bounded by the slots
@@ -166,6 +155,8 @@ class Dispatcher:
         self._is_waking = False
         self._has_moved = False  # breakers, and who stands behind one in memory has not been looked for since
         self._looks: asyncio.Queue[tuple[Send, Tell]] = asyncio.Queue()  # bounded by the sends followed
+        self._ticked_s = clock.now_s()
+        self._lag_s = 0.0  # about how long what has come waits for our loop
         self._warn_s = -inf  # before then trouble is not logged again
 
     # ── who may go ─────────────────────────────────────────────────────────
@@ -185,10 +176,10 @@ class Dispatcher:
             if isinstance(self._breakers.check(self.keys(send), attempt.id, now_s), Blocked):
                 return BREAKER
         is_passing = False
-        opens_s = self._opens_s(send.sender, send.parts, now_s)
+        opens_s = self._paces.opens_s(send.sender, send.parts, now_s)
         ahead_s = 0.0
         if self._line and not self._is_waking:
-            group = Group(send.mapping, region_of(send.message.to))
+            group = group_of(send)
             last = self._line.last(send.sender, group)
             if last is not None and last.is_held:  # its person would wait as long, and for nothing
                 return BUSY if opens_s <= now_s else RATE
@@ -202,14 +193,13 @@ class Dispatcher:
         if is_passing or self.slots_free <= 0:
             return self._line_or(BUSY, self._account.line_max)
         if self._clock.now_ms() <= send.expires_ms:  # else it ends, and what it would have used is others'
-            for tap in self._taps_of(send.sender):
-                tap.take(1 if tap is self._requests else send.parts, now_s)
+            self._paces.take(send.sender, send.parts, now_s)
         self._open += 1
         return GO
 
     def queue(self, owner: Waiter, key: bytes, send: Send, *, is_urgent: bool, is_held: bool) -> None:
         """Have a send wait; `owner.wake` is called when it may go."""
-        group = Group(send.mapping, region_of(send.message.to))
+        group = group_of(send)
         self._line.push(send.sender, group, _Entry(owner, key, send.parts, is_held), is_urgent=is_urgent)
         self._lines += not is_held
         self._waiting[owner] = self._waiting.get(owner, 0) + 1
@@ -219,6 +209,8 @@ class Dispatcher:
 
         A breaker may have opened meanwhile; or it is what one is probed with, and then owes an answer or `forgo`.
         """
+        if self._has_pace and self._clock.now_ms() - job.posted_ms > PACE_LINE_S * 1000 and not self._passes_again(job):
+            return False  # its intent was acked so late that others, granted since, would leave with it all at once
         if not self._breakers:
             return True
         now_s, attempt_id = self._clock.now_s(), job.attempt.id
@@ -226,6 +218,13 @@ class Dispatcher:
         if isinstance(checked, Blocked):
             return False
         self._breakers.begin(checked, attempt_id, now_s)
+        return True
+
+    def _passes_again(self, job: Job) -> bool:
+        now_s = self._clock.now_s()
+        if self._paces.opens_s(job.sender, job.parts, now_s) > now_s:
+            return False
+        self._paces.take(job.sender, job.parts, now_s)
         return True
 
     def forgo(self, job: Job) -> None:
@@ -240,11 +239,14 @@ class Dispatcher:
         self._serve()
 
     def tick(self) -> None:
-        """Let go what waited for a time; called every 50 ms."""
+        """Let go what waited for a time; called every TICK_S, and later by what the loop is behind."""
+        now_s = self._clock.now_s()
+        self._lag_s = max(now_s - self._ticked_s - TICK_S, self._lag_s * LAG_KEPT)
+        self._ticked_s = now_s
         if self._line:
             if self._has_moved:
                 self._have_held()
-            self._serve()
+            self._serve(now_s)
 
     def leave(self, owner: Waiter) -> None:
         """Forget what waits of a tenure that is over: at once if nothing else waits, as all tenures end together.
@@ -262,18 +264,8 @@ class Dispatcher:
             self._over.clear()
 
     def share(self, owned: int, total: int, at_home: Collection[str] = ()) -> None:
-        """Take this process's share of every limit, as it owns so many of all partitions.
-
-        That of a sender that has one owner is not shared: `at_home` are those of which it is us, and theirs are whole.
-        """
-        now_s = self._clock.now_s()
-        if self._requests is not None:
-            self._requests.share(owned, total, now_s)
-        for sender, tap in self._taps.items():
-            if sender in self._account.lone:
-                tap.share(int(sender in at_home), 1, now_s)
-            else:
-                tap.share(owned, total, now_s)
+        """Take this process's share of every pace, as `Paces.share` says."""
+        self._paces.share(owned, total, at_home, self._clock.now_s())
         self._line.rouse()
 
     def keys(self, send: Send) -> tuple[Key, ...]:
@@ -290,24 +282,11 @@ class Dispatcher:
         """How many more sends may begin; fewer than none while the limit has just fallen."""
         return self._limiter.limit * SLOTS_PER_REQUEST - self._open
 
-    def _taps_of(self, sender: str) -> list[_Tap]:
-        if not self._taps and self._requests is None:
-            return _NO_TAPS
-        found = (self._requests, self._taps.get(sender))
-        return [tap for tap in found if tap is not None]
-
-    def _opens_s(self, sender: str, parts: int, now_s: float) -> float:
-        taps = self._taps_of(sender)
-        return max((tap.opens_s(1 if tap is self._requests else parts, now_s) for tap in taps), default=-inf)
-
     def _ahead_s(self, send: Send, group: Group) -> float:
         """How long the paces take for those before a send, if they are as dear: its sender's, and others in turn."""
         ahead = self._line.ahead(send.sender, group)
-        tap, requests = self._taps.get(send.sender), self._requests
-        sender_s = tap.takes_s(ahead * send.parts) if tap is not None else 0.0
-        if requests is None:
-            return sender_s
-        return max(sender_s, requests.takes_s(min(len(self._line), (ahead + 1) * self._line.senders)))
+        requests = min(len(self._line), (ahead + 1) * self._line.senders)
+        return self._paces.takes_s(send.sender, ahead * send.parts, requests)
 
     def _line_or(self, reason: str, line_max: int) -> str:
         """In line, as long as that is short enough for memory."""
@@ -322,25 +301,25 @@ class Dispatcher:
         return checked.until_s if isinstance(checked, Blocked) else -inf
 
     def _entry_opens_s(self, sender: str, entry: _Entry) -> float:
-        return self._opens_s(sender, entry.parts, self._clock.now_s())
+        return self._paces.opens_s(sender, entry.parts, self._clock.now_s())
 
-    def _serve(self) -> None:
-        """Wake whoever may go, in turns, while there are slots."""
-        if self._is_serving:
+    def _serve(self, now_s: float | None = None) -> None:
+        """Wake whoever may go, in turns, while there are slots; as of `now_s`, where that has just been asked for."""
+        if self._is_serving or not self._may_start():
             return  # one that expired gives its slot back at once: the loop below goes on, instead of recursing
         self._is_serving = True
         try:
             for _ in range(TURNS_MAX):
                 if self.slots_free <= 0 or not self._line:
                     return
-                found = self._line.pop(self._stopped_s, self._clock.now_s(), self._entry_opens_s)
+                found = self._line.pop(self._stopped_s, now_s or self._clock.now_s(), self._entry_opens_s)
                 if found is None:
                     return
-                self._wake(found.sender, found.group.mapping, found.item, may_pass=True)
+                self._wake(found.sender, found.group, found.item, may_pass=True)
         finally:
             self._is_serving = False
 
-    def _wake(self, sender: str, mapping: str, entry: _Entry, *, may_pass: bool) -> None:
+    def _wake(self, sender: str, group: Group, entry: _Entry, *, may_pass: bool) -> None:
         self._lines -= not entry.is_held
         if entry.owner in self._over:
             return
@@ -349,7 +328,7 @@ class Dispatcher:
             del self._waiting[entry.owner]
         self._is_waking = may_pass
         try:
-            entry.owner.wake(entry.key, sender, mapping, is_held=entry.is_held)
+            entry.owner.wake(entry.key, self._account.name, sender, group, is_held=entry.is_held)
         finally:
             self._is_waking = False
 
@@ -369,7 +348,7 @@ class Dispatcher:
             self._has_moved = found is not None
             if found is None:
                 break
-            self._wake(found.sender, found.group.mapping, found.item, may_pass=False)
+            self._wake(found.sender, found.group, found.item, may_pass=False)
         self._line.rouse()
 
     # ── requests ───────────────────────────────────────────────────────────
@@ -430,7 +409,17 @@ class Dispatcher:
         while True:
             send, tell = await self._looks.get()
             message = send.message
-            tell(await self._gateway.find(message.to, message.channel, since_ms(send)))
+            may_look = await self._may_look()
+            listed = await self._gateway.find(message.to, message.channel, since_ms(send)) if may_look else None
+            result = "not_asked" if not may_look else "failed" if listed is None else "had"
+            LISTS.labels(self._account.name, result).inc()
+            tell(listed)
+
+    async def _may_look(self) -> bool:
+        """A list is a request of the account too: it takes its pace, and none starts while the account is stopped."""
+        while (opens_s := self._paces.request_opens_s(self._clock.now_s())) > (now_s := self._clock.now_s()):
+            await self._clock.sleep(min(opens_s - now_s, LIST_WAIT_S))
+        return (ACCOUNT, self._account.name) not in set(self._breakers)
 
     def _learn(self, job: Job, answer: Answer, rtt_s: float, level: int) -> None:
         """What an answer says of the account's concurrency and of the breakers; `level`: in flight as it was sent."""
@@ -441,7 +430,7 @@ class Dispatcher:
         elif reason == "timeout":
             self._limiter.on_timeout(now_s, level)
         elif reason != "not_sent":  # an outage is for retries and breakers to bear, and says nothing of the level
-            self._limiter.on_answer(rtt_s, level, now_s)
+            self._limiter.on_answer(rtt_s - min(self._lag_s, rtt_s / 2), level, now_s)
         if reason:
             self._tell(answer)
         if self._breakers or (isinstance(answer, Refused) and answer.kind == STOP):
@@ -451,14 +440,18 @@ class Dispatcher:
         kind = UNKNOWN if isinstance(answer, Unknown) else answer.kind if isinstance(answer, Refused) else ""
         scope = answer.scope if isinstance(answer, Refused) else ""
         moved = self._breakers.settle(job.keys, job.attempt.id, kind, scope, now_s)
+        if isinstance(answer, Refused) and kind == STOP and answer.http_status == UNAUTHORIZED:
+            # Only other credentials mend it, and they need a new process: no further request of it starts in this one.
+            moved = tuple(dict.fromkeys((*moved, *self._breakers.shut((ACCOUNT, self._account.name)))))
         for key in moved:
             breaker = self._breakers.of(key)
             event = "breaker.opened" if breaker.opened else "breaker.closed"
             BREAKERS_MOVED.labels(self._account.name, key[0], event.removeprefix("breaker.")).inc()
             code = answer.code if isinstance(answer, Refused) else 0
-            wait_s = round(max(0.0, breaker.until_s - now_s), 1) if breaker.opened else 0
+            wait_s = max(0.0, breaker.until_s - now_s) if breaker.opened else 0.0
+            told = {"probe_in_s": round(wait_s, 1)} if wait_s < inf else {"hint": RESTART}
             tell = log.error if breaker.opened else log.info
-            tell(event, account=self._account.name, scope=key[0], name=key[1], code=code, probe_in_s=wait_s)
+            tell(event, account=self._account.name, scope=key[0], name=key[1], code=code, **told)
         self._moved(moved)
 
     def _moved(self, keys: tuple[Key, ...]) -> None:
@@ -484,7 +477,6 @@ class Dispatcher:
 
 _SILENT: Final = frozenset(("not_sent", "timeout"))  # no answer came in time
 _NOBODYS: Final = "-"  # an attempt that is no breaker's probe
-_NO_TAPS: Final[list[_Tap]] = []
 _SCOPES: Final = ("account", "sender", "region", "mapping")
 
 

@@ -29,10 +29,12 @@ class Held:
                 heappush(self._attempts, (send.until_ms, key))
 
     def queue(self, key: bytes, send: Send, *, is_held: bool) -> None:
-        """Have a send take its turn; nothing, if its account was taken out of the configuration."""
+        """Have a send take its turn; one whose account was taken out of the configuration is looked at, and ends."""
         dispatcher = self._services.dispatchers.get(send.message.account)
         rule = self._services.mappings.by_id.get(send.mapping)
-        if dispatcher is not None:
+        if dispatcher is None:
+            heappush(self._attempts, (0, key))
+        else:
             is_urgent = rule is not None and rule.is_urgent
             dispatcher.queue(self._owner, key, send, is_urgent=is_urgent, is_held=is_held)
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol
 from streamer.core import away, erasure
 from streamer.core.breaker import Key
 from streamer.core.delivery import Answer, Attempt, Message
-from streamer.core.hop import EVENT
+from streamer.core.hop import ANSWER, CALLBACK, EVENT, RESOLVE
 from streamer.core.identity import SENDER_PREFIX
 from streamer.core.rules import RuleSet
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Outgoing, Person, Send
@@ -44,6 +44,7 @@ class Services:
 
 
 _EVENT: Final = EVENT.encode()
+_AFTER: Final = tuple(("kind", kind.encode()) for kind in (CALLBACK, ANSWER, RESOLVE))
 _SENDER: Final = SENDER_PREFIX.encode()
 
 
@@ -93,6 +94,14 @@ class Lane:
         if self.forwarding and not (self.events and self._may_follow(self.events[0])):
             return True
         return bool(person.held) and (person.retries() >= HELD_MAX or person.held_bytes() >= HELD_BYTES_MAX)
+
+    def may_overtake(self, record: Record) -> bool:
+        """What became of a send is heard at once: it may keep a further attempt, which is due, from being made.
+
+        Not while the record moves on, or is another's: what is told there comes behind what it is about.
+        """
+        is_elsewhere = self.person.outgoing or self.forwarding or self.person.links
+        return not is_elsewhere and any(header in _AFTER for header in record.headers)
 
     def _may_follow(self, record: Record) -> bool:
         """Whether it may be handled while others are still on their way to another key.
@@ -153,6 +162,21 @@ class Posting:
     def keys(self) -> tuple[Key, ...]:
         """The breakers that it stands behind."""
         return keys_of(self.send.message.account, self.send)
+
+    @property
+    def sender(self) -> str:
+        """The sender whose pace it takes."""
+        return self.send.sender
+
+    @property
+    def parts(self) -> int:
+        """How many parts of it."""
+        return self.send.parts
+
+    @property
+    def posted_ms(self) -> int:
+        """When it began, by the wall."""
+        return self.send.posted_ms
 
     def start(self) -> bool:
         """Asked right before the request leaves. False: the tenure ends, and the posting has been taken back."""

@@ -14,6 +14,7 @@ from streamer.core.identity import home_of
 from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.claims import claim
 from streamer.pipeline.committer import Passing
+from streamer.pipeline.dispatch import TICK_S
 from streamer.pipeline.handled import HandledTimes, InputsTime
 from streamer.pipeline.lane import Services
 from streamer.pipeline.restore import Progress, Restore
@@ -45,7 +46,6 @@ FLUSH_S: Final = 3.0  # more, and a broker that acks nothing would hold up the g
 SAVE_EVERY_S: Final = 1.0  # the lmdb engine flushes as often, and holds what came since in memory
 CLOSE_S: Final = 10.0  # of a rebalance's 45 s: the store's files are synced and closed
 SAY_EVERY_S: Final = 5.0  # how far a restore is
-TICK_S: Final = 0.05  # how late a held send may be released
 MEMBER_EVERY_S: Final = 1.0  # how often one whose claim was lost asks whether the partition is its own
 
 log = logger(__name__)

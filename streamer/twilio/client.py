@@ -86,7 +86,7 @@ class TwilioGateway:
         self._url = URL(create_url(base_url, credentials.account_sid))
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
-            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=timeout_s * CONNECT_SHARE),
+            timeout=aiohttp.ClientTimeout(total=timeout_s, connect=timeout_s * CONNECT_SHARE),
             headers={
                 "Accept": "application/json",
                 "Authorization": aiohttp.encode_basic_auth(credentials.key_sid, credentials.key_secret),

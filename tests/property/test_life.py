@@ -13,6 +13,7 @@ from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import ATTEMPT_TAG, Accepted, Attempt, Found, Origin, Refused, Unknown
 from streamer.core.erasure import Forget
+from streamer.core.fair import Group
 from streamer.core.following import Callback, LateAnswer, Resolution
 from streamer.core.handling import handle
 from streamer.core.hop import ANSWER, CALLBACK, EVENT, FORGET, LINK, MERGE, RESOLVE, Hop
@@ -286,7 +287,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.person.held)
     @rule()
     def turn_comes(self):
-        attempts.release_queued(self.person, "shop", "m")
+        attempts.release_queued(self.person, "main", "shop", Group("m", "1 555"))
 
     @precondition(lambda self: self.person.held)
     @rule(is_waiting=st.booleans())
@@ -428,7 +429,8 @@ class Life(RuleBasedStateMachine):
         sids = [each.sid for each in self.gateway.created() if each.attempt.send_id == send_id]
         if verdict == "accepted" and not sids:
             return
-        said = Resolution(send_id, verdict, sids[-1] if verdict == "accepted" else "")
+        attempt = next((send.attempt for send in self.person.followed if send.id == send_id), 1)
+        said = Resolution(send_id, attempt, verdict, sids[-1] if verdict == "accepted" else "")
         self.inbox.append((VISITOR, self.hop(RESOLVE, following.encode(said))))
 
     @rule()
@@ -504,7 +506,7 @@ class Life(RuleBasedStateMachine):
             times = [each.until_ms for each in (*person.held, *person.followed)]
             self.now_ms = max(self.now_ms, min(times))
             attempts.release(person, self.now_ms, self.now_ms)
-            attempts.release_queued(person, "shop", "m")
+            attempts.release_queued(person, "main", "shop", Group("m", "1 555"))
             self.list_is_asked_for(is_had=True)
             self.nobody_decides_in_time()
         else:

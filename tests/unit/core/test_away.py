@@ -187,7 +187,7 @@ def test_so_does_one_of_which_it_is_told_later():
     town = slow(answer=Unknown("timeout"), on_unknown="resend", max_age="10m", **ONCE).event("u:1", track(1))
     [outcome] = town.outcomes
     town.now_ms += 20 * MINUTE_MS
-    town.put(RESOLVE, HOME, following.encode(Resolution(outcome.send_id, "resend"))).run()
+    town.put(RESOLVE, HOME, following.encode(Resolution(outcome.send_id, 1, "resend"))).run()
     assert ["failed"] == [each["properties"]["status"] for each in town.events]
     assert not town.person("u:1").once
 

@@ -127,7 +127,7 @@ def test_without_tags_an_equal_body_since_the_posting_proves_it():
     story = Story()
     story.post(LOST)
     story.look(
-        found("SM1", body="Order 2"), found("SM2", created_ms=NOW_MS - 60_000), found("SM3"),
+        found("SM1", body="Order 2"), found("SM2", created_ms=NOW_MS - 61_000), found("SM3"),
         found("SM4", sender_from="+15550000000"), found("SM5", direction="inbound"),
     )  # fmt: skip
     assert [each[3] for each in story.told()] == ["SM3"]
@@ -146,7 +146,7 @@ def test_two_candidates_stay_unknown_and_are_left_to_a_person():
     story.look(found("SM1"), found("SM2"))
     assert story.told() == [("SMS Resolved", "ambiguous", 1, "", "unknown")]
     assert following.due_for_a_look(story.person, NOW_MS + HOUR_MS) == []
-    said = following.encode(Resolution(sent, "accepted", "SM2"))
+    said = following.encode(Resolution(sent, 1, "accepted", "SM2"))
     assert following.take_resolution(story.person, said, story.moment)
     assert story.told()[1:] == [("SMS Resolved", "accepted", 1, "SM2", "unknown")]
 
@@ -244,7 +244,7 @@ def test_a_person_may_have_it_sent_again_or_say_that_it_was_not_created():
     for verdict, status, held in (("resend", [], 1), ("not_created", ["not_created"], 0)):
         story = Story()
         sent = story.post(LOST)
-        said = following.encode(Resolution(sent, verdict))
+        said = following.encode(Resolution(sent, 1, verdict))
         assert following.take_resolution(story.person, said, story.moment)
         assert ([each[1] for each in story.told()], len(story.person.held)) == (status, held)
         assert not following.take_resolution(story.person, said, story.moment)
@@ -320,8 +320,61 @@ def test_an_accepted_one_that_nothing_is_heard_of_is_forgotten_without_a_word():
 
 
 @pytest.mark.parametrize("take", [following.take_callback, following.take_answer, following.take_resolution])
-@pytest.mark.parametrize("value", [b"", b"\xc1", b"\x90", b"{}", following.encode(Resolution(b"x" * 16, "maybe"))])
+@pytest.mark.parametrize("value", [b"", b"\xc1", b"\x90", b"{}", following.encode(Resolution(b"x" * 16, 1, "maybe"))])
 def test_what_no_owner_wrote_is_a_bad_record(take, value):
     """Strangers can write to by-user too."""
     with pytest.raises(BadRecord):
         take(Person(), value, Story().moment)
+
+
+def test_a_message_that_failed_for_good_gives_its_key_back():
+    """No message came of that order; a repeat of its event may send one."""
+    story = Story(retry_after_accepted=True, once_per={"key": "properties.n", "within": "24h"})
+    sent = story.post(Accepted("SM1", "queued"))
+    assert sent in story.person.once
+    following.take_callback(story.person, failed(sent, 30005), story.moment)
+    assert sent not in story.person.once
+
+
+def test_a_message_that_failed_for_a_stop_is_not_attempted_again():
+    """A stop by callback opens no breaker: each further message would fail alike, at a price."""
+    story = Story(retry_after_accepted=True)
+    story.rules.outcomes.codes[30034] = Verdict("stop", "sender")
+    sent = story.post(Accepted("SM1", "queued"))
+    following.take_callback(story.person, failed(sent, 30034), story.moment)
+    assert ([each[1] for each in story.told()], story.person.held) == (["failed"], [])
+
+
+def test_a_decision_that_is_read_again_decides_nothing_of_the_next_attempt():
+    """A crash between the resend and its commit brings it back; a third message would follow."""
+    story = Story()
+    sent = story.post(LOST)
+    said = following.encode(Resolution(sent, 1, "resend"))
+    assert following.take_resolution(story.person, said, story.moment)
+    story.release()
+    story.answer(LOST)
+    assert not following.take_resolution(story.person, said, story.moment)
+    assert not story.person.held
+
+
+def test_a_message_that_bears_our_tag_is_found_though_our_clock_is_ahead():
+    """Else it would be taken for one that was not created, and sent again."""
+    story = Story(on_unknown="resend")
+    sent = story.post(LOST)
+    assert following.since_ms(story.person.followed[0]) <= NOW_MS - 600_000
+    story.look(tagged(sent, created_ms=NOW_MS - 600_000))
+    assert [each[1] for each in story.told()] == ["accepted"]
+
+
+@pytest.mark.parametrize("answer", [Refused("recipient", 21614, 400, "recipient"), Accepted("SM2", "queued")])
+def test_a_message_that_turns_up_after_the_next_attempts_answer_is_told(answer):
+    """Two messages may exist, or one where none was said to: somebody has to know."""
+    story = Story(on_unknown="resend")
+    sent = story.post(LOST)
+    following.take_resolution(story.person, following.encode(Resolution(sent, 1, "resend")), story.moment)
+    story.release()
+    story.answer(answer)
+    said = following.encode(Callback(sent, 1, "SM1", "delivered"))
+    assert following.take_callback(story.person, said, story.moment)
+    assert story.told()[-1][1:4] == ("accepted", 1, "SM1")
+    assert not following.take_callback(story.person, said, story.moment)

@@ -37,7 +37,7 @@ def test_nor_does_one_of_a_message_that_a_person_said_was_accepted():
     """Who decides need not know the message's SID."""
     story = Story(retry_after_accepted=True)
     sent = story.post(LOST)
-    following.take_resolution(story.person, following.encode(Resolution(sent, "accepted")), story.moment)
+    following.take_resolution(story.person, following.encode(Resolution(sent, 1, "accepted")), story.moment)
     assert following.take_callback(story.person, failed(sent, 30003), story.moment)
     assert not following.take_callback(story.person, failed(sent, 30003), story.moment)
     assert len(story.person.held) == 1
@@ -173,7 +173,7 @@ def test_what_is_not_sent_again_gives_its_key_back():
         sent = story.post(LOST)
         assert sent in story.person.once
         story.now_ms += passing_ms
-        following.take_resolution(story.person, following.encode(Resolution(sent, verdict)), story.moment)
+        following.take_resolution(story.person, following.encode(Resolution(sent, 1, verdict)), story.moment)
         assert sent not in story.person.once
         assert not story.person.held
 

@@ -88,7 +88,7 @@ def test_every_decision_settles_what_is_listed_as_open_to_one(verdict, reason):
     person = Person(followed=[unknown(reason=reason)])
     [listed] = open_sends("u:ada", person)
     assert not is_settled(listed, [], person)
-    resolution = encode(Resolution(bytes.fromhex(listed.send_id), verdict))
+    resolution = encode(Resolution(bytes.fromhex(listed.send_id), listed.attempt, verdict))
     assert following.take_resolution(person, resolution, Moment("u:ada", RULES, 3_000))
     assert is_settled(listed, [], person)
 

@@ -9,6 +9,7 @@ from streamer.core import attempts, plan
 from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN, Accepted, Origin, Refused, Unknown
+from streamer.core.fair import Group
 from streamer.core.profile import Update, values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.core.state import DUE_BYTES_MAX, DUE_MAX, SEEN_MAX, WAITING_BYTES_MAX, Person, place_of, send_bytes
@@ -420,7 +421,7 @@ def test_a_stop_holds_the_send_behind_its_breaker():
     assert (held.reason, held.until_ms, held.attempt, held.code) == ("breaker", 0, 1, 20003)
     assert (person.held, person.decided) == ([held], {})
     assert not attempts.release(person, NOW_MS + 999_999, NOW_MS + 999_999)
-    assert attempts.release_queued(person, "shop", "shipped")
+    assert attempts.release_queued(person, "main", "shop", Group("shipped", "1 555"))
     assert attempts.begin(person, at(NOW_MS)).attempt == 2
 
 
@@ -428,7 +429,7 @@ def test_what_stays_stopped_until_it_is_too_old_has_failed_with_the_gateways_cod
     person = due()
     attempts.begin(person, at(NOW_MS))
     attempts.settle(person, Refused("stop", 20003, 401, "stop", "account"), at(NOW_MS))
-    attempts.release_queued(person, "shop", "shipped")
+    attempts.release_queued(person, "main", "shop", Group("shipped", "1 555"))
     assert attempts.begin(person, at(NOW_MS + 60_000)) is None
     assert (only(person).outcome, only(person).reason, only(person).code) == (FAILED, "too_old", 20003)
 
@@ -531,3 +532,31 @@ def test_an_outcome_that_cannot_be_stored_leaves_the_send_posting():
         attempts.settle(person, huge, at(NOW_MS, 0.0))
     assert [True] == [send.is_posting for send in person.due]
     assert ({}, []) == (person.decided, person.out)
+
+
+def test_a_connection_that_never_opened_is_no_try():
+    """An outage of a minute must not cost every message of that minute."""
+    person = due()
+    now_ms = NOW_MS
+    for number in range(1, 12):
+        send = attempts.begin(person, at(now_ms))
+        assert send.attempt == number
+        held = attempts.settle(person, Refused("not_sent", kind="retry"), at(now_ms, 0.99))
+        if held is None:
+            break
+        now_ms = held.until_ms
+        attempts.release(person, now_ms, now_ms)
+    assert number > 6, "five tries are over after a second and a half"
+    assert (only(person).outcome, only(person).reason) == (FAILED, "not_sent")
+    assert now_ms <= NOW_MS - 1_000 + 60_000
+
+
+def test_what_was_refused_before_and_finds_no_room_has_failed():
+    person = due()
+    attempts.begin(person, at(NOW_MS))
+    attempts.settle(person, Refused("gateway_busy", 20429, 429, "retry"), at(NOW_MS))
+    attempts.release(person, NOW_MS + 1_000, NOW_MS + 1_000)
+    big = replace(person.due[0], id=b"x" * 16, reason="scheduled", until_ms=NOW_MS * 2)
+    person.held = [replace(big, message=replace(big.message, body="y" * WAITING_BYTES_MAX))]
+    assert attempts.hold(person, at(NOW_MS), "rate") is None
+    assert (only(person).outcome, only(person).reason, only(person).code) == (FAILED, "too_many_held", 20429)

@@ -29,7 +29,7 @@ from streamer.testing.fakes import EPOCH_MS, ManualClock, settle
 TICK_S = 0.05
 HOUR_S = 3_600.0
 DAY_MS = 86_400_000
-DENIED = Refused("stop", 20003, 401, "stop", "account")
+DENIED = Refused("stop", 20005, 403, "stop", "account")
 ACCEPTED = Accepted("", "queued")
 BUSY_ANSWER = Refused("gateway_busy", 20429, 429, "retry")
 
@@ -48,6 +48,7 @@ class Job:
     def __init__(self, dispatcher, sent, *, is_starting=True):
         self.dispatcher, self.send = dispatcher, sent
         self.message, self.keys = sent.message, keys_of("main", sent)
+        self.sender, self.parts, self.posted_ms = sent.sender, sent.parts, dispatcher._clock.now_ms()
         self.attempt = Attempt(sent.id, sent.attempt + 1, sent.origin.key)
         self.is_starting = is_starting
         self.answers = []
@@ -96,9 +97,9 @@ class Waiting:
         self.sends[key] = sent
         self.dispatcher.queue(self, key, sent, is_urgent=is_urgent, is_held=is_held)
 
-    def wake(self, key, sender, mapping, *, is_held):
+    def wake(self, key, account, sender, group, *, is_held):
         sent = self.sends[key]
-        assert (sent.sender, sent.mapping) == (sender, mapping)
+        assert (sent.sender, sent.mapping) == (sender, group.mapping)
         self.woken.append((sent, is_held))
         self.on_wake(sent)
 
@@ -410,7 +411,7 @@ class Stopped:
     """A dispatcher whose breaker of that scope opens for `send(0)`, with sends that `arrive` before and after."""
 
     def __init__(self, scope, concurrency=8, **account):
-        self.denied = Refused("stop", 20003, 401, "stop", scope)
+        self.denied = Refused("stop", 20005, 403, "stop", scope)
         self.answers = [self.denied]  # to the next requests; then they stay open
         self.clock = ManualClock()
         self.gateway = FakeGateway(lambda _: self.answers.pop() if self.answers else None, self.clock)
