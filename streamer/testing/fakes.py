@@ -14,7 +14,6 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Final, NamedTuple, TypeVar
 
-from streamer.core.delivery import Accepted, Answer, Message
 from streamer.errors import BrokerUnusable
 from streamer.ports import AssignmentListener, End, Log, Partition, Record
 from streamer.testing.memory_log import MemoryLog, MemoryRecord
@@ -431,70 +430,3 @@ class FakeChangelog:
             self.records_read += len(below)
             await apply(below)
             position = below[-1].offset + 1
-
-
-class GatewayRequest:
-    """One create call that has not been answered. `sid` is set once the message exists."""
-
-    __slots__ = ("_answered", "message", "sid")
-
-    def __init__(self, message: Message) -> None:
-        self.message = message
-        self.sid = ""
-        self._answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-    def answer(self, answer: Answer) -> None:
-        """Let the call return."""
-        if not self._answered.done():
-            self._answered.set_result(answer)
-
-    async def wait(self) -> Answer:
-        """The answer, once given."""
-        return await self._answered
-
-
-def _accepted(_message: Message) -> Answer:
-    return Accepted("", "queued")
-
-
-class FakeGateway:
-    """A gateway with a ledger. `decide(message)` gives each request its answer; None leaves it open until told.
-
-    An answer `Accepted` creates the message; with an empty `sid` the fake gives one. Bounded by the test's requests.
-    """
-
-    def __init__(self, decide: Callable[[Message], Answer | None] = _accepted) -> None:
-        self._decide = decide
-        self.posted: list[Message] = []  # every request, in order
-        self.created: list[tuple[str, Message]] = []  # (sid, message), in order
-        self.open: list[GatewayRequest] = []  # requests without an answer
-        self.is_closed = False
-
-    async def create(self, message: Message) -> Answer:
-        """Take one request; its answer comes in a later turn of the loop."""
-        request = GatewayRequest(message)
-        self.posted.append(message)
-        self.open.append(request)
-        answer = self._decide(message)
-        if answer is not None:
-            await asyncio.sleep(0)
-            self.answer(request, answer)
-        return await request.wait()
-
-    def arrive(self, request: GatewayRequest) -> None:
-        """Create the request's message, though nobody has been told yet."""
-        if not request.sid:
-            request.sid = f"SM{len(self.created):032x}"
-            self.created.append((request.sid, request.message))
-
-    def answer(self, request: GatewayRequest, answer: Answer) -> None:
-        """End a request. An `Accepted` creates the message if that has not happened, and carries its SID."""
-        if isinstance(answer, Accepted):
-            self.arrive(request)
-            answer = Accepted(request.sid, answer.status, answer.parts)
-        self.open.remove(request)
-        request.answer(answer)
-
-    async def close(self) -> None:
-        """Note that it was closed."""
-        self.is_closed = True
