@@ -130,7 +130,7 @@ def keys_of(account: str, send: Send) -> tuple[Key, ...]:
 
 
 class Dispatcher:
-    """The slots and request tasks of one account. Everything but `run` and `find` changes state without an await."""
+    """The slots and request tasks of one account. Everything but `run` changes state without an await."""
 
     def __init__(
         self, account: Account, gateway: SmsGateway, clock: Clock, may_start: Callable[[], bool] = lambda: True
@@ -419,7 +419,7 @@ class Dispatcher:
         """A list is a request of the account too: it takes its pace, and none starts while the account is stopped."""
         while (opens_s := self._paces.request_opens_s(self._clock.now_s())) > (now_s := self._clock.now_s()):
             await self._clock.sleep(min(opens_s - now_s, LIST_WAIT_S))
-        return (ACCOUNT, self._account.name) not in set(self._breakers)
+        return not self._breakers.of((ACCOUNT, self._account.name)).opened
 
     def _learn(self, job: Job, answer: Answer, rtt_s: float, level: int) -> None:
         """What an answer says of the account's concurrency and of the breakers; `level`: in flight as it was sent."""
