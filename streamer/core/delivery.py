@@ -24,7 +24,7 @@ RETRYING: Final = "retrying"
 GIVEN_UP: Final = "given_up"
 STATUSES: Final = (ACCEPTED, NOT_CREATED, AMBIGUOUS, UNKNOWN, RETRYING, FAILED, SUPPRESSED, GIVEN_UP)
 _json: Final = msgspec.json.Encoder()
-RETRY_AFTER_MAX_S: Final = 86_400.0  # of an answer: who asks for more is not waited for
+RETRY_AFTER_MAX_S: Final = 3600.0  # of an answer: who asks for more is asked again then
 MS_MAX: Final = 253_402_300_799_999  # the end of the year 9999
 _Ms = Annotated[int, Meta(ge=-1, le=MS_MAX)]  # from Kafka's "none at all"
 

@@ -20,7 +20,17 @@ from msgspec import Meta, Struct
 from yarl import URL
 
 from streamer.core.channels import WHATSAPP
-from streamer.core.delivery import ATTEMPT_TAG, Accepted, Answer, Attempt, Found, Message, Refused, Unknown
+from streamer.core.delivery import (
+    ATTEMPT_TAG,
+    RETRY_AFTER_MAX_S,
+    Accepted,
+    Answer,
+    Attempt,
+    Found,
+    Message,
+    Refused,
+    Unknown,
+)
 from streamer.core.outcomes import RETRY, Outcomes
 from streamer.twilio.listing import (
     DECODE_ERRORS,
@@ -37,7 +47,6 @@ KEEPALIVE_S: Final = 20.0  # below usual idle limits of 60 s, so that a request 
 ANSWER_BYTES_MAX: Final = 64 * 1024  # Twilio's are 1 KB; what is longer is no answer of its
 CODE_MAX: Final = 10**9
 SEGMENT_DIGITS_MAX: Final = 4
-RETRY_AFTER_MAX_S: Final = 3600.0
 FIND_TIMEOUT_S: Final = 30.0  # of one address with all its pages; each request has the account's own besides
 FINDS_MAX: Final = 4  # at once: they share Twilio's limit of concurrent requests with the sends
 
