@@ -2,8 +2,8 @@
 
 Nothing here waits for real time: a fake goes on when the test tells it to, or at once in the loop's next turn.
 `crash` makes a fake deaf: whatever its process still calls has no effect, as if the process were gone.
-(The `memory` engine in `streamer.store` is a `StateStore` without Kafka or disk already: it needs no fake; the one of
-`GroupOffsets` is in `fake_groups`.)
+(The `memory` engine in `streamer.store` is a `StateStore` without Kafka or disk already: it needs no fake; those of
+`SmsGateway` and `GroupOffsets` are in `fake_gateway` and `fake_groups`.)
 """
 
 import asyncio

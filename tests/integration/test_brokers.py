@@ -87,11 +87,7 @@ def values(records: Sequence[ConsumerRecord]) -> list[bytes]:
 
 
 class BrokerContract:
-    """One broker, and a topic of `PARTITIONS` partitions that is this test's own."""
-
-    @pytest.fixture
-    def broker(self) -> Broker:
-        raise NotImplementedError
+    """One broker, a fixture `broker` of who inherits this; and a topic of `PARTITIONS` partitions, this test's own."""
 
     @pytest.fixture
     async def admin(self, broker):
