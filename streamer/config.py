@@ -36,7 +36,6 @@ from streamer.config_model import (
     Defaults,
     HttpConfig,
     KafkaConfig,
-    SenderConfig,
     StoreConfig,
     TopicsConfig,
 )
@@ -313,7 +312,7 @@ def _sender(name: str, section: Section, accounts: Collection[str]) -> Sender:
         which = "both are given; remove one" if has_number else "none is given"
         section.fault(None, f"needs either `from` or `messaging_service`: {which}")
     channels = section.texts("channels")
-    sender = SenderConfig(
+    sender = Sender(
         name=name,
         account=_sender_account(section, accounts),
         number=section.text("from", None if has_number else "", from_fault),

@@ -65,6 +65,11 @@ class TopicsConfig(Struct, frozen=True):
         return self.prefix + "deliveries"
 
     @property
+    def suppressions(self) -> str:
+        """Who said STOP to which senders; compacted, and held whole by every owner."""
+        return self.prefix + "suppressions"
+
+    @property
     def dead_letters(self) -> str:
         """What could not be read."""
         return self.prefix + "dead-letters"
@@ -88,12 +93,6 @@ class AccountConfig(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return _repr(self)
-
-
-class SenderConfig(Sender, frozen=True):
-    """A sender as declared: also its group (numbers that share a STOP)."""
-
-    group: str = ""
 
 
 class HttpConfig(Struct, frozen=True):

@@ -11,6 +11,7 @@ from streamer.core.once import KEY_BYTES, KEYS_MAX
 from streamer.core.profile import TRAITS_BYTES_MAX, TRAITS_MAX, Update, size
 from streamer.core.records import ID_CHARS_MAX, MESSAGE_ID_CHARS_MAX
 from streamer.core.rules import MAPPINGS_MAX
+from streamer.core.sends import Away, Parked, Send, away_bytes, parked_bytes, send_bytes
 from streamer.core.state import (
     AWAY_BYTES_MAX,
     DETAIL_BYTES_MAX,
@@ -24,13 +25,7 @@ from streamer.core.state import (
     OUT_MAX,
     SEEN_MAX,
     WAITING_BYTES_MAX,
-    Away,
-    Parked,
     Person,
-    Send,
-    away_bytes,
-    parked_bytes,
-    send_bytes,
 )
 
 MS = 253_402_300_799_999

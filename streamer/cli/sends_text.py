@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from streamer.cli.tables import columns, iso, plain
-from streamer.core import state
+from streamer.core import sends
 from streamer.core.open_sends import DUE, HELD, POSTING, STATES, UNKNOWN, UNRESOLVED, WATCHED, OpenSend
 
 _HEAD: Final = ("send", "since", "mapping", "sender", "to", "attempt", "key", "state")
@@ -19,11 +19,11 @@ _WHAT: Final = {
 }
 _UNTIL: Final = {UNRESOLVED: "until", UNKNOWN: "next look", WATCHED: "until", HELD: "until"}
 _HELD: Final = {
-    state.SCHEDULED: "for its send_at",
-    state.LATER: "as the gateway takes it only later",
-    state.RATE: "for the pace of its sender or account",
-    state.BREAKER: "behind a breaker: its account, sender, region or mapping is refused",
-    state.BUSY: "for a free slot of its account",
+    sends.SCHEDULED: "for its send_at",
+    sends.LATER: "as the gateway takes it only later",
+    sends.RATE: "for the pace of its sender or account",
+    sends.BREAKER: "behind a breaker: its account, sender, region or mapping is refused",
+    sends.BUSY: "for a free slot of its account",
     "gateway_busy": "as the gateway was busy",
     "not_sent": "as no connection opened",
     "retrying": "for another attempt",

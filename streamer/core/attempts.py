@@ -12,14 +12,15 @@ import phonenumbers
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streamer.core import away, delivery, outcomes, state
+from streamer.core import away, delivery, outcomes, sends, state
 from streamer.core.delivery import Accepted, Answer, Decision, Refused, Unknown, masked
 from streamer.core.fair import Group
 from streamer.core.identity import is_sender_key, person_of
 from streamer.core.plan import SCHEDULE_MIN_S
 from streamer.core.retry import SCHEDULES, RetryPolicy, later_at_ms, retry_at_ms
 from streamer.core.rules import Rule, RuleSet
-from streamer.core.state import EVENT_KIND, LATER, SCHEDULED, Outgoing, Person, Send, send_bytes
+from streamer.core.sends import EVENT_KIND, LATER, POLICIES, SCHEDULED, Outgoing, Send, send_bytes
+from streamer.core.state import Person
 
 SCHEDULE_MARGIN_S: Final = 10  # more, when the request leaves: the longest it may take to get there
 CALLBACK_WAIT_MS: Final = 30_000  # for a callback with our token, before the gateway's list is asked
@@ -106,7 +107,7 @@ def unposted(send: Send) -> Send:
 
 
 def hold(person: Person, moment: Moment, reason: str) -> Send | None:
-    """Hold the first due send for its turn (`state.QUEUED`); None if too much waits, and it has its outcome."""
+    """Hold the first due send for its turn (`sends.QUEUED`); None if too much waits, and it has its outcome."""
     send = replace(person.due.pop(0), until_ms=0, reason=reason)
     if not has_room(person, send):
         stop(person, moment, send, TOO_MANY_HELD, _FULL)
@@ -127,7 +128,7 @@ def send_away(person: Person, moment: Moment) -> None:
 
 def has_room(person: Person, send: Send) -> bool:
     """Whether a send may be held that may wait for long; one that is tried again soon always may."""
-    if send.reason not in state.LONG:
+    if send.reason not in sends.LONG:
         return True
     return person.waiting_bytes() + send_bytes(send) <= state.WAITING_BYTES_MAX
 
@@ -160,7 +161,7 @@ def accept(person: Person, moment: Moment, send: Send, sid: str, parts: int = 0,
     rule = moment.rule(send)
     if may_go_on and rule is not None and rule.retries_accepted and moment.now_ms <= send.expires_ms:
         follow(
-            person, moment, replace(_answered(send, delivery.ACCEPTED), until_ms=send.expires_ms, reason=state.WATCHED)
+            person, moment, replace(_answered(send, delivery.ACCEPTED), until_ms=send.expires_ms, reason=sends.WATCHED)
         )
 
 
@@ -175,7 +176,7 @@ def lose(person: Person, moment: Moment, send: Send, decision: Decision) -> None
     conclude(person, moment, send, decision)
     until_ms = moment.now_ms + CALLBACK_WAIT_MS
     follow(
-        person, moment, replace(_answered(send, delivery.UNKNOWN), until_ms=until_ms, reason=state.UNKNOWN, checks=0)
+        person, moment, replace(_answered(send, delivery.UNKNOWN), until_ms=until_ms, reason=sends.UNKNOWN, checks=0)
     )
 
 
@@ -208,7 +209,7 @@ def next_attempt(send: Send, moment: Moment, refused: Refused) -> Send | None:
         at_ms = later_at_ms(refused.schedule, send.laters + 1, moment.now_ms, moment.jitter)
         return None if at_ms is None else replace(send, laters=send.laters + 1, until_ms=at_ms, reason=LATER)
     if refused.kind == outcomes.STOP:
-        return replace(send, until_ms=0, reason=state.BREAKER)
+        return replace(send, until_ms=0, reason=sends.BREAKER)
     return None
 
 
@@ -225,9 +226,9 @@ def release(person: Person, now_ms: int, handled_ms: int, accounts: Collection[s
     """
 
     def is_ready(send: Send) -> bool:
-        if send.reason in state.QUEUED:
+        if send.reason in sends.QUEUED:
             return accounts is not None and send.message.account not in accounts
-        return send.until_ms <= (handled_ms if send.reason == SCHEDULED else now_ms)
+        return send.until_ms <= (handled_ms if send.reason in POLICIES else now_ms)
 
     return _make_due(person, is_ready)
 
@@ -237,7 +238,7 @@ def release_queued(person: Person, account: str, sender: str, group: Group) -> b
     waiting = [
         each
         for each in person.held
-        if each.reason in state.QUEUED
+        if each.reason in sends.QUEUED
         and (each.message.account, each.sender, group_of(each)) == (account, sender, group)
     ]
     if not waiting:
@@ -248,7 +249,7 @@ def release_queued(person: Person, account: str, sender: str, group: Group) -> b
 
 def release_for(person: Person, senders: Collection[str]) -> bool:
     """Have all sends that wait for their turn with these senders be due, since their turn is elsewhere now."""
-    return _make_due(person, lambda send: send.reason in state.QUEUED and send.sender in senders)
+    return _make_due(person, lambda send: send.reason in sends.QUEUED and send.sender in senders)
 
 
 def _make_due(person: Person, is_ready: Callable[[Send], bool]) -> bool:
@@ -286,7 +287,7 @@ def follow(person: Person, moment: Moment, send: Send) -> None:
 
 def give_up(person: Person, moment: Moment, send: Send, reason: str) -> None:
     """Say of a send that is no longer followed that it stays what it is; of an accepted one there is nothing to say."""
-    if send.reason != state.WATCHED:
+    if send.reason != sends.WATCHED:
         tell(person, moment, replace(end_of(send, moment.now_ms, send.told, reason), code=send.code), delivery.GIVEN_UP)
 
 

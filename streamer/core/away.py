@@ -15,18 +15,8 @@ from msgspec import Meta, Struct
 from streamer.core.delivery import FAILED, MS_MAX, SUPPRESSED, Decision, encode_decision
 from streamer.core.hop import ORDER, OUTCOME
 from streamer.core.identity import sender_key
-from streamer.core.state import (
-    AWAY_BYTES_MAX,
-    DUE_BYTES_MAX,
-    HOMES_MAX,
-    Away,
-    Outgoing,
-    Person,
-    Send,
-    away_bytes,
-    mark_of,
-    send_bytes,
-)
+from streamer.core.sends import Away, Outgoing, Send, away_bytes, send_bytes
+from streamer.core.state import AWAY_BYTES_MAX, DUE_BYTES_MAX, HOMES_MAX, Person, mark_of
 from streamer.errors import BadRecord
 
 # How long the number of an order is kept after its send expired: an order may be read again for as long as by-user has

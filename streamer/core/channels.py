@@ -20,8 +20,9 @@ SHORT_CODE_DIGITS_MAX: Final = 8  # a longer run of digits would be a number, wh
 class Sender(Struct, frozen=True):
     """Who a message is from: a number, short code or alphanumeric id (`number`), or a Messaging Service.
 
-    No `channels` means all that its kind can do. `parts_per_s` is its pace (0: no limit), and `has_one_owner` says that
-    one partition sends all of it, at that whole pace: neither changes what is sent.
+    No `channels` means all that its kind can do. `parts_per_s` is its pace (0: no limit), `has_one_owner` says that one
+    partition sends all of it, at that whole pace, and `group` names those that share a STOP ("": it alone): none of
+    them changes what is sent.
     """
 
     name: str
@@ -31,6 +32,12 @@ class Sender(Struct, frozen=True):
     channels: tuple[str, ...] = ()
     parts_per_s: float = 0.0
     has_one_owner: bool = False
+    group: str = ""
+
+    @property
+    def stop_group(self) -> str:
+        """The group that a person's STOP to it is about."""
+        return self.group or self.name
 
     @property
     def kind(self) -> str:
@@ -54,8 +61,8 @@ class Sender(Struct, frozen=True):
 
 
 def unpaced(sender: Sender) -> Sender:
-    """The sender without what only says how fast it sends, and from where."""
-    return replace(sender, parts_per_s=0.0, has_one_owner=False)
+    """The sender without what changes no message: how fast it sends, from where, and with whom it shares a STOP."""
+    return replace(sender, parts_per_s=0.0, has_one_owner=False, group="")
 
 
 _CHANNELS_OF: Final = {

@@ -15,7 +15,8 @@ from streamer.core.hop import FORGET
 from streamer.core.identity import sender_key
 from streamer.core.plan import Turn
 from streamer.core.rules import RuleSet
-from streamer.core.state import EVENT_KIND, Outgoing, Person, hidden, mark_of
+from streamer.core.sends import EVENT_KIND, Outgoing
+from streamer.core.state import Person, hidden, mark_of
 from streamer.errors import BadRecord
 
 REASON: Final = "forgotten"

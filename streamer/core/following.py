@@ -37,7 +37,8 @@ from streamer.core.delivery import (
     Refused,
 )
 from streamer.core.outcomes import STOP
-from streamer.core.state import UNKNOWN, UNRESOLVED, WATCHED, Person, Send
+from streamer.core.sends import UNKNOWN, UNRESOLVED, WATCHED, Send
+from streamer.core.state import Person
 from streamer.errors import BadRecord
 
 CHECKS_MS: Final = (135_000, 165_000)  # after the first miss, and the second: three misses take five minutes

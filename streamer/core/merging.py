@@ -22,6 +22,7 @@ from streamer.core.plan import Turn, is_erased
 from streamer.core.profile import Update, unite
 from streamer.core.records import check_storable
 from streamer.core.rules import RuleSet
+from streamer.core.sends import Away, Outgoing, Parked, Send, away_bytes, send_bytes
 from streamer.core.state import (
     AWAY_BYTES_MAX,
     HELD_BYTES_MAX,
@@ -29,16 +30,10 @@ from streamer.core.state import (
     MERGED_BYTES_MAX,
     MERGED_MAX,
     SEEN_MAX,
-    Away,
-    Outgoing,
-    Parked,
     Person,
-    Send,
-    away_bytes,
     hidden,
     mark_of,
     moved_place,
-    send_bytes,
 )
 from streamer.errors import BadRecord
 

@@ -8,8 +8,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from streamer.core import delivery, state
-from streamer.core.state import Link, Person, Send
+from streamer.core import delivery, sends
+from streamer.core.sends import Send
+from streamer.core.state import Link, Person
 
 UNRESOLVED: Final = "unresolved"  # waits for a person's decision
 UNKNOWN: Final = "unknown"  # is being looked for
@@ -20,7 +21,7 @@ HELD: Final = "held"  # waits for a time or its turn
 STATES: Final = (UNRESOLVED, UNKNOWN, WATCHED, POSTING, DUE, HELD)  # what asks for a person first
 RESOLVABLE: Final = (UNRESOLVED, UNKNOWN)
 FOLLOWED: Final = (*RESOLVABLE, WATCHED)  # their outcome is out
-_FOLLOWED_AS: Final = {state.UNRESOLVED: UNRESOLVED, state.UNKNOWN: UNKNOWN, state.WATCHED: WATCHED}
+_FOLLOWED_AS: Final = {sends.UNRESOLVED: UNRESOLVED, sends.UNKNOWN: UNKNOWN, sends.WATCHED: WATCHED}
 
 
 class OpenSend(Struct, frozen=True):

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from streamer.core.state import WAITING_BYTES_MAX, Parked, Person, parked_bytes
+from streamer.core.sends import Parked, parked_bytes
+from streamer.core.state import WAITING_BYTES_MAX, Person
 
 INCOMPLETE: Final = "profile_incomplete"
 OVERFLOW: Final = "park_overflow"

@@ -18,18 +18,8 @@ from streamer.core.hop import HOPS_MAX
 from streamer.core.links import is_nobodys
 from streamer.core.profile import Update, fold, overlaid, values
 from streamer.core.rules import Rule, RuleSet
-from streamer.core.state import (
-    DETAIL_BYTES_MAX,
-    DUE_BYTES_MAX,
-    DUE_MAX,
-    SCHEDULED,
-    WAITING_BYTES_MAX,
-    Parked,
-    Person,
-    Send,
-    place_of,
-    send_bytes,
-)
+from streamer.core.sends import SCHEDULED, Parked, Send, send_bytes
+from streamer.core.state import DETAIL_BYTES_MAX, DUE_BYTES_MAX, DUE_MAX, WAITING_BYTES_MAX, Person, place_of
 
 # Twilio holds a message for more than 5 minutes and at most 35 days.
 SCHEDULE_MIN_S: Final = 300

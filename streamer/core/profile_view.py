@@ -11,7 +11,8 @@ from streamer.core import delivery
 from streamer.core.identity import is_identity_key
 from streamer.core.links import ERASED
 from streamer.core.open_sends import FOLLOWED, OpenSend, open_sends
-from streamer.core.state import Person, Send
+from streamer.core.sends import Send
+from streamer.core.state import Person
 
 LAST_SENDS_MAX: Final = 20
 

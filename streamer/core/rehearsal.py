@@ -21,7 +21,8 @@ from streamer.core.links import LatelyLinked, target_at
 from streamer.core.profile import Update, fold
 from streamer.core.routing import Place, Routed, routed
 from streamer.core.rules import RuleSet
-from streamer.core.state import EVENT_KIND, Parked, Person, Send
+from streamer.core.sends import EVENT_KIND, Parked, Send
+from streamer.core.state import Person
 
 TOPIC: Final = "rehearsal"
 HOMES_MAX: Final = 8  # pointers that are followed for a picture

@@ -4,42 +4,37 @@
 what is left to do, and when; its writer's epoch) and msgpack; the header lets a restore pass by people unread.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Struct, field
 
 from streamer.core.consent import Consent
-from streamer.core.delivery import FAILED, MS_MAX, SUPPRESSED, Decision, Message, Origin, encode_decision
+from streamer.core.delivery import FAILED, SUPPRESSED, Decision, Origin, encode_decision
 from streamer.core.identity import RESERVED
 from streamer.core.profile import Update
+from streamer.core.sends import LONG, POLICIES, Away, Outgoing, Parked, Send, parked_bytes, send_bytes
 from streamer.errors import StateUnreadable
 
-FORMAT: Final = 3
-FORMAT_BEFORE: Final = 2  # still read: it had no epoch, which counts as 0
+FORMAT: Final = 4  # since then an event may wait for a time: an older version would take it for given up
+FORMAT_BEFORE: Final = 3  # still read
+FORMAT_WITHOUT_EPOCH: Final = 2  # still read: its epoch counts as 0
 DECIDED_BYTES_MAX: Final = 8 * 1024
 DUE_MAX: Final = 64  # sends that one event may find or make due; what is more is suppressed
 DUE_BYTES_MAX: Final = 256 * 1024  # of those
 HELD_MAX: Final = 16  # sends waiting for their next attempt soon; at the limit the person's next event waits
 HELD_BYTES_MAX: Final = 128 * 1024  # of all that wait, alike
-SCHEDULED: Final = "scheduled"  # the reason of a send held until its own `send_at`
-LATER: Final = "later"  # held until the gateway may take it: minutes to a day
-RATE: Final = "rate"  # held until its sender's or account's pace lets it go
-BREAKER: Final = "breaker"  # held until what its account, sender, region or mapping was refused for is mended
-BUSY: Final = "busy"  # held because too many wait for a slot of its account
-QUEUED: Final = frozenset((RATE, BREAKER, BUSY))  # these go when their dispatcher says so, at no time of their own
-LONG: Final = QUEUED | {SCHEDULED, LATER}  # these may wait for hours
 # Of those and of what is parked; what is more is suppressed.
 WAITING_BYTES_MAX: Final = 24 * 1024
 FOLLOWED_BYTES_MAX: Final = 24 * 1024  # of sends that are followed; beyond, the oldest is given up
 AWAY_BYTES_MAX: Final = 8 * 1024  # of what is noted of sends that are away: some 140
 HOMES_MAX: Final = 64  # senders with one owner that a person's sends went to, and that are remembered
 ADOPTED_MAX: Final = 32  # message SIDs remembered that were found for an unknown send
-UNKNOWN: Final = "unknown"  # the reason of a followed send that is looked for
-UNRESOLVED: Final = "unresolved"  # of one that somebody has to decide
-WATCHED: Final = "accepted"  # of one that is attempted again, should its message fail
+COUNTED_MAX: Final = 1_024  # messages of one person that are counted, for limits: 10 KB
+COUNTS_MAX: Final = 128  # mappings that are counted apart: their names are at most 17 KB
+CANCELS_MAX: Final = 256  # events remembered per person that end what they came before: 8 KB
 DETAIL_BYTES_MAX: Final = 200  # of a decision: what it repeats of an event or a configuration
 OUT_MAX: Final = 64  # outcomes listed and not yet acked; at the limit the person's next event waits
 SEEN_MAX: Final = 256  # source partitions remembered per person
@@ -65,85 +60,8 @@ OTHERS: Final = ""  # in `forgotten`, which is no mapping's id: every mapping th
 # zstd undoes: 0.7 MB, as the test of the worst record measures.
 
 
-_Ms = Annotated[int, Meta(ge=0, le=2 * MS_MAX)]  # a deadline may lie beyond any event's time
-_Count = Annotated[int, Meta(ge=0, le=2**31)]
-
-
-class Send(Struct, frozen=True, array_like=True):
-    """A decided send that has no outcome yet, or is followed. `attempt` counts from 1 once posted; 0 before.
-
-    Units: ms since the epoch; `until_ms` is when a held send is due or a followed one looked at, `expires_ms` when it
-    is too old to be sent. `tries` and `laters` count the refusals that led to another attempt soon, and later. `told`:
-    the outcome that is out, so what follows is told as its resolution. `checks`: how often the gateway's list lacked
-    it. `code` is the gateway's of the last refusal.
-    """
-
-    id: bytes
-    mapping: str
-    mapping_version: str
-    origin: Origin
-    message_id: str
-    message: Message
-    sender: str
-    parts: Annotated[int, Meta(ge=0, le=10_000)]
-    decided_ms: _Ms
-    expires_ms: _Ms
-    attempt: int = 0
-    is_posting: bool = False
-    posted_ms: _Ms = 0
-    until_ms: _Ms = 0
-    reason: str = ""
-    tries: _Count = 0
-    laters: _Count = 0
-    told: str = ""
-    checks: _Count = 0
-    code: int = 0
-
-
-class Parked(Struct, frozen=True, array_like=True):
-    """A matched event that waits for what its mapping lacks of the profile.
-
-    `event` is the msgpack of what the mapping reads of the event, and `reads` the hash of which paths that are; `lacks`
-    is the first path that was missing. Units: ms since the epoch; at `until_ms` it is given up.
-    """
-
-    id: bytes
-    mapping: str
-    reads: int
-    origin: Origin
-    message_id: str
-    event: bytes
-    lacks: str
-    until_ms: int
-
-
-class Away(Struct, frozen=True, array_like=True):
-    """What is noted of a send that is away: the mark of its event is `mark_of` it.
-
-    Units: ms since the epoch; no word of it can come any more after `until_ms`.
-    """
-
-    sender: str
-    mark: bytes
-    event_ms: int
-    until_ms: int
-
-
-class Outgoing(Struct, frozen=True, array_like=True):
-    """A record to be produced to `by-user` (to `deliveries`, if its `kind` is EVENT_KIND), once this one is safe.
-
-    `event_ms` is the event time of what caused it; `status` is said of what became of a send.
-    """
-
-    key: str
-    kind: str
-    value: bytes
-    event_ms: int
-    status: str = ""
-
-
-EVENT_KIND: Final = "delivery"  # of an Outgoing for the deliveries topic
 OnceKey = tuple[bytes, int, int]  # a `once_per` key's hash, the event time of what took it, and until when it is kept
+Cancel = tuple[int, int, str]  # the event time of what cancels, until when it is kept, and the event's name
 Link = tuple[int, str]  # event time in ms, and the identity key that is the person from then on ("": erased)
 
 
@@ -165,6 +83,8 @@ class Person(Struct, omit_defaults=True):
     `once`: the `once_per` keys that are taken, by the send that took each.
     `away`: by send id what went to a sender key's record, and whose outcome has not come back; `homes`: by sender the
     number of the last order for it (`core.away`).
+    `counted`: by `mapping/category` when its messages were posted, oldest first (`core.limits`). `cancels`: by the hash
+    of what an event said the event time until which it ends what came before it, and until when that is kept.
     `erased_ms`: what happened until then was forgotten on demand; `keep_ms` is when even that may be, 0: never.
     """
 
@@ -188,6 +108,8 @@ class Person(Struct, omit_defaults=True):
     once: dict[bytes, OnceKey] = field(default_factory=dict, name="k")
     away: dict[bytes, Away] = field(default_factory=dict, name="A")
     homes: dict[str, int] = field(default_factory=dict, name="H")
+    counted: dict[str, list[int]] = field(default_factory=dict, name="C")
+    cancels: dict[bytes, Cancel] = field(default_factory=dict, name="X")
     erased_ms: int = field(default=0, name="e")
     keep_ms: int = field(default=0, name="E")
     is_suppressed: bool = field(default=False, name="z")
@@ -233,7 +155,7 @@ class Person(Struct, omit_defaults=True):
         if not (self.parked or self.held or self.keep_ms or self.followed):
             return 0
         times = [each.until_ms for each in self.parked]
-        times += [send.until_ms for send in self.held if send.reason == SCHEDULED]
+        times += [send.until_ms for send in self.held if send.reason in POLICIES]
         times += [send.until_ms for send in self.followed]
         if self.keep_ms and not (self.traits or self.held or self.due or self.parked or self.followed):
             times.append(self.keep_ms)
@@ -335,7 +257,7 @@ _CLAIM: Final = b"\x01\x00"  # as of a person with nothing left to do: a store k
 def encode(person: Person, epoch: int = 0) -> bytes:
     """The state record's value, as the owner of that epoch writes it."""
     flags = 0
-    if person.due or (person.held and any(send.reason != SCHEDULED for send in person.held)):
+    if person.due or (person.held and any(send.reason not in POLICIES for send in person.held)):
         flags = _WAITS
     if person.out or person.outgoing:
         flags |= _OWES
@@ -348,11 +270,13 @@ def encode(person: Person, epoch: int = 0) -> bytes:
 
 def decode(value: bytes) -> Person:
     """The person of a state record's value. Raises: StateUnreadable, naming the format."""
-    if len(value) < _HEAD_BYTES or value[0] not in (FORMAT, FORMAT_BEFORE):
+    if len(value) < _HEAD_BYTES or value[0] not in (FORMAT, FORMAT_BEFORE, FORMAT_WITHOUT_EPOCH):
         raise StateUnreadable(f"state record of format {value[:1].hex() or 'none'}; this version reads format {FORMAT}")
     before = _epoch_at(value)
     try:
-        return _person.decode(memoryview(value)[before if value[0] == FORMAT_BEFORE else before + _EPOCH_BYTES :])
+        return _person.decode(
+            memoryview(value)[before if value[0] == FORMAT_WITHOUT_EPOCH else before + _EPOCH_BYTES :]
+        )
     except msgspec.DecodeError as error:
         raise StateUnreadable(f"state record does not decode: {error}") from error
 
@@ -381,7 +305,7 @@ def epoch_of(value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> 
     """The epoch of who wrote a person's record; of a tombstone the Kafka record's headers say it."""
     if value is None:
         return next((int(said) for name, said in headers if name == EPOCH_HEADER), 0)
-    if value[0] != FORMAT:
+    if value[0] <= FORMAT_WITHOUT_EPOCH:
         return 0
     return int.from_bytes(value[8:14] if value[1] & _TIMED else value[2:8], "big")  # spelt out: a restore asks of all
 
@@ -389,7 +313,7 @@ def epoch_of(value: bytes | None, headers: Sequence[tuple[str, bytes]] = ()) -> 
 def with_epoch(value: bytes, epoch: int) -> bytes:
     """The same record as the owner of another epoch writes it; it is not decoded."""
     at = _epoch_at(value)
-    rest = value[at:] if value[0] == FORMAT_BEFORE else value[at + _EPOCH_BYTES :]
+    rest = value[at:] if value[0] == FORMAT_WITHOUT_EPOCH else value[at + _EPOCH_BYTES :]
     return _HEADERS[value[1]] + value[_HEAD_BYTES:at] + epoch.to_bytes(_EPOCH_BYTES, "big") + rest
 
 
@@ -447,18 +371,3 @@ def encode_checkpoint(mark: int) -> bytes:
 def decode_checkpoint(value: bytes) -> int:
     """The state offset of a checkpoint's value."""
     return msgspec.msgpack.decode(value, type=int)
-
-
-def send_bytes(send: Send) -> int:
-    """The encoded size of a send."""
-    return len(_encoder.encode(send))
-
-
-def away_bytes(away: Mapping[bytes, Away]) -> int:
-    """The encoded size of what is noted of sends that are away."""
-    return len(_encoder.encode(away))
-
-
-def parked_bytes(parked: Parked) -> int:
-    """The encoded size of a parked event."""
-    return len(_encoder.encode(parked))

@@ -20,7 +20,8 @@ from streamer.core.delivery import Answer
 from streamer.core.fair import Group
 from streamer.core.handling import handle
 from streamer.core.hop import Hop, read_hop
-from streamer.core.state import Outgoing, Person, Send
+from streamer.core.sends import Outgoing, Send
+from streamer.core.state import Person
 from streamer.core.wheel import TimerWheel
 from streamer.errors import BadRecord
 from streamer.pipeline.claims import Claim

@@ -20,7 +20,7 @@ from streamer.core.fair import Group, Line
 from streamer.core.following import since_ms
 from streamer.core.gcra import Pace
 from streamer.core.outcomes import GATEWAY_BUSY, RETRY, STOP, UNKNOWN
-from streamer.core.state import BREAKER, BUSY, RATE, Send
+from streamer.core.sends import BREAKER, BUSY, RATE, Send
 from streamer.pipeline.paces import Paces
 from streamer.ports import Clock, SmsGateway
 from streamer.telemetry import (

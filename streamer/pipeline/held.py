@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 
-from streamer.core.state import QUEUED, SCHEDULED, Send
+from streamer.core.sends import POLICIES, QUEUED, Send
 from streamer.pipeline.dispatch import Waiter
 from streamer.pipeline.lane import Services
 
@@ -25,7 +25,7 @@ class Held:
         for send in sends:
             if send.reason in QUEUED:
                 self.queue(key, send, is_held=True)
-            elif send.reason != SCHEDULED:
+            elif send.reason not in POLICIES:
                 heappush(self._attempts, (send.until_ms, key))
 
     def queue(self, key: bytes, send: Send, *, is_held: bool) -> None:

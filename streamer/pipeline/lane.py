@@ -16,7 +16,8 @@ from streamer.core.delivery import Answer, Attempt, Message
 from streamer.core.hop import ANSWER, CALLBACK, EVENT, RESOLVE
 from streamer.core.identity import SENDER_PREFIX
 from streamer.core.rules import RuleSet
-from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Outgoing, Person, Send
+from streamer.core.sends import Outgoing, Send
+from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Person
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.dispatch import Dispatcher, keys_of
 from streamer.pipeline.lease import Lease

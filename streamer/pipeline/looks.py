@@ -6,7 +6,7 @@ from functools import partial
 from streamer.core import following
 from streamer.core.attempts import Moment
 from streamer.core.delivery import Found
-from streamer.core.state import Send
+from streamer.core.sends import Send
 from streamer.pipeline.lane import Lane, Services
 
 Judged = Callable[[Lane, Sequence[Send]], None]

@@ -8,7 +8,7 @@ from streamer.core.following import LateAnswer
 from streamer.core.handling import Handled
 from streamer.core.hop import ANSWER, Hop, headers_of
 from streamer.core.identity import partition_of
-from streamer.core.state import EVENT_KIND, Outgoing, Send
+from streamer.core.sends import EVENT_KIND, Outgoing, Send
 from streamer.pipeline.lane import Services
 from streamer.ports import Partition
 from streamer.telemetry import RECORDS_FORWARDED

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from streamer.core.state import UNRESOLVED, Person
+from streamer.core.sends import UNRESOLVED
+from streamer.core.state import Person
 from streamer.testing.fake_twilio import FakeTwilio
 from streamer.testing.fake_twilio_api import Setup
 from streamer.testing.fake_twilio_faults import Faults

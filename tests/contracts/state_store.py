@@ -6,7 +6,8 @@ import pytest
 
 from streamer.core import state
 from streamer.core.delivery import Message, Origin
-from streamer.core.state import Person, Send
+from streamer.core.sends import Send
+from streamer.core.state import Person
 from streamer.ports import Log, StateStore
 from streamer.telemetry import STORES_REBUILT
 from streamer.testing.fakes import ManualClock

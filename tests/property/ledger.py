@@ -9,7 +9,7 @@ import random
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 
-from streamer.core import state
+from streamer.core import sends, state
 from streamer.core.channels import Sender
 from streamer.core.delivery import Origin, send_id
 from streamer.core.hop import EVENT, MERGE, Hop, read_hop
@@ -264,7 +264,7 @@ class World:
         """What the owner of a partition knows of a key; by hearsay, if it may not have restored it."""
         self.view[partition][key] = value
         person = state.decode(value) if value is not None else state.Person()
-        is_looked_for = any(send.reason == state.UNKNOWN for send in person.followed)
+        is_looked_for = any(send.reason == sends.UNKNOWN for send in person.followed)
         waits = person.due or person.held or person.parked or person.away
         is_waiting = waits or person.outgoing or is_looked_for
         (self.waiting.add if is_waiting else self.waiting.discard)(key)
@@ -276,9 +276,9 @@ class World:
         for target, moved in _moves(person):
             self.decided[target] |= {sent for sent, _ in moved.decided}
         for send in person.held:
-            if send.reason in state.QUEUED:  # held for its turn, which its sender's mappings take one after the other
+            if send.reason in sends.QUEUED:  # held for its turn, which its sender's mappings take one after the other
                 self.waited.add(send.id)
-            if send.reason == state.SCHEDULED:
+            if send.reason == sends.SCHEDULED:
                 self.waited.add(send.id)
                 if is_hearsay:
                     continue

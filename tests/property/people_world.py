@@ -19,7 +19,8 @@ from streamer.core.hop import headers_of, read_hop
 from streamer.core.links import LatelyLinked
 from streamer.core.routing import Place, Routed, routed
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.core.state import EVENT_KIND, Person, place_of
+from streamer.core.sends import EVENT_KIND
+from streamer.core.state import Person, place_of
 from streamer.errors import BadRecord
 
 EPOCH_MS = 1_767_225_600_000  # 2026-01-01

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from streamer.core import attempts, erasure, following, state
+from streamer.core import attempts, erasure, following, sends, state
 from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import ATTEMPT_TAG, Accepted, Attempt, Found, Origin, Refused, Unknown
@@ -19,7 +19,8 @@ from streamer.core.handling import handle
 from streamer.core.hop import ANSWER, CALLBACK, EVENT, FORGET, LINK, MERGE, RESOLVE, Hop
 from streamer.core.outcomes import Outcomes, Verdict
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.core.state import EVENT_KIND, Person
+from streamer.core.sends import EVENT_KIND
+from streamer.core.state import Person
 
 VISITOR, USER = "a:0", "u:1"
 NOW_MS = 1_767_225_600_000
@@ -279,7 +280,7 @@ class Life(RuleBasedStateMachine):
         self.write(crash)
 
     @precondition(lambda self: self.person.due and not self.person.due[0].is_posting)
-    @rule(reason=st.sampled_from(sorted(state.QUEUED)), crash=crashes)
+    @rule(reason=st.sampled_from(sorted(sends.QUEUED)), crash=crashes)
     def send_is_held_for_its_turn(self, reason, crash):
         attempts.hold(self.person, self.moment, reason)
         self.write(crash)
@@ -378,10 +379,10 @@ class Life(RuleBasedStateMachine):
         while is_read and self.inbox and not self.person.due:
             self.record_is_read("")
 
-    @precondition(lambda self: any(send.reason == state.WATCHED for send in self.person.followed))
+    @precondition(lambda self: any(send.reason == sends.WATCHED for send in self.person.followed))
     @rule()
     def accepted_one_fails_and_is_attempted_again(self):
-        for send in [each for each in self.person.followed if each.reason == state.WATCHED][:1]:
+        for send in [each for each in self.person.followed if each.reason == sends.WATCHED][:1]:
             request = self.gateway.requests[Attempt(send.id, send.attempt, "").id]
             said = Callback(send.id, send.attempt, request.sid, "undelivered", 30003)
             self.inbox.append((VISITOR, self.hop(CALLBACK, following.encode(said))))
@@ -399,10 +400,10 @@ class Life(RuleBasedStateMachine):
                 listed = self.gateway.find(following.since_ms(send), self.now_ms) if is_had else None
                 self.looks.append((send, listed))
 
-    @precondition(lambda self: any(send.reason == state.UNKNOWN for send in self.person.followed))
+    @precondition(lambda self: any(send.reason == sends.UNKNOWN for send in self.person.followed))
     @rule()
     def a_look_is_due_and_done(self):
-        times = [send.until_ms for send in self.person.followed if send.reason == state.UNKNOWN]
+        times = [send.until_ms for send in self.person.followed if send.reason == sends.UNKNOWN]
         self.now_ms = max(self.now_ms, min(times))
         self.list_is_asked_for(is_had=True)
         while self.looks:
@@ -469,7 +470,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def what_is_kept_is_bounded(self):
         person = self.person
-        assert sum(map(state.send_bytes, person.followed)) <= state.FOLLOWED_BYTES_MAX
+        assert sum(map(sends.send_bytes, person.followed)) <= state.FOLLOWED_BYTES_MAX
         assert person.waiting_bytes() <= state.WAITING_BYTES_MAX
         assert len(person.adopted) <= state.ADOPTED_MAX
         ids = [each.id for each in (*person.due, *person.held, *person.followed)]

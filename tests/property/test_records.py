@@ -13,7 +13,8 @@ from streamer.core.identity import Identities
 from streamer.core.profile import Update, fold
 from streamer.core.records import full, origin, slim
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.core.state import EVENT_KIND, Person, decode, encode
+from streamer.core.sends import EVENT_KIND
+from streamer.core.state import Person, decode, encode
 from streamer.errors import BadRecord
 
 KAFKA_MS = 1_767_225_600_000

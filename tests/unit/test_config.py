@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from streamer.config import load, load_with_places
-from streamer.config_model import Config, SenderConfig
+from streamer.config_model import Config
+from streamer.core.channels import Sender
 from streamer.core.consent import CONSENTS_MAX, ConsentRules
 from streamer.core.identity import Identities
 from streamer.core.people import People
@@ -120,7 +121,7 @@ profile: {{context_traits: update}}
     eu = config.accounts["eu"]
     assert (eu.name, eu.base_url, eu.concurrency, eu.timeout_s) == ("eu", "http://127.0.0.1:1/x", 7, 0.25)
     assert (eu.requests_per_s, config.accounts["us"].requests_per_s) == (80.0, 0.0)
-    assert config.senders["shop"] == SenderConfig(
+    assert config.senders["shop"] == Sender(
         "shop", "us", service_sid=f"MG{SID}", channels=("sms",), group="g", parts_per_s=2.5, has_one_owner=True
     )
     assert (config.http.host, config.http.port, config.http.public_url) == ("::1", 0, "https://sms.example.com")

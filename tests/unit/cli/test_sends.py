@@ -16,7 +16,8 @@ from streamer.cli.sends_text import by_mapping, table_of, words_of
 from streamer.core.delivery import Decision, Message, Origin
 from streamer.core.following import VERDICTS
 from streamer.core.open_sends import HELD, STATES, OpenSend, by_urgency, open_sends
-from streamer.core.state import BREAKER, UNKNOWN, UNRESOLVED, WATCHED, Parked, Person, Send, encode, has_business
+from streamer.core.sends import BREAKER, UNKNOWN, UNRESOLVED, WATCHED, Parked, Send
+from streamer.core.state import Person, encode, has_business
 from streamer.kafka.inspection import Inspector, Span
 from streamer.ports import Partition
 from streamer.testing.memory_log import MemoryRecord

@@ -16,7 +16,8 @@ from streamer.core.handling import handle
 from streamer.core.hop import ANSWER, CALLBACK, CONSENT, EVENT, FORGET, LINK, MERGE, ORDER, OUTCOME, RESOLVE, Hop
 from streamer.core.merging import Moved, take_in
 from streamer.core.rules import RuleSet
-from streamer.core.state import AWAY_BYTES_MAX, HOMES_MAX, OTHERS, RATE, Away, Person, Send, away_bytes
+from streamer.core.sends import RATE, Away, Send, away_bytes
+from streamer.core.state import AWAY_BYTES_MAX, HOMES_MAX, OTHERS, Person
 from streamer.errors import BadRecord
 from tests.unit.core.town import MINUTE_MS, NOW_MS, Town, identify, rule, track
 

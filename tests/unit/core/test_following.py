@@ -12,7 +12,8 @@ from streamer.core.following import Callback, LateAnswer, Resolution
 from streamer.core.outcomes import Outcomes, Verdict
 from streamer.core.profile import Update
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.core.state import FOLLOWED_BYTES_MAX, Person, send_bytes
+from streamer.core.sends import send_bytes
+from streamer.core.state import FOLLOWED_BYTES_MAX, Person
 from streamer.errors import BadRecord
 
 NOW_MS = 1_767_225_600_000

@@ -6,7 +6,8 @@ from msgspec.structs import replace
 from streamer.core import following
 from streamer.core.delivery import Accepted, Refused
 from streamer.core.following import Callback, LateAnswer, Resolution
-from streamer.core.state import ADOPTED_MAX, UNKNOWN, WATCHED
+from streamer.core.sends import UNKNOWN, WATCHED
+from streamer.core.state import ADOPTED_MAX
 from tests.unit.core.test_following import LOST, NOW_MS, Story, failed, found, tagged
 
 DAY_MS = 86_400_000

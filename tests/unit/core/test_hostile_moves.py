@@ -10,7 +10,8 @@ from streamer.core.hop import CONSENT, MERGE, Hop
 from streamer.core.merging import Moved, take_in
 from streamer.core.profile import Update
 from streamer.core.rules import RuleSet
-from streamer.core.state import SCHEDULED, Away, Parked, Person, Send, encode
+from streamer.core.sends import SCHEDULED, Away, Parked, Send
+from streamer.core.state import Person, encode
 from streamer.errors import BadRecord
 from tests.unit.core.town import NOW_MS, Town, identify, rule, track
 

@@ -11,17 +11,15 @@ from streamer.core.erasure import Forget, erase
 from streamer.core.hop import MERGE
 from streamer.core.merging import announce, move_out, moved_of, take_in
 from streamer.core.profile import TOO_MANY, TRAITS_MAX, Update, values
+from streamer.core.sends import SCHEDULED, Parked, Send
 from streamer.core.state import (
     DECIDED_BYTES_MAX,
     HELD_BYTES_MAX,
     MERGED_BYTES_MAX,
     MERGED_MAX,
-    SCHEDULED,
     SEEN_MAX,
     WAITING_BYTES_MAX,
-    Parked,
     Person,
-    Send,
 )
 from streamer.errors import BadRecord
 from tests.unit.core.town import NOW_MS, Town, identify, rule, track

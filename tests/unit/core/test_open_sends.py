@@ -10,7 +10,8 @@ from streamer.core.following import Resolution, encode
 from streamer.core.open_sends import STATES, Wanted, by_urgency, is_settled, open_sends
 from streamer.core.outcomes import Outcomes
 from streamer.core.rules import RuleSet
-from streamer.core.state import BREAKER, UNKNOWN, UNRESOLVED, WATCHED, Person, Send
+from streamer.core.sends import BREAKER, UNKNOWN, UNRESOLVED, WATCHED, Send
+from streamer.core.state import Person
 
 NUMBER = "+14155550100"
 ORIGIN = Origin("u:ada", "events", 0, 7, 1_000, 1_000)

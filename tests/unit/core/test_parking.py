@@ -10,7 +10,8 @@ from streamer.core.delivery import SUPPRESSED
 from streamer.core.parking import EVERYTHING, event_of, pruned, reads_of
 from streamer.core.profile import Update
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.core.state import SCHEDULED, WAITING_BYTES_MAX, Person
+from streamer.core.sends import SCHEDULED
+from streamer.core.state import WAITING_BYTES_MAX, Person
 from tests.unit.core.town import MINUTE_MS, NOW_MS, SENDERS, Town, identify, rule, track
 
 PHONE = "+15551230001"

@@ -12,7 +12,8 @@ from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN, Accept
 from streamer.core.fair import Group
 from streamer.core.profile import Update, values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.core.state import DUE_BYTES_MAX, DUE_MAX, SEEN_MAX, WAITING_BYTES_MAX, Person, place_of, send_bytes
+from streamer.core.sends import send_bytes
+from streamer.core.state import DUE_BYTES_MAX, DUE_MAX, SEEN_MAX, WAITING_BYTES_MAX, Person, place_of
 
 NOW_MS = 1_767_225_600_000
 MAX_AGE_S = 60.0

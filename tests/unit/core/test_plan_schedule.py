@@ -8,7 +8,8 @@ from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import SUPPRESSED, Accepted, Origin, Refused
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.core.state import SCHEDULED, WAITING_BYTES_MAX, Person
+from streamer.core.sends import SCHEDULED
+from streamer.core.state import WAITING_BYTES_MAX, Person
 
 NOW_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 MINUTE_MS = 60_000

@@ -15,7 +15,8 @@ from streamer.core.profile_view import (
     owner_of,
     view_of,
 )
-from streamer.core.state import Away, Parked, Person, Send
+from streamer.core.sends import Away, Parked, Send
+from streamer.core.state import Person
 
 NUMBER = "+14155550100"
 ORIGIN = Origin("u:ada", "events", 0, 7, 1_000, 1_000)

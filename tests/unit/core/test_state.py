@@ -6,20 +6,8 @@ from msgspec.structs import replace
 from streamer.core import state
 from streamer.core.delivery import SUPPRESSED, Decision, Message, Origin, send_id
 from streamer.core.profile import Update, fold, size, values
-from streamer.core.state import (
-    DECIDED_BYTES_MAX,
-    EVENT_KIND,
-    FORGOTTEN_MAX,
-    FORMAT,
-    OTHERS,
-    SCHEDULED,
-    SEEN_MAX,
-    Outgoing,
-    Parked,
-    Person,
-    Send,
-    place_of,
-)
+from streamer.core.sends import EVENT_KIND, SCHEDULED, Outgoing, Parked, Send
+from streamer.core.state import DECIDED_BYTES_MAX, FORGOTTEN_MAX, FORMAT, OTHERS, SEEN_MAX, Person, place_of
 from streamer.errors import StateUnreadable
 
 MESSAGE = Message("main", "sms", "+15551230001", "Hi", "+15550006789")
@@ -67,6 +55,20 @@ PINNED = (
     "0170a16d0796a3613a64a66576656e74730304cd03e8cd07d0a26d34c40180b470726f66696c652e7472616974732e70686f"
     "6e65cd1f40a17891c40131a1799194a3753a32a56d65726765c40101cd03e8a16c9292cd03e8a3753a3292cd07d0a0a16e03"
     "a16781a3613a6505a14704a1650aa1450ba17ac3"
+)
+
+PINNED_4 = (
+    "0407000000001f40000000000102de0011a1749193cd03e8a26d3182a570686f6e65a22b31a4676f6e65c0a16381a7616e79"
+    "2f736d7392aa73756273637269626564cd0384a17382a86576656e74732f3304ab6576656e74732f3323306605a16481c401"
+    "31c40132a16682a16d07a008a16f91dc001bc41058f82186e0da0855d0d38dbe7fe1c6a4a16da13196a3753a31a66576656e"
+    "74730000cd03e8cd07d0a0dc0010a46d61696ea3736d73ac2b3135353531323330303031a24869ac2b313535353030303637"
+    "3839a090a0a0000080c0c0a0a0a473686f700105cd232800c20000a00000a00000c400a0a0c40090a0a0a16891dc001bc410"
+    "58f82186e0da0855d0d38dbe7fe1c6a4a16da13196a3753a31a66576656e74730000cd03e8cd07d0a0dc0010a46d61696ea3"
+    "736d73ac2b3135353531323330303031a24869ac2b3135353530303036373839a090a0a0000080c0c0a0a0a473686f700105"
+    "cd232800c200cd2328a97363686564756c65640000a00000c400a0a0c40090a0a0a170919ec40170a16d0796a3613a64a665"
+    "76656e74730304cd03e8cd07d0a26d34c40180b470726f66696c652e7472616974732e70686f6e65cd1f40b270726f66696c"
+    "655f696e636f6d706c657465a0c400c4000190a17891c40131a1799195a3753a32a56d65726765c40101cd03e8a0a16c9292"
+    "cd03e8a3753a3292cd07d0a0a16e03a16781a3613a6505a14704a1650aa1450ba17ac3"
 )
 
 PINNED_3 = (
@@ -176,9 +178,10 @@ def test_a_record_written_by_this_format_is_read_for_ever():
         keep_ms=11,
         is_suppressed=True,
     )
-    assert state.encode(Person()) == bytes.fromhex("0300000000000000de0000")
-    assert state.encode(person, 258) == bytes.fromhex(PINNED_3)
     assert state.decode(bytes.fromhex(PINNED_3)) == person
+    assert state.encode(Person()) == bytes.fromhex("0400000000000000de0000")
+    assert state.encode(person, 258) == bytes.fromhex(PINNED_4)
+    assert state.decode(bytes.fromhex(PINNED_4)) == person
 
 
 def test_a_record_of_the_format_before_counts_as_of_no_epoch():
@@ -208,7 +211,7 @@ def test_a_record_taken_over_is_the_same_but_for_its_epoch(fields):
 def _of_the_format_before(person):
     value = state.encode(person)
     head = 8 if state.timer_ms(value) else 2
-    return bytes((state.FORMAT_BEFORE, value[1])) + value[2:head] + value[head + 6 :]
+    return bytes((state.FORMAT_WITHOUT_EPOCH, value[1])) + value[2:head] + value[head + 6 :]
 
 
 def test_a_tombstone_says_its_epoch_beside_it():

@@ -12,7 +12,8 @@ from streamer.core.hop import EVENT, LINK, Hop
 from streamer.core.identity import is_sender_key, person_of
 from streamer.core.profile import values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
-from streamer.core.state import EVENT_KIND, Person, decode, encode
+from streamer.core.sends import EVENT_KIND
+from streamer.core.state import Person, decode, encode
 
 NOW_MS = 1_767_225_600_000
 MINUTE_MS = 60_000

@@ -9,7 +9,7 @@ from streamer.core.away import KEEP_MS
 from streamer.core.delivery import Accepted, Attempt, Message, Origin, Unknown
 from streamer.core.following import Callback, encode
 from streamer.core.hop import CALLBACK, ORDER, OUTCOME, read_hop
-from streamer.core.state import Send
+from streamer.core.sends import Send
 from streamer.pipeline.dispatch import GO, Account, Dispatcher
 from streamer.testing.fake_gateway import FakeGateway
 from streamer.testing.fakes import ManualClock, settle

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 from streamer.core import state
 from streamer.core.delivery import Accepted, Refused
-from streamer.core.state import HELD_MAX, SCHEDULED
+from streamer.core.sends import SCHEDULED
+from streamer.core.state import HELD_MAX
 from streamer.core.wheel import SLOT_MS
 from streamer.pipeline.assignment import Assignment
 from streamer.testing.fakes import ManualClock

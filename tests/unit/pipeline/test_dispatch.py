@@ -11,7 +11,7 @@ import pytest
 
 from streamer.core import gcra
 from streamer.core.delivery import Accepted, Attempt, Message, Origin, Refused, Unknown
-from streamer.core.state import BREAKER, BUSY, RATE, Send
+from streamer.core.sends import BREAKER, BUSY, RATE, Send
 from streamer.pipeline.dispatch import (
     GO,
     LINE,

@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from streamer.core import gcra, state
+from streamer.core import gcra, sends, state
 from streamer.core.channels import Sender
 from streamer.core.delivery import Accepted, Origin, Refused, Unknown
 from streamer.core.erasure import Forget, encode_forget
 from streamer.core.hop import FORGET, headers_of
 from streamer.core.rules import RuleDefaults, compile_rule
-from streamer.core.state import BREAKER, RATE
+from streamer.core.sends import BREAKER, RATE
 from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.dispatch import SLOTS_PER_REQUEST, Account, Dispatcher
 from streamer.testing.fakes import settle
@@ -421,4 +421,4 @@ async def test_an_unknown_send_whose_account_is_gone_is_left_to_a_person():
         del here.services.dispatchers["main"]
         await here.pass_time(31.0)
         [send] = here.person(b"u:o").followed
-        assert send.reason == state.UNRESOLVED
+        assert send.reason == sends.UNRESOLVED

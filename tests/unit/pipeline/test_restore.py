@@ -7,7 +7,8 @@ import pytest
 from streamer.core import state
 from streamer.core.delivery import SUPPRESSED, Decision, Message, Origin, send_id
 from streamer.core.profile import Update, values
-from streamer.core.state import Person, Send
+from streamer.core.sends import Send
+from streamer.core.state import Person
 from streamer.errors import BrokerUnusable
 from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.restore import Progress, Restore
