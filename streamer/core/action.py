@@ -40,6 +40,7 @@ FIELDS: Final = {
     "content_variables": check.content_variables,
     "validity_period": check.validity_s,
     "send_at": check.send_at_ms,
+    "delay": check.delay_s,
     "tags": check.tags,
     "shorten_urls": check.flag,
     "smart_encoded": check.flag,
@@ -64,12 +65,15 @@ class Unsendable(Struct, frozen=True):
 
 
 class Draft(Struct, frozen=True):
-    """A message with its sender's name, its parts, and when it is wished to arrive (ms since the epoch, 0: now)."""
+    """A message with its sender's name, its parts, and when it is wished to arrive: at a time (ms since the epoch, 0:
+    now), or so long after its event.
+    """
 
     message: Message
     sender: str
     parts: int
     send_at_ms: int
+    delay_s: float = 0.0
 
 
 class FieldResult(NamedTuple):
@@ -151,7 +155,7 @@ class Action(Struct, frozen=True):
             message_intent=found.get("message_intent", ""),
         )
         count = 1 if channel in _ONE_PART or not body else parts(body)
-        return Draft(message, sender.name, count, found.get("send_at", 0))
+        return Draft(message, sender.name, count, found.get("send_at", 0), found.get("delay", 0.0))
 
     def _resolved(self, name: str, value: Value, scope: Mapping[str, Any]) -> FieldResult:
         try:
@@ -281,6 +285,8 @@ def _all_together(
                 yield "bad_value", f"content_sid has its own text and media; remove {other}", other
     if "content_variables" in found and "content_sid" not in known:
         yield "bad_value", "is for a content_sid, and none is given", "content_variables"
+    if "delay" in found and "send_at" in known:
+        yield "bad_value", "counts from the event, and send_at is a time; remove one", "delay"
     if channel == SMS and found.get("media_urls"):
         yield "bad_value", f"an SMS carries no media; set channel: {MMS}", "media_urls"
     if channel == MMS and not known & {"media_urls", "content_sid"}:

@@ -26,6 +26,7 @@ MEDIA_MAX: Final = 10
 URL_CHARS_MAX: Final = 2048
 VARIABLES_MAX: Final = 100
 VALIDITY_MIN_S, VALIDITY_MAX_S = 1, 36_000
+DELAY_MAX_S: Final = 35 * 86_400  # as far as Twilio holds a message, so that both can
 TAGS_MAX: Final = 9  # Twilio takes ten; the tenth is ours
 TAG_CHARS_MAX: Final = 128
 RISK_CHECKS: Final = ("enable", "disable")
@@ -153,6 +154,16 @@ def send_at_ms(value: object) -> int:
     return at_ms
 
 
+def delay_s(value: object) -> float:
+    """How long after its event the message is to leave, in seconds: whole seconds or a duration, up to DELAY_MAX_S."""
+    seconds = _seconds(value)
+    if seconds is None:
+        raise ValueError("must be whole seconds, or a duration such as 2h")
+    if not 0 <= seconds <= DELAY_MAX_S:
+        raise ValueError(f"must be at most {DELAY_MAX_S // 86_400} days")
+    return seconds
+
+
 def tags(value: object) -> dict[str, str]:
     """At most TAGS_MAX names with texts; blank ones are left out."""
     if not isinstance(value, dict):
@@ -235,7 +246,7 @@ def _seconds(value: object) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return float(value) if abs(value) <= VALIDITY_MAX_S else math.inf
+        return float(value) if abs(value) <= DELAY_MAX_S else math.inf
     if not isinstance(value, str):
         return None
     if value.isascii() and value.isdigit() and len(value) <= 9:

@@ -1,7 +1,8 @@
 """The life of an open send: due, held for its turn, posting, refused and held for another attempt, and its outcome.
 
 Every function changes the `Person` it is given and nothing else; the owner writes the person before it does what the
-record says. Read after `plan`, which decides what is due; before `following`, about what comes after an outcome.
+record says. Read after `plan`, which decides what is due; before `leaving`, and
+`following`, about what comes after an outcome.
 """
 
 from collections.abc import Callable, Collection
@@ -12,71 +13,48 @@ import phonenumbers
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streamer.core import away, delivery, outcomes, sends, state
+from streamer.core import away, delivery, limits, outcomes, sends, state
 from streamer.core.delivery import Accepted, Answer, Decision, Refused, Unknown, masked
 from streamer.core.fair import Group
-from streamer.core.identity import is_sender_key, person_of
-from streamer.core.plan import SCHEDULE_MIN_S
+from streamer.core.gate import OF_NUMBER, OF_SENDER, OWN, Standing
+from streamer.core.identity import is_number_key, is_sender_key, person_of
+from streamer.core.plan import FULL, TOO_MANY_HELD, Passage
 from streamer.core.retry import SCHEDULES, RetryPolicy, later_at_ms, retry_at_ms
 from streamer.core.rules import Rule, RuleSet
-from streamer.core.sends import EVENT_KIND, LATER, POLICIES, SCHEDULED, Outgoing, Send, send_bytes
+from streamer.core.sends import EVENT_KIND, LATER, POLICIES, Outgoing, Send, send_bytes
 from streamer.core.state import Person
+from streamer.core.suppressions import EMPTY, Suppressions
 
-SCHEDULE_MARGIN_S: Final = 10  # more, when the request leaves: the longest it may take to get there
 CALLBACK_WAIT_MS: Final = 30_000  # for a callback with our token, before the gateway's list is asked
 UNSENT: Final = RetryPolicy(tries_max=2**31)  # a connection that never opened is no try: an outage ends only by max_age
 SOON_MS: Final = 60_000  # a Retry-After may ask for an hour
-TOO_MANY_HELD: Final = "too_many_held"
-_MANY_AWAY: Final = f"over {state.AWAY_BYTES_MAX >> 10} KB are noted of this person's with senders of one owner"
-_FULL: Final = f"over {state.WAITING_BYTES_MAX >> 10} KB of this person's wait"
 
 
 class Moment(Struct, frozen=True):
-    """What the life of a send depends on beside the person: whose record it is, the rules, the time, and a jitter draw
-    from [0, 1).
+    """What the life of a send depends on beside the person: whose record it is, the rules, the time, a jitter draw from
+    [0, 1), and who said STOP by then.
     """
 
     key: str
     rules: RuleSet
     now_ms: int
     jitter: float = 0.5
+    stops: Suppressions = EMPTY
 
     def rule(self, send: Send) -> Rule | None:
         """The mapping of a send, if it still exists."""
         return self.rules.by_id.get(send.mapping)
 
+    @property
+    def passage(self) -> Passage:
+        """As what a record of this key's own is decided."""
+        return Passage(key=self.key, stops=self.stops)
 
-def begin(person: Person, moment: Moment) -> Send | None:
-    """Mark the first due send as posting its next attempt; None if it expired first and has its outcome now.
-
-    A send that Twilio was to hold, and that waited so long that Twilio would refuse it, is returned held instead.
-    """
-    send, now_ms = person.due[0], moment.now_ms
-    if now_ms > send.expires_ms:
-        expire(person, moment)
-        return None
-    if send.message.send_at_ms:
-        send = _due_time(send, now_ms)
-        if send.until_ms:
-            del person.due[0]
-            person.held.append(send)
-            return send
-    posting = replace(send, attempt=send.attempt + 1, is_posting=True, posted_ms=now_ms)
-    person.due[0] = posting
-    return posting
-
-
-def _due_time(send: Send, now_ms: int) -> Send:
-    """A send that Twilio is to hold, as it can still be done: so, held by us, or at once."""
-    at_ms = send.message.send_at_ms
-    if (at_ms - now_ms) / 1000 > SCHEDULE_MIN_S + SCHEDULE_MARGIN_S:
-        return send
-    message = replace(send.message, send_at_ms=0)
-    return (
-        replace(send, message=message)
-        if at_ms <= now_ms
-        else replace(send, message=message, until_ms=at_ms, reason=SCHEDULED)
-    )
+    @property
+    def standing(self) -> Standing:
+        """What a message is asked by before it leaves this record."""
+        whose = OF_SENDER if is_sender_key(self.key) else OF_NUMBER if is_number_key(self.key) else OWN
+        return Standing(self.rules, self.stops, self.now_ms, whose)
 
 
 def give_back(person: Person, moment: Moment, reason: str) -> None:
@@ -86,7 +64,8 @@ def give_back(person: Person, moment: Moment, reason: str) -> None:
 
 def expire(person: Person, moment: Moment) -> None:
     """End the first due send, which became too old before its request left: failed, if one was refused before."""
-    stop(person, moment, unposted(person.due.pop(0)), "too_old")
+    unbegin(person)
+    stop(person, moment, person.due.pop(0), "too_old")
 
 
 def stop(person: Person, moment: Moment, send: Send, reason: str, detail: str = "") -> None:
@@ -98,7 +77,10 @@ def stop(person: Person, moment: Moment, send: Send, reason: str, detail: str = 
 
 def unbegin(person: Person) -> None:
     """Take back `begin` for a request that never left."""
-    person.due[0] = unposted(person.due[0])
+    send = person.due[0]
+    if send.is_posting:
+        limits.give_back(person.counted, send.mapping, send.posted_ms)
+    person.due[0] = unposted(send)
 
 
 def unposted(send: Send) -> Send:
@@ -110,20 +92,10 @@ def hold(person: Person, moment: Moment, reason: str) -> Send | None:
     """Hold the first due send for its turn (`sends.QUEUED`); None if too much waits, and it has its outcome."""
     send = replace(person.due.pop(0), until_ms=0, reason=reason)
     if not has_room(person, send):
-        stop(person, moment, send, TOO_MANY_HELD, _FULL)
+        stop(person, moment, send, TOO_MANY_HELD, FULL)
         return None
     person.held.append(send)
     return send
-
-
-def send_away(person: Person, moment: Moment) -> None:
-    """Order the first due send from the one partition that sends for its sender; it ends if too many are away."""
-    send = person.due.pop(0)
-    away.expire(person, moment.now_ms)
-    if away.has_room(person, send):
-        away.order(person, moment.key, send, moment.now_ms)
-    else:
-        stop(person, moment, send, TOO_MANY_HELD, _MANY_AWAY)
 
 
 def has_room(person: Person, send: Send) -> bool:
@@ -181,27 +153,37 @@ def lose(person: Person, moment: Moment, send: Send, decision: Decision) -> None
 
 
 def refuse(person: Person, moment: Moment, send: Send, refused: Refused) -> Send | None:
-    """Hold a send whose message was definitely not created for its next attempt, or end it as failed."""
+    """Hold a send whose message was definitely not created for its next attempt, or end it as failed.
+
+    It is not counted any more.
+    """
+    limits.give_back(person.counted, send.mapping, send.posted_ms)
     held = next_attempt(send, moment, refused)
     detail = _http(refused.http_status)
     if held is not None and (held.until_ms or moment.now_ms) <= send.expires_ms:
         if has_room(person, held):
             person.held.append(held)
             return held
-        detail = _FULL
+        detail = FULL
     failed = end_of(send, moment.now_ms, delivery.FAILED, refused.reason)
     conclude(person, moment, send, replace(failed, code=refused.code, detail=detail))
     return None
 
 
 def next_attempt(send: Send, moment: Moment, refused: Refused) -> Send | None:
-    """The send as held for another attempt, whose time is not checked; None where there is to be none."""
+    """The send as held for another attempt, whose time is not checked; None where there is to be none.
+
+    What its mapping has tried instead goes first, except that a request never processed is simply repeated for a while.
+    """
     send = replace(send, is_posting=False, code=refused.code)
+    instead = instead_of(send, refused.kind)
+    if instead is not None and refused.kind != outcomes.RETRY:
+        return replace(instead, until_ms=moment.now_ms, reason=delivery.RETRYING)
     if refused.kind == outcomes.RETRY:
         policy = UNSENT if refused.reason == "not_sent" else RetryPolicy()
         at_ms = retry_at_ms(send.tries + 1, moment.now_ms, moment.jitter, refused.retry_after_s, policy)
         if at_ms is None:
-            return None
+            return None if instead is None else replace(instead, until_ms=moment.now_ms, reason=delivery.RETRYING)
         # What waits for long must not hold up the person's next event, as what is tried again soon may.
         reason = refused.reason if at_ms - moment.now_ms <= SOON_MS else LATER
         return replace(send, tries=send.tries + 1, until_ms=at_ms, reason=reason)
@@ -210,6 +192,16 @@ def next_attempt(send: Send, moment: Moment, refused: Refused) -> Send | None:
         return None if at_ms is None else replace(send, laters=send.laters + 1, until_ms=at_ms, reason=LATER)
     if refused.kind == outcomes.STOP:
         return replace(send, until_ms=0, reason=sends.BREAKER)
+    return None
+
+
+def instead_of(send: Send, kind: str) -> Send | None:
+    """The send with what its mapping has tried after a refusal of this kind; None if there is nothing."""
+    for at, other in enumerate(send.others):
+        if kind in other.on and other.message is not None:
+            left = send.others[at + 1 :]
+            message, sender, parts = other.message, other.sender, other.parts
+            return replace(send, message=message, sender=sender, parts=parts, others=left, tries=0, laters=0)
     return None
 
 
@@ -245,6 +237,15 @@ def release_queued(person: Person, account: str, sender: str, group: Group) -> b
         return False
     first = min(waiting, key=in_event_order)
     return _make_due(person, lambda send: send is first)
+
+
+def release_one(person: Person, send_id: bytes, now_ms: int, *, is_forced: bool) -> bool:
+    """Have the held send of this id be due, if it waits for a time; `is_forced`: whatever hours and limits say."""
+    for at, send in enumerate(person.held):
+        if send.id == send_id and send.reason not in sends.QUEUED:
+            person.held[at] = replace(send, until_ms=now_ms, is_released=send.is_released or is_forced)
+            return _make_due(person, lambda each: each.id == send_id)
+    return False
 
 
 def release_for(person: Person, senders: Collection[str]) -> bool:
@@ -339,6 +340,7 @@ def end_of(send: Send, now_ms: int, outcome: str, reason: str, parts: int = 0) -
         parts=parts or send.parts,
         posted_ms=send.posted_ms,
         answered_ms=now_ms,
+        held_for=send.held_for,
     )
 
 

@@ -70,7 +70,7 @@ def order(person: Person, key: str, send: Send, now_ms: int) -> None:
 
 def _away(send: Send) -> Away:
     mark = mark_of(send.origin, send.message_id)
-    return Away(send.sender, mark, send.origin.event_ms, send.expires_ms + KEEP_MS)
+    return Away(send.sender, mark, send.origin.event_ms, send.expires_ms + KEEP_MS, send.cancel)
 
 
 def take_order(person: Person, key: str, value: bytes, now_ms: int) -> bool:

@@ -144,7 +144,8 @@ class Origin(Struct, frozen=True, array_like=True):
 class Decision(Struct, frozen=True, array_like=True):
     """What was decided for one (event, mapping), with all that its delivery event says. `to` is masked.
 
-    `person` is the identity key that it was decided under, "" if it is the one whose record holds it.
+    `person` is the identity key that it was decided under, "" if it is the one whose record holds it; `held_for` the
+    policies that it waited for, as a list.
     """
 
     send_id: bytes
@@ -166,6 +167,7 @@ class Decision(Struct, frozen=True, array_like=True):
     posted_ms: _Ms = 0
     answered_ms: _Ms = 0
     person: str = ""
+    held_for: str = ""
 
 
 _msgpack: Final = msgspec.msgpack.Encoder()
@@ -242,6 +244,7 @@ class _Properties(Struct, gc=False):
     status: str
     reason: str
     detail: str
+    held_for: str
     twilio_code: int
     twilio_sid: str
     channel: str
@@ -283,6 +286,7 @@ def _event(event: str, message_id: str, key: str, decision: Decision, status: st
         status,
         decision.reason,
         decision.detail,
+        decision.held_for,
         decision.code,
         decision.sid,
         decision.channel,

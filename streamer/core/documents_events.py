@@ -128,6 +128,13 @@ class DeliveryProperties(Struct, kw_only=True):
     ]
     reason: Annotated[str, says("Why, as a short constant.", "accepted", "profile_incomplete", "recipient", "timeout")]
     detail: Annotated[str, says("More about the reason; empty if there is no more.")]
+    held_for: Annotated[
+        str,
+        says(
+            "The policies that it waited for, with a comma between; empty if none.",
+            "quiet_hours, limit 1 per day over all",
+        ),
+    ]
     twilio_code: Annotated[Count, says("Twilio's error code; 0 if it gave none.", 21610)]
     twilio_sid: Annotated[str, says("Twilio's id of the message; empty if it made none.")]
     channel: Annotated[str, says("By which channel.", "sms")]

@@ -8,12 +8,14 @@ from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from streamer.core.action_fields import INTENTS, MEDIA_MAX, RISK_CHECKS, TAGS_MAX, VALIDITY_MAX_S
+from streamer.core.action_fields import DELAY_MAX_S, INTENTS, MEDIA_MAX, RISK_CHECKS, TAGS_MAX, VALIDITY_MAX_S
 from streamer.core.channels import CHANNELS
 from streamer.core.consent import ANY, CATEGORY_BYTES_MAX
 from streamer.core.delivery import ATTEMPT_TAG
 from streamer.core.documents import DURATION, INSTANT, WAIT, Document, chosen, needs_any, says, shaped
 from streamer.core.documents_directives import Directive, Text
+from streamer.core.documents_policies import CancelWhen, Collapse, Holdout, Hours, Limits, Share
+from streamer.core.rules import DEFAULT_ON, ON, OTHERS_MAX
 
 _TEMPLATE: Final = r"\{\{|\{%"  # is in every text that is a template
 _SCALAR: Final = {"type": ["string", "number", "boolean", "null"]}
@@ -34,6 +36,7 @@ Intent = Annotated[str, chosen(INTENTS, _TEMPLATE)]
 ContentSid = Annotated[str, shaped("HX[0-9a-fA-F]{32}", found=_TEMPLATE)]
 Validity = Annotated[str, shaped(DURATION, found=_TEMPLATE)]
 Seconds = Annotated[int, Meta(ge=1, le=VALIDITY_MAX_S)]
+DelaySeconds = Annotated[int, Meta(ge=0, le=DELAY_MAX_S)]
 Time = Annotated[str, shaped(INSTANT, found=_TEMPLATE)]
 Media = Annotated[list[Text], Meta(max_length=MEDIA_MAX)]
 
@@ -79,6 +82,10 @@ class Send(Struct, forbid_unknown_fields=True):
         Time | Directive | UnsetType,
         says("When it is to be sent, from 5 minutes to 35 days ahead; at once if left out.", "2026-12-24T09:00:00Z"),
     ] = UNSET
+    delay: Annotated[
+        Validity | DelaySeconds | Directive | UnsetType,
+        says("How long after its event it is to be sent, at most 35 days; at once if left out.", "2h"),
+    ] = UNSET
     tags: Annotated[
         Any,
         _table(
@@ -102,6 +109,20 @@ class Send(Struct, forbid_unknown_fields=True):
         Intent | Directive | UnsetType,
         says("What the message is for, told to Twilio's traffic shaping and compliance."),
     ] = UNSET
+
+
+class Else(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Another message, for when the one before it was refused."""
+
+    on: Annotated[
+        Annotated[list[Annotated[str, chosen(ON)]], Meta(min_length=1)] | UnsetType,
+        says(f"After which kinds of refusal; {', '.join(DEFAULT_ON)} if left out.", list(DEFAULT_ON)),
+    ] = UNSET
+    send: Annotated[
+        Send,
+        says("The message; `to` as that of the first if left out."),
+        needs_any("body", "media_urls", "content_sid"),
+    ]
 
 
 class OncePer(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -185,7 +206,35 @@ class Mapping(Struct, forbid_unknown_fields=True, kw_only=True):
     retry_after_accepted: Annotated[
         bool, says("Whether a message that Twilio accepted and could not deliver may be sent again.")
     ] = False
+    limits: Annotated[
+        Limits | UnsetType,
+        says("How often; beside the configuration's own limits.", [{"count": 1, "per": "day"}]),
+    ] = UNSET
+    quiet_hours: Annotated[
+        Hours | UnsetType, says("At which hours; in place of the configuration's own.", {"preset": "us", "zone": "UTC"})
+    ] = UNSET
+    holdout: Annotated[
+        Share | Holdout | UnsetType, says("Which share of people never gets the message, always the same ones.", "10%")
+    ] = UNSET
+    collapse: Annotated[
+        Collapse | UnsetType,
+        says("What a burst of events becomes: one message, which may say how many they were.", {"wait": "10m"}),
+    ] = UNSET
+    cancel_when: Annotated[
+        CancelWhen | UnsetType,
+        says(
+            "The event that ends the message as long as it waits.",
+            {"event": "Order Cancelled", "key": "properties.order_id"},
+        ),
+    ] = UNSET
     send: Annotated[Send, says("The message."), needs_any("body", "media_urls", "content_sid")]
+    else_: Annotated[
+        Annotated[list[Else], Meta(max_length=OTHERS_MAX)] | UnsetType,
+        says(
+            "What is tried in place of a message that was refused, in order.",
+            [{"on": ["recipient"], "send": {"from": "shop", "body": "Hi"}}],
+        ),
+    ] = field(name="else", default=UNSET)
 
 
 MAPPING: Final = Document("mapping", "A mapping of streamer", Mapping)

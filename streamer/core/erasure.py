@@ -136,6 +136,8 @@ def _clear(person: Person, key: str, event_ms: int, rules: RuleSet, now_ms: int)
     person.consent = {name: each for name, each in person.consent.items() if each[1] > event_ms}
     person.links = [link for link in person.links if link[0] > event_ms]
     person.once = {send_id: key for send_id, key in person.once.items() if key[1] > event_ms}
+    person.cancels = {told: each for told, each in person.cancels.items() if each[0] > event_ms}
+    person.counted = {}  # whoever they become may be written to anew
     person.merged = {source if source[0] == "#" else hidden(source): n for source, n in person.merged.items()}
     person.passed = {mark: to and links.GONE for mark, to in person.passed.items()}
     person.erased_ms = max(person.erased_ms, event_ms)

@@ -28,9 +28,14 @@ ANSWER: Final = "answer"  # the answer to an attempt, which came when its person
 RESOLVE: Final = "resolve"  # what somebody decided of an unknown send
 ORDER: Final = "order"  # a person's send for a sender that has one owner, under its sender key: `core.away`
 OUTCOME: Final = "outcome"  # and what became of it, under the person's
+CANCEL: Final = "cancel"  # to end a send that waits: `core.holding`, as the next one
+RELEASE: Final = "release"  # to let it go
 KINDS: Final = {
-    each.encode(): each for each in (EVENT, LINK, MERGE, FORGET, CONSENT, CALLBACK, ANSWER, RESOLVE, ORDER, OUTCOME)
-}
+    each.encode(): each
+    for each in (
+        EVENT, LINK, MERGE, FORGET, CONSENT, CALLBACK, ANSWER, RESOLVE, ORDER, OUTCOME, CANCEL, RELEASE,
+    )
+}  # fmt: skip
 HOPS_MAX: Final = 3  # a record forwarded so often is decided where it is. Source: ARCHITECTURE, "One keyed space"
 
 _ORIGINS: Final = (*PREFIXES, SENDER_PREFIX)

@@ -20,7 +20,8 @@ BLOCKED: Final = ("[0-]*", "-1", "null", "none", "nil", "undefined", "nan", "ano
 BLOCKED_MAX: Final = 100  # patterns
 BLOCKED_CHARS_MAX: Final = 200  # of each
 _IDS_CACHED: Final = 65_536  # 10 MB; a pattern is asked of an id once, not for each of its events
-PREFIXES: Final = ("u:", "a:", "n:")
+NUMBER_PREFIX: Final = "n:"
+PREFIXES: Final = ("u:", "a:", NUMBER_PREFIX)
 _PREFIXES: Final = tuple(each.encode() for each in PREFIXES)
 SENDER_PREFIX: Final = "s:"
 _SENDER_PREFIX: Final = SENDER_PREFIX.encode()
@@ -88,6 +89,11 @@ def sender_key(sender: str, key: str) -> str:
 def is_sender_key(key: str) -> bool:
     """Whether a key that was checked is a sender's."""
     return key.startswith(SENDER_PREFIX)
+
+
+def is_number_key(key: str) -> bool:
+    """Whether a key that was checked is a number's: no event has one, only what is sent to a number."""
+    return key.startswith(NUMBER_PREFIX)
 
 
 def person_of(key: str) -> str:

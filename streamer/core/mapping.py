@@ -20,11 +20,11 @@ from streamer.errors import MappingError
 
 MissingPolicy = Literal["suppress", "empty"]
 
-# What an event can begin a path with (Segment's spec, common and own fields), and the profile beside it.
+# What an event can begin a path with (Segment's spec, common and own fields), the profile beside it, and the burst.
 ROOTS: Final = frozenset((
     "type", "event", "userId", "anonymousId", "messageId", "timestamp", "originalTimestamp", "sentAt", "receivedAt",
     "version", "channel", "name", "category", "groupId", "previousId", "properties", "traits", "context",
-    "integrations", "profile",
+    "integrations", "profile", "collapse",
 ))  # fmt: skip
 # Segment's key for a directive that takes the other keys as its `mapping`.
 ROOT_KEY: Final = "__segment_internal_directive"

@@ -10,26 +10,30 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streamer.core import consent, delivery, once, parking
+from streamer.core import consent, delivery, holding, limits, once, parking
 from streamer.core.attempts import Moment, adopt, conclude, end_of, follow, give_up
 from streamer.core.consent import Consent
+from streamer.core.decide import is_erased
 from streamer.core.delivery import MS_MAX, Decision
 from streamer.core.hop import MERGE
 from streamer.core.identity import is_identity_key
 from streamer.core.links import ERASED, GONE
 from streamer.core.once import Keys
-from streamer.core.plan import Turn, is_erased
+from streamer.core.plan import Turn
 from streamer.core.profile import Update, unite
 from streamer.core.records import check_storable
-from streamer.core.rules import RuleSet
 from streamer.core.sends import Away, Outgoing, Parked, Send, away_bytes, send_bytes
 from streamer.core.state import (
     AWAY_BYTES_MAX,
+    CANCELS_MAX,
+    COUNTED_MAX,
+    COUNTS_MAX,
     HELD_BYTES_MAX,
     MARK_BYTES,
     MERGED_BYTES_MAX,
     MERGED_MAX,
     SEEN_MAX,
+    Cancel,
     Person,
     hidden,
     mark_of,
@@ -59,6 +63,8 @@ class Moved(Struct, array_like=True):
     once: Keys = {}
     away: dict[bytes, Away] = {}
     adopted: list[str] = []
+    counted: dict[str, list[int]] = {}
+    cancels: dict[bytes, Cancel] = {}
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -90,13 +96,15 @@ def move_out(person: Person, key: str, target: str, event_ms: int, now_ms: int) 
         once=person.once,
         away=person.away,
         adopted=person.adopted,
+        counted=person.counted,
+        cancels=person.cancels,
     )
     person.outgoing.append(Outgoing(target, MERGE, _encoder.encode(moved), event_ms))
     note_passed(person, moved, target)
     unpublished = set(person.out)
     person.decided = {send_id: value for send_id, value in person.decided.items() if send_id in unpublished}
     person.traits, person.held, person.parked, person.followed = [], [], [], []
-    person.adopted = []
+    person.adopted, person.counted, person.cancels = [], {}, {}
     person.consent, person.forgotten, person.merged, person.once, person.away = {}, {}, {}, {}, {}
     person.keep_ms = 0
 
@@ -104,7 +112,8 @@ def move_out(person: Person, key: str, target: str, event_ms: int, now_ms: int) 
 def has_to_move(person: Person) -> bool:
     """Whether a record holds anything that a move would take along."""
     waits = person.held or person.parked or person.followed or person.away
-    return bool(waits or person.traits or person.decided or person.consent or person.merged or person.once)
+    knows = person.decided or person.consent or person.merged or person.once or person.counted or person.cancels
+    return bool(waits or person.traits or knows)
 
 
 def announce(person: Person, key: str, target: str, event_ms: int) -> None:
@@ -155,32 +164,41 @@ def _is_plausible(moved: Moved) -> bool:
     sizes = len(moved.once) <= once.KEYS_MAX and all(
         len(send_id) == _SEND_ID_BYTES and len(key) == once.KEY_BYTES for send_id, (key, _, _) in moved.once.items()
     )
+    times += [ms for posted in moved.counted.values() for ms in posted]
+    times += [ms for event_ms, until_ms, _ in moved.cancels.values() for ms in (event_ms, until_ms)]
     times += [ms for each in moved.away.values() for ms in (each.event_ms, each.until_ms)]
     sizes &= all(len(sent) == _SEND_ID_BYTES and len(each.mark) == MARK_BYTES for sent, each in moved.away.items())
+    sizes &= sum(map(len, moved.counted.values())) <= COUNTED_MAX and len(moved.counted) <= COUNTS_MAX
+    sizes &= len(moved.cancels) <= CANCELS_MAX and all(moved.counted.values())
     return keys and states and sizes and all(0 <= ms <= MS_MAX for ms in times)
 
 
-def take_in(person: Person, key: str, moved: Moved, rules: RuleSet, now_ms: int) -> tuple[bool, str]:
+def take_in(person: Person, moved: Moved, moment: Moment) -> tuple[bool, str]:
     """Unite a move with the record it came to, and decide again what waited; whether anything changed, and why traits
     were left out ("": none was). A move that was taken in before changes nothing.
     """
     known = max(person.merged.get(moved.source, -1), person.merged.get(hidden(moved.source), -1))
     if known >= moved.number and (known or moved.source in person.merged):
         return False, ""
-    turn, moment = Turn(person, now_ms, rules), Moment(key, rules, now_ms)
+    turn, now_ms = Turn(person, moment.now_ms, moment.rules, moment.passage), moment.now_ms
     is_proven = known > 0 or moved.number > person.merged_to
     united = unite(person.traits, [each for each in moved.traits if not is_erased(person, each.event_ms)])
     person.traits = united.updates
     _unite_decisions(person, moved)
     for send in moved.held:
         _take_held(person, turn, moment, send, is_proven)
-    _unite_once(person, turn, moment, moved)
     for parked in moved.parked:
         _take_parked(person, turn, parked, is_proven)
+    _unite_once(person, turn, moment, moved)
     _take_followed(person, moved.followed, moment)
     for sid in moved.adopted:
         adopt(person, sid)
     _take_away(person, moved.away, now_ms)
+    limits.unite(person.counted, moved.counted, moment.rules.counting)
+    for told, each in moved.cancels.items():
+        person.cancels[told] = max(each, person.cancels.get(told, each))
+    holding.bound(person, now_ms)
+    holding.end_cancelled(person, moment)
     agreed = {name: each for name, each in moved.consent.items() if not is_erased(person, each[1])}
     _, refused = consent.merge(person.consent, agreed)
     person.is_suppressed = person.is_suppressed or moved.is_suppressed
@@ -234,8 +252,8 @@ def _end(person: Person, turn: Turn, moment: Moment, send: Send, reason: str, de
 
 def _unite_once(person: Person, turn: Turn, moment: Moment, moved: Moved) -> None:
     """Both records' `once_per` keys; of two sends of one key the later ends, where it has not left yet."""
-    held = {send.id for send in person.held}
-    gone = {send.id for send in moved.held if send.id not in held}
+    waiting = {each.id for each in (*person.held, *person.parked)}
+    gone = {each.id for each in (*moved.held, *moved.parked) if each.id not in waiting}
     theirs = {
         send_id: key
         for send_id, key in moved.once.items()
@@ -244,19 +262,22 @@ def _unite_once(person: Person, turn: Turn, moment: Moment, moved: Moved) -> Non
     if not theirs:
         return
     person.once |= theirs
-    own = {send.id: person.once.pop(send.id) for send in person.held if send.id in person.once}
-    for send in sorted(person.held, key=lambda each: (each.origin.event_ms, each.id)):
-        rule = moment.rule(send)
-        if send.id not in own:
-            continue
-        key, event_ms, _ = own[send.id]
+    all_waiting: list[Send | Parked] = [*person.held, *person.parked]
+    all_waiting = [each for each in all_waiting if each.id in person.once]
+    own = {each.id: person.once.pop(each.id) for each in all_waiting}
+    for each in sorted(all_waiting, key=lambda each: (each.origin.event_ms, each.id)):
+        rule = moment.rules.by_id.get(each.mapping)
+        key, event_ms, _ = own[each.id]
         per = rule.once if rule else None
         first = once.first_of(person.once, key, event_ms, per.within_s) if per else None
         if first is None:
-            person.once[send.id] = own[send.id]
+            person.once[each.id] = own[each.id]
+        elif isinstance(each, Send):
+            person.held.remove(each)
+            _end(person, turn, moment, each, once.DUPLICATE, first.hex())
         else:
-            person.held.remove(send)
-            _end(person, turn, moment, send, once.DUPLICATE, first.hex())
+            person.parked.remove(each)
+            turn.suppress([each], once.DUPLICATE, first.hex())
     once.expire(person.once, turn.now_ms)
     once.bound(person.once)
 

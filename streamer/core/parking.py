@@ -1,60 +1,29 @@
-"""Parked events: matched ones whose mapping lacks something of the profile, and wait for it in their person's record.
+"""Parked events: matched ones that wait in their person's record, for the profile or until a policy lets them go.
 
 They keep only what their mapping reads of the event. Whatever may bring what they lack has them decided again, in
-event order; at their deadline they are given up.
+event order; at their time those that lack something are given up, and all others decided again. Those of one burst wait
+as one, which stands for all.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
-from streamer.core.sends import Parked, parked_bytes
+from streamer.core.js_text import printed
+from streamer.core.policies import COUNT, FIRST, HASH_BYTES, Collapse
+from streamer.core.sends import INCOMPLETE, Parked, parked_bytes
 from streamer.core.state import WAITING_BYTES_MAX, Person
 
-INCOMPLETE: Final = "profile_incomplete"
 OVERFLOW: Final = "park_overflow"
 CHANGED: Final = "mapping_changed"
-EVERYTHING: Final = (("", ""),)  # what is read of an event by who may read all of it
-_OWN_TRAITS: Final = ("context", "traits")  # they lie over the profile, which is always read
-_NESTED: Final = ("properties", "context", "traits")  # of these the named keys are kept, of other fields all
+COLLAPSED: Final = "collapsed"
+ITEMS_MAX: Final = 20  # events of a burst that are kept, the newest
+ITEMS_BYTES_MAX: Final = 4 * 1024  # of their properties
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(dict[str, Any])
-
-Reads = tuple[tuple[str, str], ...]
-"""What a mapping reads of an event: (field, key in it), the key "" for the whole field; ("", "") for everything."""
-
-
-def reads_of(paths: Iterable[str]) -> Reads:
-    """The parts of an event that these paths lead into; the profile is none."""
-    found: set[tuple[str, str]] = {_OWN_TRAITS}
-    for path in paths:
-        plain = path.removeprefix("$.")
-        root, _, rest = plain.partition(".")
-        if not root or root == "$" or "[" in root:
-            return EVERYTHING
-        if root == "profile":
-            continue
-        key = rest.partition(".")[0].partition("[")[0]
-        found.add((root, key if root in _NESTED else ""))
-    whole = {root for root, key in found if not key}
-    return tuple(sorted((root, key) for root, key in found if not key or root not in whole))
-
-
-def pruned(event: Mapping[str, Any], reads: Reads) -> bytes:
-    """The msgpack of what `reads` says of an event."""
-    if reads == EVERYTHING:
-        return _encoder.encode({name: value for name, value in event.items() if name != "profile"})
-    kept: dict[str, Any] = {}
-    for root, key in reads:
-        field = event.get(root)
-        if field is None:
-            continue
-        if not key or not isinstance(field, dict):
-            kept[root] = field
-        elif key in field:
-            kept.setdefault(root, {})[key] = field[key]
-    return _encoder.encode(kept)
 
 
 def event_of(parked: Parked) -> dict[str, Any]:
@@ -70,22 +39,70 @@ def park(person: Person, parked: Parked) -> list[Parked]:
 
 
 def make_room(person: Person, surplus_bytes: int) -> list[Parked]:
-    """Take out the oldest parked events until `surplus_bytes` are free, or none is left."""
+    """Take out the oldest events that wait for the profile until `surplus_bytes` are free, or none is left."""
     gone: list[Parked] = []
-    while surplus_bytes > 0 and person.parked:
-        oldest = min(person.parked, key=in_event_order)
+    while surplus_bytes > 0 and (lacking := [each for each in person.parked if each.reason == INCOMPLETE]):
+        oldest = min(lacking, key=in_event_order)
         person.parked.remove(oldest)
         surplus_bytes -= parked_bytes(oldest)
         gone.append(oldest)
     return gone
 
 
-def overdue(person: Person, handled_ms: int) -> list[Parked]:
-    """Take out what has waited until its deadline; `handled_ms`: everything until then has been handled."""
-    gone = [parked for parked in person.parked if parked.until_ms <= handled_ms]
+def overdue(person: Person, handled_ms: int) -> tuple[list[Parked], list[Parked]]:
+    """Take out what has waited until its time, in event order: what is given up, and what is to be decided again.
+
+    `handled_ms`: everything until then has been handled.
+    """
+    gone = sorted((parked for parked in person.parked if parked.until_ms <= handled_ms), key=in_event_order)
     if gone:
         person.parked = [parked for parked in person.parked if parked.until_ms > handled_ms]
-    return sorted(gone, key=in_event_order)
+    return [each for each in gone if each.reason == INCOMPLETE], [each for each in gone if each.reason != INCOMPLETE]
+
+
+def group_of(collapse: Collapse, mapping: str, scope: Mapping[str, Any]) -> bytes:
+    """What the burst of an event is known by; events without a value at its key are one burst."""
+    text = printed(collapse.key.read(scope)) if collapse.key is not None else None
+    return blake2b(f"{len(mapping)} {mapping} {text or ''}".encode(), digest_size=HASH_BYTES).digest()
+
+
+def items_of(collapse: Collapse, scope: Mapping[str, Any], *, is_listed: bool) -> tuple[bytes, ...]:
+    """What is kept of an event so that its burst can be listed: its properties, unless nobody reads them."""
+    properties = scope.get("properties")
+    if collapse.keep != COUNT or not is_listed or not isinstance(properties, dict):
+        return ()
+    return (_encoder.encode(properties),)
+
+
+def burst_of(parked: Parked) -> dict[str, Any]:
+    """What templates see of the events that one stands for: how many, and the properties of those that are kept."""
+    if parked.items:
+        items = [_decoder.decode(each) for each in parked.items]
+    else:
+        items = [event_of(parked).get("properties") or {}]
+    return {"count": parked.count, "items": items}
+
+
+def joined(waiting: Parked, newcomer: Parked, keep: str) -> tuple[Parked, Parked]:
+    """Make one of two of a burst: the one that stands for both, which waits as `waiting` did, and the one that is gone.
+
+    Items are kept in event order, the newest ITEMS_MAX and at most ITEMS_BYTES_MAX of them; the count is exact.
+    """
+    first, last = sorted((waiting, newcomer), key=in_event_order)
+    stands, gone = (first, last) if keep == FIRST else (last, first)
+    items = (*first.items, *last.items)[-ITEMS_MAX:]
+    while len(items) > 1 and sum(map(len, items)) > ITEMS_BYTES_MAX:
+        items = items[1:]
+    one = replace(
+        stands,
+        until_ms=waiting.until_ms,
+        reason=waiting.reason,
+        lacks=waiting.lacks,
+        held_for=waiting.held_for,
+        count=waiting.count + newcomer.count,
+        items=items,
+    )
+    return one, gone
 
 
 def in_event_order(parked: Parked) -> tuple[int, int, bytes]:

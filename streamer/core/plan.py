@@ -1,29 +1,29 @@
 """What one event does to one person: fold, filter, decide.
 
 Every function here changes the `Person` it is given and nothing else; the owner writes the person to the changelog
-and then does what the record says. Read after `state` and `delivery`; before `handling`, which calls it.
+and then does what the record says. Read after `decide`; before `handling`, which calls it.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from streamer.core import consent, delivery, once, parking
-from streamer.core.action import Draft, Unsendable
+from streamer.core.decide import Case, is_erased, verdict
 from streamer.core.delivery import Decision, Origin, masked
 from streamer.core.event_filters import Taken
+from streamer.core.gate import Standing
 from streamer.core.hop import HOPS_MAX
-from streamer.core.links import is_nobodys
 from streamer.core.profile import Update, fold, overlaid, values
 from streamer.core.rules import Rule, RuleSet
-from streamer.core.sends import SCHEDULED, Parked, Send, send_bytes
-from streamer.core.state import DETAIL_BYTES_MAX, DUE_BYTES_MAX, DUE_MAX, WAITING_BYTES_MAX, Person, place_of
+from streamer.core.sends import COLLECTING, INCOMPLETE, POLICIES, Parked, Send, parked_bytes, send_bytes
+from streamer.core.state import DUE_BYTES_MAX, DUE_MAX, WAITING_BYTES_MAX, Person, place_of
+from streamer.core.suppressions import EMPTY, Suppressions
 
-# Twilio holds a message for more than 5 minutes and at most 35 days.
-SCHEDULE_MIN_S: Final = 300
-SCHEDULE_MAX_S: Final = 3_024_000
+TOO_MANY_HELD: Final = "too_many_held"
+FULL: Final = f"over {WAITING_BYTES_MAX >> 10} KB of this person's wait"
+_HELD: Final = POLICIES - {COLLECTING}  # of what waits these have been decided but for the time
 _AT_ONCE: Final = f"over {DUE_MAX} sends or {DUE_BYTES_MAX >> 10} KB of this person's at once"
 
 
@@ -42,12 +42,15 @@ class Applied(Struct, frozen=True):
 
 class Passage(Struct, frozen=True):
     """How a record came to its person: forwarded so often, whether it was handled before and may only repeat, and
-    whether it passed here before and may have been decided elsewhere.
+    whether it passed here before and may have been decided elsewhere. `key` is the person's, "" if it is the origin's;
+    `stops` are those who said STOP by then.
     """
 
     hops: int = 0
     is_repeat: bool = False
     is_back: bool = False
+    key: str = ""
+    stops: Suppressions = EMPTY
 
 
 DIRECT: Final = Passage()
@@ -63,12 +66,12 @@ def apply_event(
     suppressed.
     """
     place = place_of(origin, passage.hops)
-    turn = Turn(person, now_ms, rules)
+    turn = Turn(person, now_ms, rules, passage)
     is_learnt, rejected = False, ""
     if not (passage.is_repeat or is_erased(person, origin.event_ms)):
         is_learnt, rejected = learn(person, event, origin, rules)
         is_agreed, refused = _agree(person, event, origin, rules)
-        if is_learnt and person.parked:
+        if (is_learnt or is_agreed) and person.parked:
             turn.decide_parked()
         is_learnt, rejected = is_learnt or is_agreed, rejected or refused
     seen = _seen(person, event, origin, rules)
@@ -93,7 +96,7 @@ def apply_event(
         elif not (passage.is_repeat or person.is_waiting(send_id) or send_id in person.once):
             proof = _proof(person, rule.id, place, origin, passage)
             if proof != _FORGOTTEN:
-                case = Case(rule, send_id, origin, message_id, now_ms, proof == _NEW, own=own)
+                case = Case(rule, send_id, origin, message_id, now_ms, proof == _NEW, own=own, key=passage.key)
                 turn.decide(scope, case)
     is_changed = turn.close() or is_learnt
     if passage.is_repeat:
@@ -102,11 +105,6 @@ def apply_event(
         person.note_seen(place, origin.offset)  # a client's repeat too: its decision may be evicted one day
         is_changed = True
     return Applied(is_changed, tuple(matched), tuple(repeated), rejected)
-
-
-def is_erased(person: Person, event_ms: int) -> bool:
-    """Whether what happened then was forgotten on demand, or can't be told whose it was."""
-    return bool(person.erased_ms and event_ms <= person.erased_ms) or is_nobodys(person.links, event_ms)
 
 
 def learn(person: Person, event: Mapping[str, Any], origin: Origin, rules: RuleSet) -> tuple[bool, str]:
@@ -187,47 +185,17 @@ def _proof(person: Person, mapping: str, place: str, origin: Origin, passage: Pa
     return _NEW if person.can_prove_new(mapping, place, origin.event_ms) else _UNPROVEN
 
 
-class Case(Struct, frozen=True):
-    """One (event, mapping) that is being decided. `own` are the preferences that the event itself brings; `until_ms` is
-    the deadline of one that was parked before.
-    """
-
-    rule: Rule
-    send_id: bytes
-    origin: Origin
-    message_id: str
-    now_ms: int
-    is_new: bool = True
-    until_ms: int = 0
-    own: Mapping[str, Any] = {}
-
-    def suppressed(self, reason: str, detail: str = "", to: str = "") -> Decision:
-        """The decision not to send; `to` is masked."""
-        return Decision(
-            send_id=self.send_id,
-            mapping=self.rule.id,
-            mapping_version=self.rule.version,
-            origin=self.origin,
-            message_id=self.message_id,
-            outcome=delivery.SUPPRESSED,
-            reason=reason,
-            decided_ms=self.now_ms,
-            detail=detail.encode()[:DETAIL_BYTES_MAX].decode(errors="ignore"),
-            channel=self.rule.action.channel,
-            to=to,
-            sender=self.rule.action.sender,
-        )
-
-
 class Turn:
     """What one record makes of a person: verdicts find their place at once, outcomes are stored by `close`."""
 
-    __slots__ = ("_decided", "_due_bytes", "_is_changed", "_person", "_rules", "now_ms")
+    __slots__ = ("_decided", "_due_bytes", "_is_changed", "_key", "_person", "_rules", "_standing", "now_ms")
 
-    def __init__(self, person: Person, now_ms: int, rules: RuleSet) -> None:
+    def __init__(self, person: Person, now_ms: int, rules: RuleSet, passage: Passage = DIRECT) -> None:
         self.now_ms = now_ms
         self._person = person
         self._rules = rules
+        self._key = passage.key
+        self._standing = Standing(rules, passage.stops, now_ms)
         self._decided: list[Decision] = []
         self._due_bytes = -1  # not counted yet
         self._is_changed = False
@@ -247,31 +215,53 @@ class Turn:
         """Decide one (event, mapping): it is due, held, parked, or has its outcome."""
         self._is_changed = True
         person = self._person
-        match _verdict(person, scope, case, self._rules.people.consent.mode):
+        match verdict(person, scope, case, self._standing):
             case Decision() as decision:
                 self._decided.append(decision)
+                return
             case Parked() as parked:
-                self.park(parked)
+                is_placed = self._wait(parked, case) and parked.reason in _HELD
             case (send, size):
-                is_placed = self._schedule(send, size, case) if send.until_ms else self._make_due(send, size, case)
-                if is_placed and case.rule.once is not None:
-                    _take_key(person, scope, case, case.rule.once)
+                is_placed = self._make_due(send, size, case)
+        if is_placed and case.rule.once is not None:
+            _take_key(person, scope, case, case.rule.once)
 
     def decide_parked(self) -> None:
-        """Decide again, in event order, all that waited for the profile; what still lacks something waits on."""
-        person, now_ms, rules = self._person, self.now_ms, self._rules
-        waiting, person.parked = sorted(person.parked, key=parking.in_event_order), []
-        for parked in waiting:
-            rule = rules.by_id.get(parked.mapping)
+        """Decide again, in event order, all that waited for something that may be there now; the rest waits on."""
+        person = self._person
+        waiting = [each for each in person.parked if each.reason != COLLECTING]
+        if waiting:
+            person.parked = [each for each in person.parked if each.reason == COLLECTING]
+            self.decide_again(sorted(waiting, key=parking.in_event_order))
+
+    def decide_again(self, waited: Iterable[Parked], *, is_released: bool = False, is_forced: bool = False) -> None:
+        """Decide what waited, and was taken out, with the person as they are now; the flags are those of a Case."""
+        for parked in waited:
+            rule = self._rules.by_id.get(parked.mapping)
             if rule is None or rule.reads_hash != parked.reads:
                 self.suppress([parked], parking.CHANGED)
                 continue
-            scope = scope_of(parking.event_of(parked), person, rules)
-            case = Case(rule, parked.id, parked.origin, parked.message_id, now_ms, until_ms=parked.until_ms)
-            self.decide(scope, case)
+            event = parking.event_of(parked)
+            case = Case(
+                rule,
+                parked.id,
+                parked.origin,
+                parked.message_id,
+                self.now_ms,
+                until_ms=parked.until_ms if parked.reason == INCOMPLETE else 0,
+                own=consent.preferences(event),
+                key=self._key,
+                reason=parked.reason,
+                held_for=parked.held_for,
+                burst=parking.burst_of(parked) if parked.group else None,
+                waited=parked,
+                is_released=is_released,
+                is_forced=is_forced,
+            )
+            self.decide(scope_of(event, self._person, self._rules), case)
 
-    def suppress(self, gone: Iterable[Parked], reason: str) -> None:
-        """End parked events; what they lacked is said."""
+    def suppress(self, gone: Iterable[Parked], reason: str, detail: str = "") -> None:
+        """End parked events; what they lacked is said, unless there is something else to say."""
         for parked in gone:
             self._is_changed = True
             known = self._rules.by_id.get(parked.mapping)
@@ -285,16 +275,48 @@ class Turn:
                     outcome=delivery.SUPPRESSED,
                     reason=reason,
                     decided_ms=self.now_ms,
-                    detail=parked.lacks,
+                    detail=detail or parked.lacks,
                     channel=known.action.channel if known else "",
                     sender=known.action.sender if known else "",
+                    held_for=parked.held_for,
                 )
             )
 
     def park(self, parked: Parked) -> None:
-        """Have an event wait for the profile, whatever must go for it."""
+        """Have an event wait that waited before, whatever must go for it: in another record, say."""
         self._is_changed = True
+        rule = self._rules.by_id.get(parked.mapping)
+        if parked.group and rule is not None and self._join(parked, rule):
+            return
         self.suppress(parking.park(self._person, parked), parking.OVERFLOW)
+
+    def _wait(self, parked: Parked, case: Case) -> bool:
+        """Have an event wait; False where it has its outcome at once. What waits for the profile makes room."""
+        person = self._person
+        if parked.reason == INCOMPLETE:
+            self.suppress(parking.park(person, parked), parking.OVERFLOW)
+            return True
+        if parked.reason == COLLECTING and self._join(parked, case.rule):
+            return True
+        surplus_bytes = person.waiting_bytes() + parked_bytes(parked) - WAITING_BYTES_MAX
+        if surplus_bytes > 0:
+            self.suppress(parking.make_room(person, surplus_bytes), parking.OVERFLOW)
+            surplus_bytes = person.waiting_bytes() + parked_bytes(parked) - WAITING_BYTES_MAX
+        if surplus_bytes > 0:
+            self._decided.append(case.suppressed(TOO_MANY_HELD, FULL))
+            return False
+        person.parked.append(parked)
+        return True
+
+    def _join(self, parked: Parked, rule: Rule) -> bool:
+        """Have an event join the burst of which it is, as long as that waits; False if there is none."""
+        collapse, waiting = rule.policies.collapse, self._person.parked
+        at = next((at for at, each in enumerate(waiting) if each.group == parked.group != b""), None)
+        if collapse is None or at is None:
+            return False
+        waiting[at], gone = parking.joined(waiting[at], parked, collapse.keep)
+        self.suppress([gone], parking.COLLAPSED, waiting[at].id.hex())
+        return True
 
     def end(self, decision: Decision) -> None:
         """Take an outcome that was decided elsewhere."""
@@ -313,75 +335,18 @@ class Turn:
         self._decided.append(case.suppressed("too_many_at_once", _AT_ONCE, masked(send.message.to)))
         return False
 
-    def _schedule(self, send: Send, size: int, case: Case) -> bool:
-        """Hold a send until its time, for which events that wait for the profile make room; False where it can't."""
-        person = self._person
-        surplus_bytes = person.waiting_bytes() + size - WAITING_BYTES_MAX
-        if surplus_bytes > 0:
-            self.suppress(parking.make_room(person, surplus_bytes), parking.OVERFLOW)
-            surplus_bytes = person.waiting_bytes() + size - WAITING_BYTES_MAX
-        if surplus_bytes > 0:
-            detail = f"over {WAITING_BYTES_MAX >> 10} KB of this person's wait"
-            self._decided.append(case.suppressed("too_many_scheduled", detail))
-            return False
-        person.held.append(send)
-        return True
 
-
-def give_up(person: Person, rules: RuleSet, handled_ms: int, now_ms: int) -> bool:
-    """End the parked events whose deadline everything handled has passed; True if there were any."""
-    turn = Turn(person, now_ms, rules)
-    turn.suppress(parking.overdue(person, handled_ms), parking.INCOMPLETE)
-    return turn.close()
-
-
-def _verdict(person: Person, scope: Mapping[str, Any], case: Case, mode: str) -> Decision | Parked | tuple[Send, int]:
-    """What is decided and can be stored; a send with its encoded size."""
-    try:
-        verdict = decide(person, scope, case, mode)
-        return (verdict, send_bytes(verdict)) if isinstance(verdict, Send) else verdict
-    except Exception as exc:  # noqa: BLE001  # plan's boundary: a defect of ours costs a message, not its partition
-        return case.suppressed("undecidable", type(exc).__name__)
-
-
-def decide(
-    person: Person, scope: Mapping[str, Any], case: Case, mode: str = consent.OPT_OUT
-) -> Decision | Parked | Send:
-    """The suppression, or the send, of one matched (event, mapping); a send that waits for its time has `until_ms`.
-
-    `mode` says what it means that nothing is known of a consent. One that lacks something of the profile is parked for
-    it. Changes nothing. Costs: 9 µs with a plain text and a number seen lately.
+def ring(person: Person, rules: RuleSet, handled_ms: int, now_ms: int, passage: Passage = DIRECT) -> bool:
+    """Give up the events that have waited for the profile until their deadline, and decide again those whose time has
+    come, by all that was handled; True if there were any.
     """
-    rule, now_ms = case.rule, case.now_ms
-    if person.is_suppressed or is_erased(person, case.origin.event_ms):
-        return case.suppressed("forgotten")
-    if not case.is_new:
-        return case.suppressed("cannot_prove_new")
-    age_ms = int(rule.max_age_s * 1000)
-    if now_ms > case.origin.event_ms + age_ms:
-        return case.suppressed("too_old")
-    if refusal := _refusal(person, case, rule.action.channel, mode):
-        return case.suppressed(refusal)
-    draft = rule.action.draft(scope)
-    if not isinstance(draft, Unsendable) and not rule.action.channel:
-        refusal = _refusal(person, case, draft.message.channel, mode)
-        if refusal:
-            return case.suppressed(refusal, to=masked(draft.message.to))
-    if not isinstance(draft, Unsendable) and rule.once is not None:
-        taken = once.refusal(rule.once, rule.id, scope, person.once, case.origin.event_ms, now_ms)
-        draft = draft if taken is None else replace(taken, to=masked(draft.message.to))
-    if isinstance(draft, Unsendable):
-        return _parked(scope, case, draft) if draft.lacks else case.suppressed(draft.reason, draft.detail, draft.to)
-    # What is wished for later ages from then on.
-    send = _send(case, draft, max(case.origin.event_ms, draft.send_at_ms) + age_ms)
-    wait_s = (draft.send_at_ms - now_ms) / 1000
-    if wait_s <= 0:
-        return send
-    if wait_s > SCHEDULE_MAX_S:
-        return case.suppressed("send_at_too_far", f"more than {SCHEDULE_MAX_S // 86_400} days ahead")
-    if draft.message.service_sid and wait_s > SCHEDULE_MIN_S:
-        return replace(send, message=replace(draft.message, send_at_ms=draft.send_at_ms))
-    return replace(send, until_ms=draft.send_at_ms, reason=SCHEDULED)
+    if not any(parked.until_ms <= handled_ms for parked in person.parked):
+        return False
+    turn = Turn(person, now_ms, rules, passage)
+    given_up, again = parking.overdue(person, handled_ms)
+    turn.suppress(given_up, INCOMPLETE)
+    turn.decide_again(again)
+    return turn.close()
 
 
 def _take_key(person: Person, scope: Mapping[str, Any], case: Case, per: once.OncePer) -> None:
@@ -389,46 +354,3 @@ def _take_key(person: Person, scope: Mapping[str, Any], case: Case, per: once.On
     key = once.hash_of(per, case.rule.id, scope)
     assert key is not None
     person.once[case.send_id] = once.taken_by(per, key, case.origin.event_ms, case.rule.max_age_s)
-
-
-def _refusal(person: Person, case: Case, channel: str, mode: str) -> str:
-    """Why consent forbids the message, "" if it does not; of a channel not known yet only what holds for any."""
-    category = case.rule.category
-    if not (person.consent or case.own) and (mode == consent.OPT_OUT or not category):
-        return ""
-    if not channel:
-        mode = consent.OPT_OUT
-    return consent.verdict(person.consent, case.own, category, channel, mode)
-
-
-def _parked(scope: Mapping[str, Any], case: Case, unsendable: Unsendable) -> Parked | Decision:
-    """The event, waiting for what its mapping lacks; or suppressed at once, where it is not to wait."""
-    rule = case.rule
-    lacks = unsendable.lacks.encode()[:DETAIL_BYTES_MAX].decode(errors="ignore")
-    if not rule.wait_s:
-        return case.suppressed(parking.INCOMPLETE, lacks, unsendable.to)
-    return Parked(
-        id=case.send_id,
-        mapping=rule.id,
-        reads=rule.reads_hash,
-        origin=case.origin,
-        message_id=case.message_id,
-        event=parking.pruned(scope, rule.reads),
-        lacks=lacks,
-        until_ms=case.until_ms or case.now_ms + int(rule.wait_s * 1000),
-    )
-
-
-def _send(case: Case, draft: Draft, expires_ms: int) -> Send:
-    return Send(
-        id=case.send_id,
-        mapping=case.rule.id,
-        mapping_version=case.rule.version,
-        origin=case.origin,
-        message_id=case.message_id,
-        message=draft.message,
-        sender=draft.sender,
-        parts=draft.parts,
-        decided_ms=case.now_ms,
-        expires_ms=expires_ms,
-    )

@@ -12,12 +12,13 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from streamer.core import attempts, erasure, plan, records
+from streamer.core import attempts, erasure, leaving, plan, records
 from streamer.core.attempts import Moment
 from streamer.core.delivery import SUPPRESSED, Accepted, Decision, Message, Origin
 from streamer.core.handling import Handled, handle
 from streamer.core.hop import EVENT, Hop, headers_of, read_hop
 from streamer.core.links import LatelyLinked, target_at
+from streamer.core.plan import Passage
 from streamer.core.profile import Update, fold
 from streamer.core.routing import Place, Routed, routed
 from streamer.core.rules import RuleSet
@@ -155,7 +156,7 @@ class Rehearsal:
             left -= 1
             self.now_ms = max(self.now_ms, due_ms)
             attempts.release(person, self.now_ms, self.now_ms)
-            plan.give_up(person, self.rules, self.now_ms, self.now_ms)
+            plan.ring(person, self.rules, self.now_ms, self.now_ms, Passage(key=key))
             self._settle(key, person)
             if erasure.is_over(person, self.now_ms):
                 del self.people[key]
@@ -165,8 +166,8 @@ class Rehearsal:
         """Accept whatever is due, in order, and note what was decided."""
         while person.due:
             moment = Moment(key, self.rules, self.now_ms)
-            send = attempts.begin(person, moment)
-            if send is None or not send.is_posting:
+            send = leaving.begin(person, moment)
+            if send is None:
                 continue
             self.sent.append(
                 Sent(self.now_ms, key, send.origin.offset, send.mapping, send.sender, send.parts, send.message)

@@ -20,13 +20,23 @@ from streamer.core.consent import ANY, CONSENT_EVENT, category_fault
 from streamer.core.duration import parse_duration_s
 from streamer.core.event_filters import EventFilters
 from streamer.core.filters import Filter, compile_filter
-from streamer.core.mapping import ROOTS, MissingPolicy
+from streamer.core.limits import Counting
+from streamer.core.mapping import MissingPolicy
 from streamer.core.once import WITHIN_MAX_S, OncePer
-from streamer.core.outcomes import Outcomes
-from streamer.core.parking import EVERYTHING, Reads, reads_of
-from streamer.core.paths import Path, compile_path
+from streamer.core.outcomes import LATER, MESSAGE, RECIPIENT, RETRY, STOP, Outcomes
 from streamer.core.people import People
 from streamer.core.phone_region import BY_DEFAULT, BY_MAPPING, Numbers, Region, region_fault
+from streamer.core.policies import (
+    COLLAPSE,
+    WITH_PROFILE,
+    CancelWhen,
+    Common,
+    Policies,
+    check_keys,
+    compile_policies,
+    path_of,
+)
+from streamer.core.reads import EVERYTHING, Reads, reads_of
 from streamer.core.records import TYPES
 from streamer.errors import FilterError, MappingError
 
@@ -36,15 +46,19 @@ MAPPINGS_MAX: Final = 1_000  # enabled: an event that all of them match has so m
 
 _OF_PEOPLE: Final = frozenset({"identify", "alias", "delete"})
 
+_ITEMS: Final = "collapse.items"
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _KEYS: Final = (
     "enabled", "when", "category", "max_age", "identify_wait", "missing", "region", "strict_numbers", "once_per",
-    "priority", "on_unknown", "retry_after_accepted", "send",
+    "priority", "on_unknown", "retry_after_accepted", "limits", "quiet_hours", "holdout", "collapse", "cancel_when",
+    "send", "else",
 )  # fmt: skip
 # Not in a version as they are written: what a mapping is asked after its decision, when it may be another one already;
 # and `once_per`, which is hashed as it was compiled.
 _LATER: Final = frozenset({"once_per", "priority", "on_unknown", "retry_after_accepted"})
-_OBJECTS: Final = frozenset({"properties", "traits", "context", "integrations", "profile"})  # never a key themselves
+OTHERS_MAX: Final = 5  # in an `else`
+DEFAULT_ON: Final = (RECIPIENT, MESSAGE, STOP)  # of an `else` that does not say
+ON: Final = (RECIPIENT, MESSAGE, STOP, LATER, RETRY)  # never what the person does not want, nor what may exist
 
 
 class RuleDefaults(Struct, frozen=True):
@@ -55,6 +69,14 @@ class RuleDefaults(Struct, frozen=True):
     max_age_s: float
     wait_s: float = 600.0
     strict_numbers: bool = False
+    common: Common = Common()
+
+
+class Instead(Struct, frozen=True):
+    """What is tried after a refusal of one of these kinds."""
+
+    on: tuple[str, ...]
+    action: Action
 
 
 class Rule(Struct, frozen=True):
@@ -63,6 +85,7 @@ class Rule(Struct, frozen=True):
     `wait_s` is how long an event waits for what it lacks of the profile; `reads` is what is kept of it meanwhile.
     `category` is that of consent. `is_urgent` sends go before others; `may_resend`: one whose request had no answer is
     tried again once it is known not to exist; `retries_accepted`: so is one that failed after it was accepted.
+    `others` are tried in place of a message that was refused, in order.
     """
 
     id: str
@@ -79,6 +102,23 @@ class Rule(Struct, frozen=True):
     is_urgent: bool = False
     may_resend: bool = False
     retries_accepted: bool = False
+    policies: Policies = Policies()
+    others: tuple[Instead, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a send of it needs nothing kept beside its message."""
+        return not (self.others or self.policies.may_end)
+
+    @property
+    def reads_items(self) -> bool:
+        """Whether its texts list the events of a burst."""
+        return any(path.startswith(_ITEMS) for action in self.actions for path in action.paths)
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """The message, and those that are tried in its place."""
+        return (self.action, *(each.action for each in self.others))
 
 
 class _Row(Struct, frozen=True):
@@ -88,10 +128,19 @@ class _Row(Struct, frozen=True):
     others: tuple[Rule, ...]
 
 
+class Canceller(Struct, frozen=True):
+    """What a track of some name ends, and for how long that holds: what comes later, and came before it, is too old."""
+
+    when: CancelWhen
+    kept_s: float
+
+
 class RuleSet(Struct, frozen=True):
     """The enabled mappings, sorted by id; build it with `of`. `version` is a hash of all their versions.
 
     `longest_age_s` is how old an event may be that still sends something. `outcomes`: what the gateway's codes mean.
+    `common`: the policies that hold for all; `counting`: what of postings the limits ask for; `cancels`: by the name of
+    a track what it may end; `stop_groups`: the group of each sender.
     """
 
     mappings: tuple[Rule, ...]
@@ -106,6 +155,10 @@ class RuleSet(Struct, frozen=True):
         str, frozenset[str | None]
     ]  # by type the names that owners need; a type that isn't there is needed whole
     outcomes: Outcomes = Outcomes({}, {})
+    common: Common = Common()
+    counting: Counting = Counting()
+    cancels: dict[str, tuple[Canceller, ...]] = {}
+    stop_groups: dict[str, str] = {}
 
     @classmethod
     def of(
@@ -114,12 +167,14 @@ class RuleSet(Struct, frozen=True):
         filters: EventFilters | None = None,
         people: People | None = None,
         outcomes: Outcomes | None = None,
+        common: Common | None = None,
+        stop_groups: Mapping[str, str] | None = None,
     ) -> "RuleSet":
         """The set of the enabled ones of `mappings`, behind `filters`, for `people`.
 
         Raises: MappingError, when two have one id, or when they are more than MAPPINGS_MAX.
         """
-        filters, people = filters or EventFilters(), people or People()
+        filters, people, common = filters or EventFilters(), people or People(), common or Common()
         enabled = sorted((m for m in mappings if m.enabled), key=lambda m: m.id)
         twice = sorted({a.id for a, b in pairwise(enabled) if a.id == b.id})
         if twice:
@@ -134,17 +189,25 @@ class RuleSet(Struct, frozen=True):
             filters=filters,
             people=people,
             longest_age_s=max((each.max_age_s for each in enabled), default=0.0),
-            version=_hash([[(m.id, m.version) for m in enabled], filters.version, people]),
+            version=_hash([[(m.id, m.version) for m in enabled], filters.version, people, *_said(common)]),
             rows={each: _row([m for m in enabled if m.when.types is None or each in m.when.types]) for each in types},
             others=_row([m for m in enabled if m.when.types is None]),
             needed=_needed(enabled),
             outcomes=outcomes or Outcomes({}, {}),
+            common=common,
+            counting=Counting.of(limit for m in enabled for limit in (*m.policies.limits, *m.policies.number_limits)),
+            cancels=_cancellers(enabled),
+            stop_groups=dict(stop_groups or {}),
         )
 
     def candidates(self, event_type: str, event_name: str | None) -> tuple[Rule, ...]:
         """The mappings whose filter may match an event of this type and name, in order of id; 0.1 µs."""
         row = self.rows.get(event_type, self.others)
         return row.by_name.get(event_name, row.others)  # type: ignore[arg-type]  # None is no key, which is the point
+
+    def concerns(self, event_type: str, event_name: str | None) -> bool:
+        """Whether an event of this type and name may match a mapping, or end what waits; 0.1 µs."""
+        return bool(self.candidates(event_type, event_name)) or (event_type == "track" and event_name in self.cancels)
 
     def wants(self, event_type: str, event_name: str | None) -> bool:
         """Whether an owner needs an event of this type and name: all that a router drops by; 0.1 µs.
@@ -173,7 +236,28 @@ def _needed(mappings: list[Rule]) -> dict[str, frozenset[str | None]]:
         names = [m.when.names for m in matching]
         if None not in names:
             needed[each] = frozenset((CONSENT_EVENT,)).union(*(known for known in names if known is not None))
+    if "track" in needed:
+        needed["track"] = needed["track"].union(_cancellers(mappings))
     return needed
+
+
+def _cancellers(mappings: list[Rule]) -> dict[str, tuple[Canceller, ...]]:
+    """By the name of a track the ways in which it ends something, each with the longest time that one of its mappings
+    needs it for.
+    """
+    kept: dict[CancelWhen, float] = {}
+    for rule in mappings:
+        if rule.policies.cancel is not None:
+            kept[rule.policies.cancel] = max(rule.max_age_s, kept.get(rule.policies.cancel, 0.0))
+    found: dict[str, tuple[Canceller, ...]] = {}
+    for when, kept_s in kept.items():
+        found[when.event] = (*found.get(when.event, ()), Canceller(when, kept_s))
+    return found
+
+
+def _said(common: Common) -> list[object]:
+    """What of the common policies changes what is sent, and when."""
+    return [common.limits, common.quiet, common.exempt, common.timezone, common.allow_numbers]
 
 
 def _row(mappings: list[Rule]) -> _Row:
@@ -221,12 +305,19 @@ class _Compiler:
         is_urgent = self._is_second("priority", document, ("normal", "high"))
         may_resend = self._is_second("on_unknown", document, ("hold", "resend"))
         retries_accepted = self._flag("retry_after_accepted", document.get("retry_after_accepted", False))
-        action = self._action(document.get("send"), numbers, missing)
+        policies = compile_policies(mapping_id, document, category, self.defaults.common, self._fault)
+        action = self._action("send", document.get("send"), numbers, missing)
+        others = self._others(document.get("else", []), document.get("send"), numbers, missing)
         # A None has left its fault; the type checker needs to be told.
         if self.faults or when is None or action is None:
             raise MappingError(self.faults)
-        paths = (*action.paths, once.key.text) if once else action.paths
-        reads = reads_of(paths) if all(value.paths for _, value in action.fields) else EVERYTHING
+        actions = (action, *(each.action for each in others))
+        paths = [path for each in actions for path in each.paths]
+        if policies.collapse is None and any(path.split(".")[0] == COLLAPSE for path in paths):
+            raise MappingError([("send", "reads `collapse`, and the mapping has none: add collapse: {wait: 10m}")])
+        reads: Reads = EVERYTHING
+        if all(value.paths for each in actions for _, value in each.fields):
+            reads = reads_of((*paths, *policies.paths, *((once.key.text,) if once else ())))
         senders = [self.senders[action.sender]] if action.sender else list(self.senders.values())
         said = {key: value for key, value in document.items() if key not in _LATER}
         which = (once.key.text, once.within_s) if once else ()
@@ -245,6 +336,8 @@ class _Compiler:
             is_urgent=is_urgent,
             may_resend=may_resend,
             retries_accepted=retries_accepted,
+            policies=policies,
+            others=others,
         )
 
     def _fault(self, path: str, text: str) -> None:
@@ -276,25 +369,9 @@ class _Compiler:
             self._fault("once_per", "must be an object, as in {key: properties.order_id, within: 24h}")
             return None
         self._check_keys("once_per", value, ("key", "within"))
-        key = self._once_key(value.get("key"))
+        key = path_of(value.get("key"), "once_per.key", self._fault, WITH_PROFILE)
         within_s = self._within_s(value.get("within"))
         return None if key is None else OncePer(key, within_s)
-
-    def _once_key(self, value: object) -> Path | None:
-        if not isinstance(value, str):
-            self._fault("once_per.key", "a path is required, as in properties.order_id")
-            return None
-        try:
-            path = compile_path(value)
-        except ValueError as exc:
-            self._fault("once_per.key", str(exc))
-            return None
-        root = str(path.keys[0])
-        if root not in ROOTS:
-            self._fault("once_per.key", f"no event has `{root[:60]}`; {nearest(root, tuple(sorted(ROOTS)))}")
-        elif len(path.keys) == 1 and root in _OBJECTS:
-            self._fault("once_per.key", f"is an object, which is no key; name a value in it, as in {root}.order_id")
-        return path
 
     def _within_s(self, value: object) -> float:
         if value is None:
@@ -370,20 +447,45 @@ class _Compiler:
             is_strict=self.defaults.strict_numbers if is_strict is None else is_strict is True,
         )
 
-    def _action(self, send: object, numbers: Numbers, missing: MissingPolicy) -> Action | None:
+    def _others(self, value: object, send: object, numbers: Numbers, missing: MissingPolicy) -> tuple[Instead, ...]:
+        """What is tried in place of a refused message; each goes to whom the message went unless it says otherwise."""
+        if not isinstance(value, list) or len(value) > OTHERS_MAX:
+            self._fault("else", f"must be a list of at most {OTHERS_MAX}, as in [{{send: {{from: shop, body: …}}}}]")
+            return ()
+        found = []
+        to = {"to": send["to"]} if isinstance(send, dict) and "to" in send else {}
+        for number, each in enumerate(value):
+            path = f"else.{number}"
+            if not isinstance(each, dict):
+                self._fault(path, "must be an object with `send`, and perhaps `on`")
+                continue
+            check_keys(each, ("on", "send"), path, self._fault)
+            on = each.get("on", list(DEFAULT_ON))
+            if not isinstance(on, list) or not on or not all(kind in ON for kind in on):
+                self._fault(f"{path}.on", f"must be a list of kinds of refusal, of {', '.join(ON)}")
+            instead = each.get("send")
+            action = self._action(
+                f"{path}.send", {**to, **instead} if isinstance(instead, dict) else instead, numbers, missing
+            )
+            if action is not None and isinstance(on, list):
+                found.append(Instead(tuple(map(str, on)), action))
+        return tuple(found)
+
+    def _action(self, at: str, send: object, numbers: Numbers, missing: MissingPolicy) -> Action | None:
         if not isinstance(send, dict):
-            self._fault("send", "an object with `body` is required")
+            self._fault(at, "an object with `body` is required")
             return None
-        self._check_keys("send", send, tuple(FIELDS))
+        self._check_keys(at, send, tuple(FIELDS))
         sender = send.get("from", self.defaults.sender)
         if sender == "" and len(self.senders) == 1:
             (sender,) = self.senders
         document = {name: value for name, value in send.items() if name in FIELDS} | {"from": sender}
         if sender == "":
-            self._fault("send.from", no_sender("", self.senders))
+            self._fault(f"{at}.from", no_sender("", self.senders))
             del document["from"]
         try:
             return compile_action(document, self.senders, numbers, missing)
         except MappingError as exc:
-            self.faults += exc.faults
+            before = at.removesuffix("send")
+            self.faults += [(f"{before}{path}", text) for path, text in exc.faults]
             return None

@@ -84,6 +84,7 @@ class Send(Struct, frozen=True, array_like=True):
     others: tuple[Other, ...] = ()
     person: str = ""
     sid: str = ""
+    is_released: bool = False
 
 
 class Parked(Struct, frozen=True, array_like=True):
@@ -112,7 +113,7 @@ class Parked(Struct, frozen=True, array_like=True):
 
 
 class Away(Struct, frozen=True, array_like=True):
-    """What is noted of a send that is away: the mark of its event is `mark_of` it.
+    """What is noted of a send that is away: the mark of its event is `mark_of` it; `cancel` as in Send.
 
     Units: ms since the epoch; no word of it can come any more after `until_ms`.
     """
@@ -121,6 +122,7 @@ class Away(Struct, frozen=True, array_like=True):
     mark: bytes
     event_ms: int
     until_ms: int
+    cancel: bytes = b""
 
 
 class Outgoing(Struct, frozen=True, array_like=True):

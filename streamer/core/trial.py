@@ -12,12 +12,13 @@ from msgspec.structs import asdict
 
 from streamer.core import plan
 from streamer.core.action import FIELDS, Action, FieldResult, Unsendable
+from streamer.core.decide import Case
 from streamer.core.delivery import Message, send_id
 from streamer.core.event_filters import Taken
 from streamer.core.once import hash_of
-from streamer.core.parking import INCOMPLETE
 from streamer.core.rehearsal import Rehearsal
 from streamer.core.rules import RuleSet
+from streamer.core.sends import INCOMPLETE
 from streamer.core.state import Person
 from streamer.core.template import Missing
 
@@ -64,9 +65,7 @@ def attempt(value: bytes, traits: Mapping[str, Any], rules: RuleSet, now_ms: int
     scope = plan.scope_of(event, person, rules)
     seen = rules.filters.apply(scope, f"{origin.topic}/{origin.partition}/{origin.offset}")
     message_id = event.get("messageId") or ""
-    cases = [
-        plan.Case(rule, send_id(rule.id, origin, message_id), origin, message_id, now_ms) for rule in rules.mappings
-    ]
+    cases = [Case(rule, send_id(rule.id, origin, message_id), origin, message_id, now_ms) for rule in rules.mappings]
     return tuple(_trial(person, case, seen, applied) for case in cases)
 
 
@@ -75,7 +74,7 @@ def event_time_ms(value: bytes, now_ms: int) -> int:
     return Rehearsal(RuleSet.of(()), now_ms).read(value)[0].event_ms
 
 
-def _trial(person: Person, case: plan.Case, seen: dict[str, Any] | Taken, applied: plan.Applied) -> Trial:
+def _trial(person: Person, case: Case, seen: dict[str, Any] | Taken, applied: plan.Applied) -> Trial:
     """The verdict that stands in the person's record, and the gates that led to it."""
     if isinstance(seen, Taken):
         return Trial(case.rule.id, NO_MATCH, seen.reason, "", (Gate("filters", passed=False, seen=seen.reason),))
@@ -95,7 +94,7 @@ def _trial(person: Person, case: plan.Case, seen: dict[str, Any] | Taken, applie
     return Trial(case.rule.id, verdict, reason, "", gates, send.message, send.sender, send.parts, send.until_ms)
 
 
-def _gates(case: plan.Case, seen: dict[str, Any]) -> Iterator[Gate]:
+def _gates(case: Case, seen: dict[str, Any]) -> Iterator[Gate]:
     """The filter and each of its conditions; then, if it matched, the age, the key and each field."""
     rule = case.rule
     is_match = rule.when(seen)

@@ -13,14 +13,14 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from streamer.core import attempts, following, plan, state
+from streamer.core import attempts, following, leaving, plan, state
 from streamer.core.attempts import Moment
 from streamer.core.commit_tracker import CommitTracker
 from streamer.core.delivery import Answer
 from streamer.core.fair import Group
 from streamer.core.handling import handle
 from streamer.core.hop import Hop, read_hop
-from streamer.core.sends import Outgoing, Send
+from streamer.core.sends import BREAKER, Outgoing, Send
 from streamer.core.state import Person
 from streamer.core.wheel import TimerWheel
 from streamer.errors import BadRecord
@@ -141,7 +141,8 @@ class Assignment:
             if value is None or not 0 < state.timer_ms(value) <= self.handled_ms:
                 return
             lane = self._lane(key)
-        is_given_up = plan.give_up(lane.person, self._services.mappings, self.handled_ms, now_ms)
+        moment = self._moment(lane)
+        is_given_up = plan.ring(lane.person, moment.rules, self.handled_ms, now_ms, moment.passage)
         attempts.release(lane.person, now_ms, self.handled_ms)
         self._looks.begin(lane, self.handled_ms)
         is_given_up |= following.end_overdue(lane.person, self.handled_ms, self._moment(lane))
@@ -298,7 +299,7 @@ class Assignment:
                 lane.is_dirty = True
                 continue
             if send.sender in lone:
-                attempts.send_away(lane.person, self._moment(lane))
+                leaving.send_away(lane.person, self._moment(lane))
                 lane.is_dirty = True
                 continue
             if not self._gate.lets(lane.key):
@@ -313,6 +314,8 @@ class Assignment:
                     return
                 continue
             lane.is_dirty = lane.is_refused = True
+            if verdict == BREAKER and leaving.turn_aside(lane.person):
+                continue
             if attempts.hold(lane.person, self._moment(lane), verdict) is not None:
                 self.held.queue(lane.key, send, is_held=True)
 
@@ -330,8 +333,8 @@ class Assignment:
     def _begin(self, lane: Lane, dispatcher: Dispatcher) -> bool:
         """Open the first due send with the slot just taken; False if it can't leave now, and the slot is free again."""
         lane.is_dirty = True
-        send = attempts.begin(lane.person, self._moment(lane))
-        if send is None or not send.is_posting:
+        send = leaving.begin(lane.person, self._moment(lane))
+        if send is None:
             dispatcher.release()
             return False
         lane.posting = Posting(self, lane, send)

@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from streamer.core import attempts, erasure, following, plan, records, state
+from streamer.core import attempts, erasure, following, leaving, plan, records, state
 from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import Accepted, Origin
@@ -212,7 +212,7 @@ class World:
         for key, owned in list(self.keys.items()):
             if not 0 < owned.person.timer_ms() <= handled_ms:
                 continue
-            plan.give_up(owned.person, RULES, handled_ms, self.now_ms)
+            plan.ring(owned.person, RULES, handled_ms, self.now_ms)
             attempts.release(owned.person, self.now_ms, handled_ms)
             moment = Moment(key, RULES, self.now_ms)
             for send in following.due_for_a_look(owned.person, handled_ms):
@@ -265,7 +265,7 @@ class World:
             return self.restart(key, 1)
         self._publish(key, since_ms)
         while owned.person.due:
-            send = attempts.begin(owned.person, Moment(key, RULES, self.now_ms))
+            send = leaving.begin(owned.person, Moment(key, RULES, self.now_ms))
             self._write(owned)
             if send is None or not send.is_posting:
                 continue

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from streamer.core import attempts, erasure, following, sends, state
+from streamer.core import attempts, erasure, following, leaving, sends, state
 from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import ATTEMPT_TAG, Accepted, Attempt, Found, Origin, Refused, Unknown
@@ -270,7 +270,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.person.due and not self.person.due[0].is_posting)
     @rule(crash=crashes)
     def attempt_begins(self, crash):
-        attempts.begin(self.person, self.moment)
+        leaving.begin(self.person, self.moment)
         self.write(crash)
 
     @precondition(lambda self: self.is_posting() and self.way is None)

@@ -5,7 +5,7 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamer.core import attempts, plan, state
+from streamer.core import attempts, leaving, plan, state
 from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import SUPPRESSED, Accepted, Decision, Origin, send_id
@@ -92,7 +92,7 @@ def work(person, offset, posted):
     event = {"type": "track", "event": str(offset % GROUPS), "messageId": f"e{offset}"}
     plan.apply_event(person, event, Origin("u:1", "in", 0, offset, NOW_MS + offset, NOW_MS), RULES, NOW_MS)
     while person.due:
-        posting = attempts.begin(person, Moment("u:1", RuleSet.of(()), NOW_MS))
+        posting = leaving.begin(person, Moment("u:1", RuleSet.of(()), NOW_MS))
         posted.append(posting.id)
         attempts.settle(person, Accepted("SM1", "queued", 1), Moment("u:1", RuleSet.of(()), NOW_MS))
     person.out.clear()

@@ -93,6 +93,7 @@ def test_a_delivery_event_says_what_the_issue_asks_for():
         "status": "",
         "reason": "accepted",
         "detail": "",
+        "held_for": "",
         "twilio_code": 0,
         "twilio_sid": "SM1",
         "channel": "sms",

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from streamer.core import attempts, plan, state
+from streamer.core import attempts, leaving, plan, state
 from streamer.core.attempts import Moment
 from streamer.core.delivery import SUPPRESSED, Refused
 from streamer.core.erasure import Forget, encode_forget, forget_of, is_over
@@ -55,7 +55,7 @@ def test_a_held_send_ends_as_suppressed():
     town = Town().event("u:1", identify(phone=PHONE))
     person = town.person("u:1")
     plan.apply_event(person, track(), plan.Origin("u:1", "in", 0, 9, NOW_MS, NOW_MS), town.rules, NOW_MS)
-    attempts.begin(person, at(NOW_MS))
+    leaving.begin(person, at(NOW_MS))
     attempts.settle(person, Refused("gateway_busy", kind="retry"), at(NOW_MS, 0.0))
     person = forget(town).person("u:1")
     [decision] = [person.decision(each) for each in person.decided]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from streamer.core import attempts, following, plan
+from streamer.core import attempts, following, leaving, plan
 from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import ATTEMPT_TAG, Accepted, Attempt, Found, Origin, Refused, Unknown
@@ -53,7 +53,7 @@ class Story:
         return self.answer(answer)
 
     def answer(self, answer):
-        send = attempts.begin(self.person, self.moment)
+        send = leaving.begin(self.person, self.moment)
         attempts.settle(self.person, answer, self.moment)
         return send.id
 

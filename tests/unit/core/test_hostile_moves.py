@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from streamer.core.attempts import Moment
 from streamer.core.delivery import Decision, Message, Origin
 from streamer.core.handling import handle
 from streamer.core.hop import CONSENT, MERGE, Hop
@@ -91,6 +92,6 @@ def test_a_move_that_an_erasure_overtook_leaves_no_outcome_and_no_key():
     [decision] = town.person("a:d").decided.values()
     person = Person(erased_ms=NOW_MS + 100)
     moved = replace(NOTHING, decided=[(b"s" * 16, msgspec.msgpack.decode(decision, type=Decision))])
-    take_in(person, "u:1", moved, town.rules, NOW_MS + 200)
+    take_in(person, moved, Moment("u:1", town.rules, NOW_MS + 200))
     assert {} == person.decided
     assert 1 == len(person.passed)

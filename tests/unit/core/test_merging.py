@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from streamer.core import attempts, merging, plan, state
+from streamer.core import attempts, leaving, merging, plan, state
 from streamer.core.attempts import Moment
 from streamer.core.delivery import Message, Origin, Refused, send_id
 from streamer.core.erasure import Forget, erase
@@ -99,20 +99,20 @@ def test_the_number_of_a_move_always_rises():
 def test_a_move_is_taken_in_once_and_a_newer_one_again():
     target, source = Person(), Person(traits=[Update(1, "m", {"a": 1})], parked=[parked(1)])
     first = moved(source)
-    assert (True, "") == take_in(target, "u:1", first, RULES, NOW_MS)
+    assert (True, "") == take_in(target, first, Moment("u:1", RULES, NOW_MS))
     before = state.encode(target)
-    assert (False, "") == take_in(target, "u:1", first, RULES, NOW_MS + 99)
+    assert (False, "") == take_in(target, first, Moment("u:1", RULES, NOW_MS + 99))
     assert before == state.encode(target)
     source.traits = [Update(2, "m2", {"a": 2})]
-    assert (True, "") == take_in(target, "u:1", moved(source), RULES, NOW_MS)
+    assert (True, "") == take_in(target, moved(source), Moment("u:1", RULES, NOW_MS))
     assert {"a": 2} == values(target.traits)
-    assert (False, "") == take_in(target, "u:1", first, RULES, NOW_MS)
+    assert (False, "") == take_in(target, first, Moment("u:1", RULES, NOW_MS))
 
 
 def test_the_traits_of_both_end_as_if_they_had_been_one_and_a_phone_that_came_along_has_all_sent_in_order():
     target = Person(traits=[Update(5, "m", {"plan": "plus"})], parked=[parked(3)])
     source = Person(traits=[Update(1, "m", {"phone": PHONE, "plan": "free"})], parked=[parked(1)])
-    take_in(target, "u:1", moved(source), RULES, NOW_MS)
+    take_in(target, moved(source), Moment("u:1", RULES, NOW_MS))
     assert {"phone": PHONE, "plan": "plus"} == values(target.traits)
     assert ["m1", "m3"] == [each.message_id for each in target.due]
     assert [] == target.parked
@@ -120,14 +120,18 @@ def test_the_traits_of_both_end_as_if_they_had_been_one_and_a_phone_that_came_al
 
 def test_parked_and_held_ones_keep_their_deadlines():
     target = Person()
-    take_in(target, "u:1", moved(Person(parked=[parked(1)], held=[send(2), send(3, SCHEDULED)])), RULES, NOW_MS + 5_000)
+    take_in(
+        target,
+        moved(Person(parked=[parked(1)], held=[send(2), send(3, SCHEDULED)])),
+        Moment("u:1", RULES, NOW_MS + 5_000),
+    )
     assert ([parked(1)], [send(2), send(3, SCHEDULED)]) == (target.parked, target.held)
 
 
 def test_what_already_waits_or_is_decided_there_is_not_taken_again():
     target = Person(parked=[parked(1)], held=[send(2)])
     plan.apply_event(target, track(3), origin(3), Town(rule(wait_s=0.0)).rules, NOW_MS)
-    take_in(target, "u:1", moved(Person(parked=[parked(1), parked(3)], held=[send(2), send(3)])), RULES, NOW_MS)
+    take_in(target, moved(Person(parked=[parked(1), parked(3)], held=[send(2), send(3)])), Moment("u:1", RULES, NOW_MS))
     assert (1, 1, ["profile_incomplete"]) == (len(target.parked), len(target.held), reasons(target))
 
 
@@ -137,7 +141,7 @@ def test_decisions_of_both_stand_in_order_of_age_and_a_repeat_of_either_is_known
     for number, (person, key) in enumerate([(source, "a:d"), (target, "u:1"), (source, "a:d")]):
         plan.apply_event(person, track(number), origin(number, key), rules, NOW_MS + number)
         person.out.clear()
-    take_in(target, "u:1", moved(source), rules, NOW_MS)
+    take_in(target, moved(source), Moment("u:1", rules, NOW_MS))
     stored = [target.decision(sent) for sent in target.decided]
     assert [("m0", "a:d"), ("m1", ""), ("m2", "a:d")] == [(each.message_id, each.person) for each in stored]
     again = plan.apply_event(target, track(2), origin(2, "a:d"), rules, NOW_MS, plan.Passage(hops=1))
@@ -152,7 +156,7 @@ def test_what_was_evicted_before_the_move_is_known_as_forgotten_after_it():
         plan.apply_event(source, track(number), origin(number), rules, NOW_MS)
         source.out.clear()
     assert "shipped" in source.forgotten
-    take_in(target, "u:1", moved(source), rules, NOW_MS)
+    take_in(target, moved(source), Moment("u:1", rules, NOW_MS))
     target.traits = [Update(1, "m", {"phone": PHONE})]
     again = plan.apply_event(target, track(0), origin(0), rules, NOW_MS, plan.Passage(hops=1))
     assert ((), False, []) == (again.repeated, again.is_changed, target.due)
@@ -170,7 +174,7 @@ def test_two_full_records_unite_to_one_within_its_bounds_and_everything_has_its_
 
     target, source = full(0), full(1_000)
     assert person_fits(target)
-    is_changed, left_out = take_in(target, "u:1", moved(source), RULES, NOW_MS)
+    is_changed, left_out = take_in(target, moved(source), Moment("u:1", RULES, NOW_MS))
     assert (True, TOO_MANY) == (is_changed, left_out)
     assert person_fits(target)
     assert TRAITS_MAX == len(values(target.traits))
@@ -194,10 +198,10 @@ def test_the_keys_that_were_merged_are_bounded_and_one_that_was_forgotten_is_tak
     """Its move may be a repeat: what waited in it may have been sent since."""
     target = Person()
     for number in range(MERGED_MAX + 20):
-        take_in(target, "u:1", moved(Person(), f"a:{number}", NOW_MS + number), RULES, NOW_MS)
+        take_in(target, moved(Person(), f"a:{number}", NOW_MS + number), Moment("u:1", RULES, NOW_MS))
     assert (MERGED_MAX, NOW_MS + 19) == (len(target.merged), target.merged_to)
     source = Person(traits=[Update(1, "m", {"city": "Rome"})], parked=[parked(1)], held=[send(2)])
-    assert (True, "") == take_in(target, "u:1", moved(source, "a:3", NOW_MS + 3), RULES, NOW_MS)
+    assert (True, "") == take_in(target, moved(source, "a:3", NOW_MS + 3), Moment("u:1", RULES, NOW_MS))
     assert (["cannot_prove_new"] * 2, [], []) == (reasons(target), target.parked, target.held)
     assert {"city": "Rome"} == values(target.traits)
 
@@ -205,7 +209,7 @@ def test_the_keys_that_were_merged_are_bounded_and_one_that_was_forgotten_is_tak
 def test_the_keys_that_were_merged_are_bounded_in_bytes():
     target = Person()
     for number in range(MERGED_MAX):
-        take_in(target, "u:1", moved(Person(), f"a:{number}" + "é" * 250), RULES, NOW_MS)
+        take_in(target, moved(Person(), f"a:{number}" + "é" * 250), Moment("u:1", RULES, NOW_MS))
     assert MERGED_BYTES_MAX // 2 < sum(len(key.encode()) for key in target.merged) <= MERGED_BYTES_MAX
 
 
@@ -216,7 +220,7 @@ def test_nothing_that_an_erasure_covers_comes_back_with_a_move():
     target.out.clear()
     source = Person(traits=[Update(NOW_MS + 5, "m", {"phone": PHONE}), Update(NOW_MS + 6, "m", {"plan": "plus"})])
     source.parked, source.held = [parked(1), parked(9)], [send(2), send(8)]
-    take_in(target, "u:1", moved(source), RULES, NOW_MS)
+    take_in(target, moved(source), Moment("u:1", RULES, NOW_MS))
     assert {"plan": "plus"} == values(target.traits)
     assert (["m9"], ["m8"]) == ([each.message_id for each in target.parked], [each.message_id for each in target.held])
     assert ["forgotten", "forgotten"] == reasons(target)
@@ -224,7 +228,11 @@ def test_nothing_that_an_erasure_covers_comes_back_with_a_move():
 
 def test_a_suppression_comes_along():
     target = Person(parked=[parked(1)])
-    take_in(target, "u:1", moved(Person(is_suppressed=True, traits=[Update(1, "m", {"phone": PHONE})])), RULES, NOW_MS)
+    take_in(
+        target,
+        moved(Person(is_suppressed=True, traits=[Update(1, "m", {"phone": PHONE})])),
+        Moment("u:1", RULES, NOW_MS),
+    )
     assert (True, ["forgotten"]) == (target.is_suppressed, reasons(target))
 
 
@@ -232,13 +240,13 @@ def test_a_retry_that_moves_is_still_a_retry():
     """It was refused, so it was not sent: its next attempt is counted on."""
     source = Person(traits=[Update(1, "m", {"phone": PHONE})])
     plan.apply_event(source, track(1), origin(1), RULES, NOW_MS)
-    attempts.begin(source, Moment("a:1", RULES, NOW_MS))
+    leaving.begin(source, Moment("a:1", RULES, NOW_MS))
     attempts.settle(source, Refused("gateway_busy", kind="retry"), Moment("a:1", RULES, NOW_MS, 0.0))
     target = Person()
-    take_in(target, "u:1", moved(source), RULES, NOW_MS)
+    take_in(target, moved(source), Moment("u:1", RULES, NOW_MS))
     [held] = target.held
     assert attempts.release(target, held.until_ms, 0)
-    assert 2 == attempts.begin(target, Moment("u:1", RULES, held.until_ms)).attempt
+    assert 2 == leaving.begin(target, Moment("u:1", RULES, held.until_ms)).attempt
 
 
 def test_an_announcement_moves_nothing_and_says_who_belongs_to_whom():
@@ -246,7 +254,7 @@ def test_an_announcement_moves_nothing_and_says_who_belongs_to_whom():
     announce(person, "a:d", "u:2", NOW_MS)
     [outgoing] = person.outgoing
     target = Person()
-    assert (True, "") == take_in(target, "u:1", moved_of(outgoing.value), RULES, NOW_MS)
+    assert (True, "") == take_in(target, moved_of(outgoing.value), Moment("u:1", RULES, NOW_MS))
     assert Person(merged={"a:d": 0}) == target  # without a number: the real move may come later, by a longer way
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from streamer.core import merging, once, plan
+from streamer.core.attempts import Moment
 from streamer.core.delivery import Accepted, Origin, Refused, Unknown, send_id
 from streamer.core.erasure import Forget, encode_forget
 from streamer.core.hop import FORGET
@@ -274,7 +275,7 @@ def test_one_that_waits_ends_when_the_other_has_left_already_though_it_was_later
     there = town(send_at={"@path": "properties.due"})
     there.event("u:1", waiting("waits", 1), 5).event("a:d", event("left", 1), 9).link("a:d", "u:1", 50)
     assert ("duplicate", first_id("left", "a:d")) == told(there, "waits")
-    assert [] == there.person("u:1").held
+    assert [] == there.person("u:1").parked
 
 
 def test_what_a_merge_brings_too_much_goes_by_its_end():
@@ -283,7 +284,7 @@ def test_what_a_merge_brings_too_much_goes_by_its_end():
     other = Person(once={bytes([2, each]) * 8: (b"k" * 8, NOW_MS, NOW_MS + each) for each in range(9)})
     merging.move_out(other, "a:d", "u:1", NOW_MS, NOW_MS)
     [outgoing] = other.outgoing
-    take_in(person, "u:1", moved_of(outgoing.value), town().rules, NOW_MS)
+    take_in(person, moved_of(outgoing.value), Moment("u:1", town().rules, NOW_MS))
     assert KEYS_MAX == len(person.once)
     assert 4 == min(until_ms for _, _, until_ms in person.once.values()) - NOW_MS
     assert decode(encode(person)) == person
@@ -300,7 +301,7 @@ def test_a_key_that_was_erased_does_not_come_back_with_a_late_move():
     source = Person(once={b"s" * 16: (b"k" * 8, NOW_MS, NOW_MS + DAY_MS)})
     merging.move_out(source, "a:d", "u:1", NOW_MS, NOW_MS)
     person = Person(erased_ms=NOW_MS)
-    take_in(person, "u:1", moved_of(source.outgoing[0].value), town().rules, NOW_MS)
+    take_in(person, moved_of(source.outgoing[0].value), Moment("u:1", town().rules, NOW_MS))
     assert {} == person.once
 
 

@@ -5,9 +5,10 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from streamer.core import attempts, plan
+from streamer.core import attempts, leaving, plan
 from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
+from streamer.core.decide import Case
 from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN, Accepted, Origin, Refused, Unknown
 from streamer.core.fair import Group
 from streamer.core.profile import Update, values
@@ -247,7 +248,7 @@ def test_a_redelivered_record_whose_send_waits_is_left_alone():
     apply(person, track())
     assert not apply(person, track()).is_changed
     assert len(person.due) == 1
-    attempts.begin(person, at(NOW_MS))
+    leaving.begin(person, at(NOW_MS))
     attempts.settle(person, Refused("gateway_busy", kind="retry"), at(NOW_MS, 0.5))
     assert not apply(person, track()).is_changed
     assert len(person.held) == 1
@@ -332,7 +333,7 @@ def test_sends_that_are_due_already_count():
 
 def test_a_detail_is_cut_in_bytes_and_stays_text():
     """It repeats what somebody wrote, and a record has room for 1 000 of them."""
-    case = plan.Case(mapping(), b"1", origin(), "m1", NOW_MS)
+    case = Case(mapping(), b"1", origin(), "m1", NOW_MS)
     assert case.suppressed("bad_value", "x" + "é" * 150).detail == "x" + "é" * 99
 
 
@@ -363,7 +364,7 @@ def due(count=1, mappings=None):
 
 def test_only_the_first_due_send_is_posted_and_the_others_keep_their_order():
     person = due(3)
-    posting = attempts.begin(person, at(NOW_MS))
+    posting = leaving.begin(person, at(NOW_MS))
     assert (posting.message.body, posting.attempt, posting.is_posting, posting.posted_ms) == (
         "Order 0",
         1,
@@ -379,7 +380,7 @@ def test_only_the_first_due_send_is_posted_and_the_others_keep_their_order():
 
 def test_a_send_that_expired_in_line_is_suppressed_as_too_old():
     person = due()
-    assert attempts.begin(person, at(NOW_MS - 1_000 + 60_001)) is None
+    assert leaving.begin(person, at(NOW_MS - 1_000 + 60_001)) is None
     assert (only(person).outcome, only(person).reason, only(person).attempt) == (SUPPRESSED, "too_old", 0)
     assert not person.due
 
@@ -387,7 +388,7 @@ def test_a_send_that_expired_in_line_is_suppressed_as_too_old():
 def test_a_request_that_never_left_does_not_count_as_an_attempt():
     person = due()
     before = person.due[0]
-    attempts.begin(person, at(NOW_MS))
+    leaving.begin(person, at(NOW_MS))
     attempts.unbegin(person)
     assert person.due == [before]
 
@@ -405,7 +406,7 @@ def test_a_request_that_never_left_does_not_count_as_an_attempt():
 )
 def test_an_answer_gives_the_send_its_outcome(answer, outcome, reason, more):
     person = due(2)
-    attempts.begin(person, at(NOW_MS))
+    leaving.begin(person, at(NOW_MS))
     assert attempts.settle(person, answer, at(NOW_MS + 7, 0.5)) is None
     decided = only(person)
     assert (decided.outcome, decided.reason, decided.attempt) == (outcome, reason, 1)
@@ -417,27 +418,27 @@ def test_an_answer_gives_the_send_its_outcome(answer, outcome, reason, more):
 def test_a_stop_holds_the_send_behind_its_breaker():
     """Nothing is wrong with the message, and somebody will mend what is."""
     person = due()
-    attempts.begin(person, at(NOW_MS))
+    leaving.begin(person, at(NOW_MS))
     held = attempts.settle(person, Refused("stop", 20003, 401, "stop", "account"), at(NOW_MS))
     assert (held.reason, held.until_ms, held.attempt, held.code) == ("breaker", 0, 1, 20003)
     assert (person.held, person.decided) == ([held], {})
     assert not attempts.release(person, NOW_MS + 999_999, NOW_MS + 999_999)
     assert attempts.release_queued(person, "main", "shop", Group("shipped", "1 555"))
-    assert attempts.begin(person, at(NOW_MS)).attempt == 2
+    assert leaving.begin(person, at(NOW_MS)).attempt == 2
 
 
 def test_what_stays_stopped_until_it_is_too_old_has_failed_with_the_gateways_code():
     person = due()
-    attempts.begin(person, at(NOW_MS))
+    leaving.begin(person, at(NOW_MS))
     attempts.settle(person, Refused("stop", 20003, 401, "stop", "account"), at(NOW_MS))
     attempts.release_queued(person, "main", "shop", Group("shipped", "1 555"))
-    assert attempts.begin(person, at(NOW_MS + 60_000)) is None
+    assert leaving.begin(person, at(NOW_MS + 60_000)) is None
     assert (only(person).outcome, only(person).reason, only(person).code) == (FAILED, "too_old", 20003)
 
 
 def test_later_waits_by_its_schedule_and_blocks_nobody():
     person = due(2)
-    attempts.begin(person, at(NOW_MS))
+    leaving.begin(person, at(NOW_MS))
     refused = Refused("later", 30003, 400, "later", schedule="once")
     assert attempts.settle(person, refused, at(NOW_MS)) is None, "five minutes are over its max_age of one"
     assert (only(person).outcome, only(person).reason, only(person).code) == (FAILED, "later", 30003)
@@ -456,7 +457,7 @@ def test_what_may_wait_for_long_is_bounded_and_the_rest_ends():
 
 
 def busy(person, now_ms=NOW_MS, retry_after_s=2.0):
-    attempts.begin(person, at(now_ms))
+    leaving.begin(person, at(now_ms))
     return attempts.settle(
         person, Refused("gateway_busy", 20429, 429, "retry", retry_after_s=retry_after_s), at(now_ms)
     )
@@ -470,7 +471,7 @@ def test_a_busy_gateway_holds_the_send_and_the_next_attempt_is_counted():
     assert not person.due
     assert not person.decided
     assert attempts.release(person, NOW_MS + 2_000, 0)
-    assert attempts.begin(person, at(NOW_MS + 2_000)).attempt == 2
+    assert leaving.begin(person, at(NOW_MS + 2_000)).attempt == 2
 
 
 def test_a_send_that_would_wait_past_its_age_fails_with_the_gateways_code():
@@ -490,7 +491,7 @@ def test_released_sends_take_their_place_in_event_order_behind_the_one_that_is_p
     person = due(4)
     busy(person, retry_after_s=5.0)
     busy(person, retry_after_s=1.0)
-    attempts.begin(person, at(NOW_MS))
+    leaving.begin(person, at(NOW_MS))
     assert attempts.release(person, NOW_MS + 5_000, 0)
     assert [send.message.body for send in person.due] == ["Order 2", "Order 0", "Order 1", "Order 3"]
     assert [send.is_posting for send in person.due] == [True, False, False, False]
@@ -509,7 +510,7 @@ def test_two_sends_of_one_instant_are_ordered_by_their_offset():
 def test_a_posting_found_after_a_crash_is_unknown_and_the_others_go_on():
     """Its request may have left: sending again could text twice."""
     person = due(2)
-    attempts.begin(person, at(NOW_MS))
+    leaving.begin(person, at(NOW_MS))
     assert attempts.interrupted(person, at(NOW_MS + 9))
     assert (only(person).outcome, only(person).reason, only(person).attempt) == (UNKNOWN, "interrupted", 1)
     assert [send.message.body for send in person.due] == ["Order 1"]
@@ -528,7 +529,7 @@ def test_an_outcome_that_cannot_be_stored_leaves_the_send_posting():
     huge = Refused("message", code=2**70)
     person = with_phone()
     apply(person, track())
-    attempts.begin(person, at(NOW_MS))
+    leaving.begin(person, at(NOW_MS))
     with pytest.raises(OverflowError):
         attempts.settle(person, huge, at(NOW_MS, 0.0))
     assert [True] == [send.is_posting for send in person.due]
@@ -540,7 +541,7 @@ def test_a_connection_that_never_opened_is_no_try():
     person = due()
     now_ms = NOW_MS
     for number in range(1, 12):
-        send = attempts.begin(person, at(now_ms))
+        send = leaving.begin(person, at(now_ms))
         assert send.attempt == number
         held = attempts.settle(person, Refused("not_sent", kind="retry"), at(now_ms, 0.99))
         if held is None:
@@ -554,7 +555,7 @@ def test_a_connection_that_never_opened_is_no_try():
 
 def test_what_was_refused_before_and_finds_no_room_has_failed():
     person = due()
-    attempts.begin(person, at(NOW_MS))
+    leaving.begin(person, at(NOW_MS))
     attempts.settle(person, Refused("gateway_busy", 20429, 429, "retry"), at(NOW_MS))
     attempts.release(person, NOW_MS + 1_000, NOW_MS + 1_000)
     big = replace(person.due[0], id=b"x" * 16, reason="scheduled", until_ms=NOW_MS * 2)

@@ -1,9 +1,8 @@
 """A message that is wished for later: held by Twilio where it can, by us where it can't, and never forgotten."""
 
 import pytest
-from msgspec.structs import replace
 
-from streamer.core import attempts, plan
+from streamer.core import attempts, leaving, plan
 from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import SUPPRESSED, Accepted, Origin, Refused
@@ -32,14 +31,26 @@ def iso(at_ms):
     return f"2026-{month:02}-{day:02}T{minutes // 60:02}:{minutes % 60:02}:00Z"
 
 
-def applied(minutes, sender="service", person=None, number=1, body="Hi", now_ms=NOW_MS):
-    """A person after one event that wishes for a message in so many minutes."""
-    person = person or Person()
+def rules(sender, body="Hi"):
     send = {"to": "+15551230001", "from": sender, "body": body, "send_at": "{{properties.at}}"}
     rule = compile_rule("m", {"when": 'type = "track"', "send": send}, SENDERS, RuleDefaults("US", "shop", 60.0))
-    event = {"type": "track", "messageId": f"m{number}", "properties": {"at": iso(NOW_MS + minutes * MINUTE_MS)}}
+    return RuleSet.of([rule])
+
+
+RULES = {sender: rules(sender) for sender in SENDERS}
+
+
+def applied(minutes, sender="service", person=None, number=1, pad="", now_ms=NOW_MS):
+    """A person after one event that wishes for a message in so many minutes."""
+    person = person or Person()
+    found = rules(sender, "Hi {{properties.pad}}") if pad else RULES[sender]
+    event = {
+        "type": "track",
+        "messageId": f"m{number}",
+        "properties": {"at": iso(NOW_MS + minutes * MINUTE_MS), "pad": pad},
+    }
     origin = Origin("u:1", "events", 0, number, now_ms, now_ms)
-    return person, plan.apply_event(person, event, origin, RuleSet.of([rule]), now_ms)
+    return person, plan.apply_event(person, event, origin, found, now_ms)
 
 
 @pytest.mark.parametrize("minutes", [6, 60, 35 * 1_440])
@@ -55,11 +66,12 @@ def test_a_messaging_service_holds_what_lies_in_twilios_window(minutes):
 def test_we_hold_what_is_nearer_or_from_a_number(minutes, sender):
     person, _ = applied(minutes, sender)
     assert person.due == []
-    [send] = person.held
-    assert (send.until_ms, send.reason, send.message.send_at_ms) == (NOW_MS + minutes * MINUTE_MS, SCHEDULED, 0)
-    assert not attempts.release(person, send.until_ms + MINUTE_MS, send.until_ms - 1)  # what came before may be unread
-    assert attempts.release(person, send.until_ms, send.until_ms)
-    posting = attempts.begin(person, at(send.until_ms))
+    [waiting] = person.parked
+    until_ms = waiting.until_ms
+    assert (until_ms, waiting.reason) == (NOW_MS + minutes * MINUTE_MS, SCHEDULED)
+    assert not plan.ring(person, RULES[sender], until_ms - 1, until_ms + MINUTE_MS)  # what came before may be unread
+    assert plan.ring(person, RULES[sender], until_ms, until_ms)
+    posting = leaving.begin(person, at(until_ms))
     assert posting is not None
     assert (posting.is_posting, posting.until_ms, posting.message.send_at_ms) == (True, 0, 0)
 
@@ -81,24 +93,24 @@ def test_what_waited_until_twilio_would_refuse_it_is_held_by_us_or_leaves():
     """A send may stand in line for minutes before its request leaves."""
     person, _ = applied(6)
     before = list(person.due)
-    held = attempts.begin(person, at(NOW_MS + MINUTE_MS))
-    assert held is not None
+    assert leaving.begin(person, at(NOW_MS + MINUTE_MS)) is None
+    [held] = person.held
     assert (held.is_posting, held.until_ms, held.attempt) == (False, NOW_MS + 6 * MINUTE_MS, 0)
     assert (person.due, person.held) == ([], [held])
     person.due, person.held = before, []
-    late = attempts.begin(person, at(NOW_MS + 6 * MINUTE_MS))
+    late = leaving.begin(person, at(NOW_MS + 6 * MINUTE_MS))
     assert late is not None
     assert (late.is_posting, late.message.send_at_ms) == (True, 0)
 
 
 def test_a_retry_of_a_scheduled_send_keeps_its_time():
     person, _ = applied(60)
-    attempts.begin(person, at(NOW_MS))
+    leaving.begin(person, at(NOW_MS))
     held = attempts.settle(person, Refused("gateway_busy", 20429, 429, kind="retry"), at(NOW_MS, 0.5))
     assert held is not None
     assert held.message.send_at_ms == NOW_MS + 60 * MINUTE_MS
     attempts.release(person, held.until_ms, 0)
-    again = attempts.begin(person, at(held.until_ms))
+    again = leaving.begin(person, at(held.until_ms))
     assert again is not None
     assert (again.attempt, again.message.send_at_ms) == (2, NOW_MS + 60 * MINUTE_MS)
 
@@ -107,10 +119,10 @@ def test_what_one_person_may_have_waiting_is_bounded_in_bytes_and_the_rest_is_su
     """They could wait for weeks: later events of the person must not wait behind them."""
     person = Person()
     for number in range(40):
-        applied(60 + number, "shop", person, number, "x" * 1600)
+        applied(60 + number, "shop", person, number, "x" * 1500)
     assert 0 < person.waiting_bytes() <= WAITING_BYTES_MAX
-    assert 40 == len(person.held) + len(person.decided)
-    assert {"too_many_scheduled"} == {person.decision(send_id).reason for send_id in person.decided}
+    assert 40 == len(person.parked) + len(person.decided)
+    assert {"too_many_held"} == {person.decision(send_id).reason for send_id in person.decided}
     assert person.retries() == 0
 
 
@@ -118,14 +130,14 @@ def test_a_scheduled_send_is_not_decided_twice():
     person, _ = applied(60, "shop")
     _, again = applied(60, "shop", person)
     assert (again.matched, again.repeated) == (("m",), ())
-    assert len(person.held) == 1
+    assert len(person.parked) == 1
 
 
 def test_an_outcome_of_a_released_send_is_one_decision():
     person, _ = applied(60, "shop")
-    [held] = person.held
-    attempts.release(person, held.until_ms, held.until_ms)
-    attempts.begin(person, at(held.until_ms))
-    attempts.settle(person, Accepted("SM1", "queued"), at(held.until_ms + 50, 0.0))
-    assert ([], [], 1) == (person.due, person.held, len(person.decided))
-    assert replace(held, until_ms=0, reason="").id in person.decided
+    [waiting] = person.parked
+    plan.ring(person, RULES["shop"], waiting.until_ms, waiting.until_ms)
+    leaving.begin(person, at(waiting.until_ms))
+    attempts.settle(person, Accepted("SM1", "queued"), at(waiting.until_ms + 50, 0.0))
+    assert ([], [], [], 1) == (person.due, person.held, person.parked, len(person.decided))
+    assert waiting.id in person.decided

@@ -3,7 +3,7 @@
 import json
 from itertools import count
 
-from streamer.core import attempts, plan
+from streamer.core import attempts, leaving, plan
 from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import Accepted, Origin
@@ -111,9 +111,9 @@ class Town:
         """
         while person.due:
             if SENDERS[person.due[0].sender].has_one_owner and not is_sender_key(key):
-                attempts.send_away(person, Moment(key, self.rules, self.now_ms))
+                leaving.send_away(person, Moment(key, self.rules, self.now_ms))
                 continue
-            send = attempts.begin(person, Moment(key, self.rules, self.now_ms))
+            send = leaving.begin(person, Moment(key, self.rules, self.now_ms))
             if send is None:  # it waited for too long
                 continue
             self.sent.append((key, send.message.body))
@@ -137,7 +137,7 @@ class Town:
         self.now_ms = NOW_MS + ms
         for key, person in self.people.items():
             attempts.release(person, self.now_ms, self.now_ms)
-            plan.give_up(person, self.rules, self.now_ms, self.now_ms)
+            plan.ring(person, self.rules, self.now_ms, self.now_ms)
             self._settle(key, person)
 
     def reasons(self):

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from streamer.config import load
 from streamer.config_outcomes import shipped_outcomes
-from streamer.core import attempts, delivery, plan, records
+from streamer.core import attempts, delivery, leaving, plan, records
 from streamer.core.attempts import Moment
 from streamer.core.delivery import Accepted
 from streamer.core.rules import RuleSet
@@ -149,7 +149,7 @@ def test_core_decides_every_event_as_the_ledger_expects(seed):
         person = people.setdefault(origin.key, Person())
         plan.apply_event(person, records.full(value), origin, mappings, NOW_MS)
         while person.due:
-            send = attempts.begin(person, at(NOW_MS))
+            send = leaving.begin(person, at(NOW_MS))
             message = send.message
             code = day.refused.get(message.to) or (21610 if message.to in day.opted_out else 0)
             answer = shipped_outcomes().refusal(400, code) if code else Accepted("SM", "queued")

@@ -1,0 +1,143 @@
+"""What ends or lets go a send that waits: an event that its mapping names, or somebody's command.
+
+Every function changes the `Person` it is given and nothing else. A send that is posting is not touched, nor one that is
+out. Read after `attempts`; before `handling`.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from streamer.core.attempts import Moment, release_one, stop
+from streamer.core.decide import CANCELLED, is_erased
+from streamer.core.delivery import Origin
+from streamer.core.hop import CANCEL, RELEASE
+from streamer.core.identity import sender_key
+from streamer.core.plan import Turn
+from streamer.core.sends import Outgoing, Parked, Send
+from streamer.core.state import CANCELS_MAX, Person
+from streamer.errors import BadRecord
+
+TOO_MANY_CANCELS: Final = "too_many_cancels"
+BY_CHARS_MAX: Final = 120  # of what an outcome says of the event that ended it
+_Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
+
+
+class Command(Struct, frozen=True, array_like=True):
+    """To cancel the send of an id that waits, or to let it go (`is_forced`: whatever hours and limits say).
+
+    `by` is what the outcome tells of who ended it. Read again it finds nothing that waits.
+    """
+
+    send_id: _Id
+    by: Annotated[str, Meta(max_length=BY_CHARS_MAX)] = ""
+    is_forced: bool = False
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Command)
+
+
+def encode_command(command: Command) -> bytes:
+    """The value of its record."""
+    return _encoder.encode(command)
+
+
+def _read(value: bytes) -> Command:
+    try:
+        return _decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRecord("bad_request", f"not a command about a send: {error}"[:200]) from None
+
+
+def hear(person: Person, event: dict[str, Any], origin: Origin, moment: Moment) -> tuple[bool, str]:
+    """Note what an event ends, and end it where it waits; whether anything changed, and why some was left out ("").
+
+    It ends what came before it, by event time, and what is yet to come and came before it, too.
+    """
+    if event["type"] != "track" or is_erased(person, origin.event_ms):
+        return False, ""
+    is_changed, left_out = False, ""
+    for canceller in moment.rules.cancels.get(event.get("event") or "", ()):
+        told = canceller.when.hash_of(event)
+        known = person.cancels.get(told)
+        if not told or (known is not None and known[0] >= origin.event_ms):
+            continue
+        by = f"{event['event'][:60]} {event.get('messageId') or f'{origin.topic}/{origin.partition}/{origin.offset}'}"
+        until_ms = origin.event_ms + int(canceller.kept_s * 1000)
+        person.cancels[told] = (origin.event_ms, until_ms, by[:BY_CHARS_MAX])
+        left_out = bound(person, moment.now_ms) or left_out
+        end_cancelled(person, moment)
+        is_changed = True
+    return is_changed, left_out
+
+
+def bound(person: Person, now_ms: int) -> str:
+    """Forget what no event can come for any more; and, where there are too many, what would be forgotten first."""
+    for told in [told for told, (_, until_ms, _) in person.cancels.items() if until_ms < now_ms]:
+        del person.cancels[told]
+    surplus = max(0, len(person.cancels) - CANCELS_MAX)
+    for told in sorted(person.cancels, key=lambda each: person.cancels[each][1])[:surplus]:
+        del person.cancels[told]
+    return TOO_MANY_CANCELS if surplus else ""
+
+
+def end_cancelled(person: Person, moment: Moment) -> None:
+    """End whatever waits and was cancelled by an event of its own time or later."""
+
+    def by(cancel: bytes, event_ms: int) -> str:
+        known = person.cancels.get(cancel) if cancel else None
+        return f"by {known[2]}" if known is not None and known[0] >= event_ms else ""
+
+    _end(person, moment, lambda each: by(each.cancel, each.origin.event_ms))
+    for send_id, away in person.away.items():
+        if detail := by(away.cancel, away.event_ms):
+            person.outgoing.append(_sent_after(person, moment, send_id, detail))
+
+
+def take_cancel(person: Person, value: bytes, moment: Moment) -> bool:
+    """End the send that a command names, wherever it waits; whether it did. Raises: BadRecord."""
+    command = _read(value)
+    if command.send_id in person.away:
+        person.outgoing.append(_sent_after(person, moment, command.send_id, command.by))
+        return True
+    return _end(person, moment, lambda each: (command.by or "by hand") if each.id == command.send_id else "")
+
+
+def take_release(person: Person, value: bytes, moment: Moment) -> bool:
+    """Let the send go that a command names, if it waits for a time; whether it did. Raises: BadRecord."""
+    command = _read(value)
+    parked = next((each for each in person.parked if each.id == command.send_id), None)
+    if parked is None:
+        return release_one(person, command.send_id, moment.now_ms, is_forced=command.is_forced)
+    person.parked.remove(parked)
+    turn = Turn(person, moment.now_ms, moment.rules, moment.passage)
+    turn.decide_again([parked], is_released=True, is_forced=command.is_forced)
+    return turn.close()
+
+
+def _end(person: Person, moment: Moment, by: Callable[[Parked | Send], str]) -> bool:
+    """End what waits and has something to say of who ended it; whether anything did."""
+    turn = Turn(person, moment.now_ms, moment.rules, moment.passage)
+    for parked in [each for each in person.parked if by(each)]:
+        person.parked.remove(parked)
+        turn.suppress([parked], CANCELLED, by(parked))
+    is_changed = turn.close()
+    for waiting in (person.held, person.due):
+        for send in [each for each in waiting if not each.is_posting and by(each)]:
+            waiting.remove(send)
+            stop(person, moment, send, CANCELLED, by(send))
+            is_changed = True
+    return is_changed
+
+
+def _sent_after(person: Person, moment: Moment, send_id: bytes, by: str) -> Outgoing:
+    """The word to where a send lies that is away."""
+    away = person.away[send_id]
+    home = sender_key(away.sender, moment.key)
+    return Outgoing(home, CANCEL, encode_command(Command(send_id, by[:BY_CHARS_MAX])), away.event_ms)
+
+
+TAKEN: Final = {CANCEL: take_cancel, RELEASE: take_release}

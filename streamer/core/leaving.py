@@ -1,0 +1,152 @@
+"""A send as it is about to leave: asked once more whether it may, marked as posting and counted; or it waits, or ends.
+
+Every function changes the `Person` it is given and nothing else. Read after `attempts`.
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from streamer.core import away, limits, outcomes, state
+from streamer.core.attempts import Moment, expire, has_room, in_event_order, instead_of, stop
+from streamer.core.decide import SCHEDULE_MIN_S, TOO_LATE
+from streamer.core.gate import OF_SENDER, OWN, Bar, Wait, barred, count_name, held_for, judge
+from streamer.core.plan import FULL, TOO_MANY_HELD, Turn
+from streamer.core.rules import Rule
+from streamer.core.sends import RATE, SCHEDULED, Parked, Send
+from streamer.core.state import Person
+
+SCHEDULE_MARGIN_S: Final = 10  # more, when the request leaves: the longest it may take to get there
+FRESH_MS: Final = 1_000  # a send decided so lately is not decided again before it leaves
+_MANY_AWAY: Final = f"over {state.AWAY_BYTES_MAX >> 10} KB are noted of this person's with senders of one owner"
+
+
+def begin(person: Person, moment: Moment) -> Send | None:
+    """Mark the first due send as posting its next attempt; None if it may not leave now: it waits, or has its outcome.
+
+    A send that Twilio was to hold, and that waited so long that Twilio would refuse it, is held by us instead.
+    """
+    if not may_leave(person, moment):
+        return None
+    send, now_ms = person.due[0], moment.now_ms
+    if send.message.send_at_ms:
+        send = _due_time(send, now_ms)
+        if send.until_ms:
+            del person.due[0]
+            person.held.append(send)
+            return None
+    posting = replace(send, attempt=send.attempt + 1, is_posting=True, posted_ms=now_ms, event=b"")
+    person.due[0] = posting
+    _count(person, moment, posting)
+    return posting
+
+
+def may_leave(person: Person, moment: Moment) -> bool:
+    """Whether the first due send may leave now; else it waits by a policy, or has its outcome.
+
+    One that was decided a while ago, and waited for its turn since, is decided again where a policy may have something
+    to say: with the person as they are now.
+    """
+    send, now_ms, rule = person.due[0], moment.now_ms, moment.rule(person.due[0])
+    if now_ms > send.expires_ms:
+        expire(person, moment)
+        return False
+    standing = moment.standing
+    if rule is None:
+        barred_by = barred(person, send, None, standing)
+        if barred_by is not None:
+            stop(person, moment, person.due.pop(0), *barred_by)
+        return barred_by is None
+    if send.event and not send.attempt and now_ms - send.decided_ms > FRESH_MS and rule.version == send.mapping_version:
+        _decide_again(person, moment, person.due.pop(0), rule)
+        return False
+    match judge(person, send, rule, standing):
+        case Bar(reason, detail):
+            stop(person, moment, person.due.pop(0), reason, detail)
+            return False
+        case Wait() as wait:
+            put_off(person, moment, person.due.pop(0), wait)
+            return False
+    return True
+
+
+def _decide_again(person: Person, moment: Moment, send: Send, rule: Rule) -> None:
+    """Decide a send anew that has not left yet; it keeps its place among those that are due."""
+    turn = Turn(person, moment.now_ms, moment.rules, moment.passage)
+    turn.decide_again([_parked(send, rule)], is_released=True, is_forced=send.is_released)
+    turn.close()
+    person.due.sort(key=in_event_order)
+
+
+def _parked(send: Send, rule: Rule) -> Parked:
+    """A send that has not left yet as the event that it was made of."""
+    return Parked(
+        id=send.id,
+        mapping=send.mapping,
+        reads=rule.reads_hash,
+        origin=send.origin,
+        message_id=send.message_id,
+        event=send.event,
+        lacks="",
+        until_ms=0,
+        reason=send.reason or RATE,
+        held_for=send.held_for,
+        cancel=send.cancel,
+    )
+
+
+def put_off(person: Person, moment: Moment, send: Send, wait: Wait) -> None:
+    """Have a send wait for a time: as its event, to be decided again, unless it was attempted, or began as a burst."""
+    told = held_for(send.held_for, wait.reason, wait.detail)
+    rule = moment.rule(send)
+    if wait.until_ms > send.expires_ms:
+        stop(person, moment, send, wait.reason, f"{wait.detail}, which {TOO_LATE}")
+    elif not has_room(person, replace(send, reason=wait.reason)):
+        stop(person, moment, send, TOO_MANY_HELD, FULL)
+    elif rule is not None and send.event and not send.attempt:
+        waiting = replace(_parked(send, rule), until_ms=wait.until_ms, reason=wait.reason, held_for=told)
+        person.parked.append(waiting)
+    else:
+        person.held.append(replace(send, until_ms=wait.until_ms, reason=wait.reason, held_for=told))
+
+
+def _count(person: Person, moment: Moment, send: Send) -> None:
+    """Count a posting for the limits of whoever's record it is."""
+    rule, counting, whose = moment.rule(send), moment.rules.counting, moment.standing.whose
+    if rule is None or not (counting.kept_ms and rule.policies.is_counted) or whose == OF_SENDER:
+        return
+    if whose == OWN or rule.policies.number_limits:
+        limits.note(person.counted, count_name(rule), send.posted_ms, counting)
+
+
+def _due_time(send: Send, now_ms: int) -> Send:
+    """A send that Twilio is to hold, as it can still be done: so, held by us, or at once."""
+    at_ms = send.message.send_at_ms
+    if (at_ms - now_ms) / 1000 > SCHEDULE_MIN_S + SCHEDULE_MARGIN_S:
+        return send
+    message = replace(send.message, send_at_ms=0)
+    return (
+        replace(send, message=message)
+        if at_ms <= now_ms
+        else replace(send, message=message, until_ms=at_ms, reason=SCHEDULED)
+    )
+
+
+def send_away(person: Person, moment: Moment) -> None:
+    """Order the first due send from the one partition that sends for its sender; it ends if too many are away."""
+    if not may_leave(person, moment):
+        return
+    send = person.due.pop(0)
+    away.expire(person, moment.now_ms)
+    if away.has_room(person, send):
+        away.order(person, moment.key, send, moment.now_ms)
+    else:
+        stop(person, moment, send, TOO_MANY_HELD, _MANY_AWAY)
+
+
+def turn_aside(person: Person) -> bool:
+    """Have the first due send, which stands behind a breaker, go as its mapping says of a stop; False: it can't."""
+    instead = instead_of(person.due[0], outcomes.STOP)
+    if instead is not None:
+        person.due[0] = instead
+    return instead is not None

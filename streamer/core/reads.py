@@ -1,0 +1,50 @@
+"""What a mapping reads of an event: all that is kept of one that waits."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+EVERYTHING: Final = (("", ""),)  # what is read of an event by who may read all of it
+# The event's own traits lie over the profile, which is always read; its own preferences may forbid the message.
+_ALWAYS: Final = (("context", "traits"), ("context", "consent"))
+_NESTED: Final = ("properties", "context", "traits")  # of these the named keys are kept, of other fields all
+_encoder: Final = msgspec.msgpack.Encoder()
+
+Reads = tuple[tuple[str, str], ...]
+"""What a mapping reads of an event: (field, key in it), the key "" for the whole field; ("", "") for everything."""
+
+
+def reads_of(paths: Iterable[str]) -> Reads:
+    """The parts of an event that these paths lead into; the profile is none."""
+    found: set[tuple[str, str]] = set(_ALWAYS)
+    for path in paths:
+        plain = path.removeprefix("$.")
+        root, _, rest = plain.partition(".")
+        if not root or root == "$" or "[" in root:
+            return EVERYTHING
+        if root == "profile":
+            continue
+        if root == "collapse":
+            found.add(("properties", ""))  # of those that it lists
+            continue
+        key = rest.partition(".")[0].partition("[")[0]
+        found.add((root, key if root in _NESTED else ""))
+    whole = {root for root, key in found if not key}
+    return tuple(sorted((root, key) for root, key in found if not key or root not in whole))
+
+
+def pruned(event: Mapping[str, Any], reads: Reads) -> bytes:
+    """The msgpack of what `reads` says of an event."""
+    if reads == EVERYTHING:
+        return _encoder.encode({name: value for name, value in event.items() if name != "profile"})
+    kept: dict[str, Any] = {}
+    for root, key in reads:
+        field = event.get(root)
+        if field is None:
+            continue
+        if not key or not isinstance(field, dict):
+            kept[root] = field
+        elif key in field:
+            kept.setdefault(root, {})[key] = field[key]
+    return _encoder.encode(kept)
