@@ -164,6 +164,16 @@ def test_zones_that_never_agree_and_none_at_all_leave_it_to_the_configured_one(n
     assert found == Opening(False, ms("2026-06-03T13:00"), ms("2026-06-03T21:00"), (NEW_YORK,))
 
 
+def test_several_zones_are_given_two_weeks_to_agree():
+    """A common opening that begins two weeks from now is too late; a minute later it isn't."""
+    fortnight = [f"2026-01-{day:02}" for day in range(1, 15)]
+    closed = hours(holidays=fortnight, zone="Asia/Tokyo")
+    now = ms("2026-01-01T09:00")
+    assert ("Asia/Tokyo",) == opening(closed, "+447400123456", "", now).zones
+    found = opening(closed, "+447400123456", "", now + 60_000)
+    assert (4, "2026-01-15T09:00") == (len(found.zones), utc(found.opens_ms))
+
+
 def test_it_opens_after_weeks_of_holidays_and_never_if_every_day_is_one():
     days = [f"2026-{month:02}-{day:02}" for month in (6, 7, 8) for day in range(1, 31)]
     away = hours(holidays=[*days, "2026-07-31", "2026-08-31"])
