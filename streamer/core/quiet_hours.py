@@ -52,6 +52,7 @@ HOLIDAYS_MAX: Final = 1_000
 _MINUTES_MAX: Final = 8_192
 # A month of all 600 zones; a week of them in four sections: 6 MB with all three caches.
 _BLOCKS_MAX: Final = 4_096
+_SECTIONS_MAX: Final = 1_024
 _PLACES_MAX: Final = 4_096  # 300 countries and area codes with presets, in some sections
 
 # Zones are looked at in blocks of so many days in UTC, in which a clock changes once at most: since 1970 none has
@@ -261,6 +262,12 @@ def compile_quiet_hours(document: object, presets: Mapping[str, Preset]) -> Quie
     hours = section.hours()
     if section.faults:
         raise MappingError(section.faults)
+    return _one(hours)
+
+
+@lru_cache(maxsize=_SECTIONS_MAX)
+def _one(hours: QuietHours) -> QuietHours:
+    """The one object for all that are equal: a cache compares two that are only equal field by field, every time."""
     return hours
 
 
@@ -369,7 +376,7 @@ class _Section:
     def _by_country(self, rest: tuple[frozenset[str], str, bool, float]) -> tuple[tuple[str, QuietHours], ...]:
         """The hours of every preset: under its country, or under each of its area codes."""
         return tuple(
-            (place, QuietHours(preset.week, *rest))
+            (place, _one(QuietHours(preset.week, *rest)))
             for preset in self._presets.values()
             for place in ([f"+1{code}" for code in preset.area_codes] or [preset.country])
         )

@@ -232,6 +232,11 @@ def test_a_preset_is_taken_and_its_named_days_are_replaced():
     assert hash(ours) == hash(QuietHours(week, frozenset({"2026-12-25"}), NEW_YORK, True, 900.0))
 
 
+def test_sections_that_say_the_same_are_one_object():
+    """The caches ask for it at every send; to compare two takes longer than all the rest."""
+    assert hours() is hours()
+
+
 def test_a_range_of_days_may_go_over_sunday():
     assert [True, False, False, False, False, True, True] == [bool(day) for day in hours("sat-mon").week]
 
