@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 
 from streamer.app import make_topics
 from streamer.cli.kafka_access import load_for_kafka
@@ -111,6 +112,34 @@ async def test_a_seeded_dry_run_decides_only_what_is_new_and_live_goes_on_as_if_
         assert dry_ids == {send: found[send].said["send_id"] for send in expected}
 
 
+async def test_what_the_routers_are_done_with_and_the_owners_are_not_is_seeded(kafka, topic_prefix, tmp_path):
+    """The dry routers never read it again."""
+    async with world(kafka, topic_prefix, tmp_path) as here:
+        live = await here.start()
+        await here.put(identify("u:ada", phone=ADA, first_name="A"), track("u:ada", "old"))
+        await here.decided([Send("old")])
+        await here.caught_up()
+        await live.stop()
+        router = await (await here.start("--roles", "router,http")).ready()
+        before = len(await here.records("by-user"))
+        await here.put(track("u:ada", "routed"), identify("u:cy", phone=CY, first_name="C"))
+
+        async def are_routed() -> bool:
+            return len(await here.records("by-user")) == before + 2
+
+        await until("both routed", are_routed)
+        await router.stop()
+        service = await here.start("--dry", "--seed")
+        await here.put(track("u:cy", "new"))
+        expected = {Send("routed"): "dry_run", Send("new"): "dry_run"}
+        assert expected == await decided_dry(here, *expected)
+        await service.stop()
+        seeded = list(await here.records("by-user"))[before:]
+        assert {(record.key, record.value, record.headers) for record in seeded} <= {
+            (record.key, record.value, record.headers) for record in await here.records("dry.by-user")
+        }
+
+
 async def test_a_dry_run_decides_everything_from_the_start_needs_no_credentials_and_opens_no_connection(
     kafka, topic_prefix, tmp_path
 ):
@@ -149,6 +178,7 @@ async def test_seeding_needs_a_live_service_that_ran(kafka, topic_prefix, tmp_pa
 async def test_a_seeding_that_did_not_end_is_not_taken_for_a_whole_one(kafka, topic_prefix, tmp_path):
     """Half of the people would be strangers, and what they did long ago would be decided again."""
     async with world(kafka, topic_prefix, tmp_path) as here:
+        here.configure(store={"engine": "lmdb", "path": str(tmp_path / "kept")})
         live = await here.start()
         await here.put(identify("u:ada", phone=ADA, first_name="A"), track("u:ada", "m1"))
         await here.decided([Send("m1")])
@@ -160,7 +190,34 @@ async def test_a_seeding_that_did_not_end_is_not_taken_for_a_whole_one(kafka, to
         assert (1, True) == (code, "did not end" in told)
         code, told = await refused(here, "--dry", "--seed")
         assert (2, True) == (code, "an earlier --seed did not end" in told)
-        assert "kafka-topics.sh" in told
+        assert f"--topic '{here.prefix}own.dry.".replace(".", r"\.") in told
+
+        await delete_topics(here)
+        (left := tmp_path / "kept" / "dry" / "of the topics before").mkdir(parents=True)
+        service = await (await here.start("--dry", "--seed")).ready()
+        await here.put(track("u:ada", "m2"))
+        assert {Send("m2"): "dry_run"} == await decided_dry(here, Send("m2"))
+        await service.stop()
+        assert not left.exists()
+        assert (tmp_path / "kept" / f"{here.prefix}own.state").is_dir()
+
+
+async def delete_topics(here) -> None:
+    """Delete all topics of the dry run."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=here.bootstrap)
+    await admin.start()
+
+    async def dry_topics() -> list[str]:
+        return [name for name in await admin.list_topics() if name.startswith(f"{here.prefix}own.dry.")]
+
+    async def are_gone() -> bool:
+        return not await dry_topics()
+
+    try:
+        await admin.delete_topics(await dry_topics())
+        await until("the topics to be gone", are_gone)
+    finally:
+        await admin.close()
 
 
 async def test_while_live_goes_on_every_event_is_seeded_or_decided_dry_and_none_is_lost(kafka, topic_prefix, tmp_path):
