@@ -65,7 +65,11 @@ async def seed(live: Config, dry: Config) -> Seeded:
         await make_topics(dry)
         stage = await dry_stage(dry)
         if stage != NEW:
-            what = "hold what an earlier run has decided: run without --seed to go on" if stage == BEGUN else _UNENDED
+            what = (
+                "are those of a run whose groups have offsets: run without --seed to go on"
+                if stage == BEGUN
+                else _UNENDED
+            )
             raise click.UsageError(f"the topics {dry.topics.prefix}* {what}. {way_out(dry)}")
         began_s = time.monotonic()
         total = sum(READINGS * (span.end - span.start) for span in places.state.values())
