@@ -7,6 +7,7 @@ while the sinks still write, then the rest ends.
 import asyncio
 import gc
 import random
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -18,8 +19,9 @@ from aiokafka.helpers import create_ssl_context
 from prometheus_client import REGISTRY, generate_latest
 
 from streamer.clock import SystemClock
-from streamer.config_model import AccountConfig, Config, KafkaConfig
+from streamer.config_model import DRY, AccountConfig, Config, KafkaConfig
 from streamer.core import gcra
+from streamer.errors import BrokerUnusable
 from streamer.http.server import HttpServer, Status, listener
 from streamer.kafka.consumer import ChangelogReader, GroupSource
 from streamer.kafka.groups import GroupReader
@@ -34,12 +36,13 @@ from streamer.pipeline.lease import Lease
 from streamer.pipeline.owner import WAITING_MAX, Owner, OwnerPlan
 from streamer.pipeline.restore import Progress
 from streamer.pipeline.router import Router, RouterPlan
-from streamer.ports import StateStore
+from streamer.ports import Partition, SmsGateway, StateStore
 from streamer.store.disk import LmdbStore
 from streamer.store.memory import MemoryStore
 from streamer.store.snapshot import SnapshotFolder
 from streamer.telemetry import logger
 from streamer.twilio.client import Credentials, TwilioGateway
+from streamer.twilio.dry import DryGateway
 from streamer.twilio.token import StatusCallbacks, TokenKeys
 
 ROLES: Final = ("router", "owner", "http")
@@ -48,6 +51,9 @@ PROGRESS_STALL_S: Final = 90.0  # behind, and nothing completed: over six times 
 OBSERVE_EVERY_S: Final = 1.0
 COLLECT_EVERY: Final = 100_000  # containers made and not freed: a few times a second at full load; 20 000 cost 10 %
 STOP_MARGIN_S: Final = 2.0  # beyond the longest request, when the process stops
+NEW: Final = "new"  # of a dry run: its topics are empty
+SEEDING: Final = "seeding"  # they hold something, though its routers have no offsets: a seeding sets these last
+BEGUN: Final = "begun"
 
 log = logger(__name__)
 
@@ -89,8 +95,11 @@ def tune_collector() -> None:
     gc.set_threshold(COLLECT_EVERY, 20, 20)
 
 
-async def prepare(config: Config) -> None:
-    """Create or check our topics and set the groups' first offsets. Raises: BrokerUnusable."""
+async def make_topics(config: Config) -> dict[str, int]:
+    """Create or check our topics; returns the partition count of each, and of each input. Raises: BrokerUnusable.
+
+    Suppressions that are not ours (`suppressions_of`) are neither made nor checked here.
+    """
     topics = config.topics
     own = [
         TopicSpec(topics.by_user, topics.partitions, topics.replication, deleted_after(14)),
@@ -98,14 +107,51 @@ async def prepare(config: Config) -> None:
         TopicSpec(topics.deliveries, topics.partitions, topics.replication, deleted_after(30)),
         TopicSpec(topics.dead_letters, topics.partitions, topics.replication, deleted_after(30)),
     ]
-    kafka = connection(config.kafka)
-    counts = await ensure_topics(kafka, own, topics.events)
+    return await ensure_topics(connection(config.kafka), own, topics.events)
+
+
+async def prepare(config: Config) -> None:
+    """Create or check our topics and set the groups' first offsets. Raises: BrokerUnusable."""
+    topics, kafka = config.topics, connection(config.kafka)
+    counts = await make_topics(config)
+    if config.is_dry and await dry_stage(config) == SEEDING:
+        raise BrokerUnusable(f"a seeding of {topics.prefix}* did not end. {way_out(config)}")
     inputs = {topic: counts[topic] for topic in topics.events}
     await ensure_offsets(
         kafka, f"{config.kafka.group}.router", inputs, topics.start, (topics.by_user, topics.partitions)
     )
     by_user = {topics.by_user: topics.partitions}
     await ensure_offsets(kafka, f"{config.kafka.group}.owner", by_user, "earliest", (topics.state, topics.partitions))
+
+
+async def dry_stage(config: Config) -> str:
+    """How far a dry run is whose topics are there. A new one's folder is emptied: a copy that lies there is of topics
+    that were deleted, and could be taken for one of theirs. Raises: BrokerUnusable.
+    """
+    topics, groups = config.topics, GroupReader(connection(config.kafka))
+    try:
+        committed = await groups.read(f"{config.kafka.group}.router", topics.events)
+        if any(at is not None for at in committed.values()):
+            return BEGUN
+        numbers = range(topics.partitions)
+        ends = await groups.ends([Partition(name, n) for name in (topics.state, topics.by_user) for n in numbers])
+    finally:
+        await groups.close()
+    if any(ends.values()):
+        return SEEDING
+    assert Path(config.store.path).name == DRY, "never the live service's folder"
+    await asyncio.to_thread(shutil.rmtree, config.store.path, ignore_errors=True)
+    return NEW
+
+
+def way_out(config: Config) -> str:
+    """How to begin a dry run anew, in a sentence: Kafka's own commands, where no process of it runs."""
+    group, pattern = config.kafka.group, config.topics.prefix.replace(".", r"\.")
+    at = f"--bootstrap-server {config.kafka.bootstrap_servers} --delete"
+    return (
+        f"To begin anew: kafka-topics.sh {at} --topic '{pattern}.*',"
+        f" and kafka-consumer-groups.sh {at} --group {group}.router --group {group}.owner"
+    )
 
 
 class Process:
@@ -116,7 +162,7 @@ class Process:
         self._kafka = connection(config.kafka)
         self._clock = SystemClock()
         self._sinks: list[BatchSink] = []
-        self._gateways: list[TwilioGateway] = []
+        self._gateways: list[SmsGateway] = []
         self._groups = GroupReader(self._kafka)
         self._committers: list[Committer] = []
         self._router = self._build_router() if "router" in roles else None
@@ -217,6 +263,12 @@ class Process:
         """Those that have one owner."""
         return frozenset(each.name for each in self._config.senders.values() if each.has_one_owner)
 
+    def _build_gateway(self, account: AccountConfig) -> SmsGateway:
+        http = self._config.http
+        callbacks = StatusCallbacks(http.public_url, TokenKeys(http.token_keys)) if http.public_url else None
+        key = Credentials(account.account_sid, account.api_key_sid, account.api_key_secret)
+        return TwilioGateway(account.base_url, key, account.timeout_s, self._config.mappings.outcomes, callbacks)
+
     def _build_owner(self) -> Owner:
         topics, accounts = self._config.topics, self._config.accounts
         source = self._source("owner", (topics.by_user,))
@@ -227,11 +279,8 @@ class Process:
             return lease.holds(self._clock.now_s())
 
         dispatchers = {}
-        http = self._config.http
-        callbacks = StatusCallbacks(http.public_url, TokenKeys(http.token_keys)) if http.public_url else None
         for name, account in accounts.items():
-            key = Credentials(account.account_sid, account.api_key_sid, account.api_key_secret)
-            gateway = TwilioGateway(account.base_url, key, account.timeout_s, self._config.mappings.outcomes, callbacks)
+            gateway = DryGateway() if self._config.is_dry else self._build_gateway(account)
             self._gateways.append(gateway)
             dispatchers[name] = Dispatcher(
                 self._paces(account), gateway, self._clock, lambda: lease.holds(self._clock.now_s())

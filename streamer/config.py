@@ -30,6 +30,7 @@ from streamer.config_checks import (
     url_fault,
 )
 from streamer.config_model import (
+    DRY,
     MAPPINGS_FOLDER,
     AccountConfig,
     Config,
@@ -272,7 +273,7 @@ def _topics(section: Section) -> TopicsConfig:
         replication=section.whole("replication", 1, 1, REPLICATION_MAX),
     )
     section.close()
-    own = {topic_identity(config.prefix + name) for name in OWN_TOPICS}
+    own = {topic_identity(config.prefix + dry + name) for name in OWN_TOPICS for dry in ("", f"{DRY}.")}
     seen: set[str] = set()
     for name, mark in events:
         identity = topic_identity(name)

@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from streamer.core.channels import Sender
 from streamer.core.rules import RuleSet
 
 MAPPINGS_FOLDER: Final = "mappings"
+DRY: Final = "dry"  # of a dry run: `<prefix>dry.` its topics, `<group>.dry` its groups, `<store.path>/dry` its folder
 _HIDDEN: Final = frozenset({"ssl_password", "sasl_plain_password", "api_key_secret", "auth_token", "token_keys"})
 
 
@@ -41,6 +42,8 @@ class TopicsConfig(Struct, frozen=True):
     """The topics read, and the names of our own: `prefix` + name.
 
     `start` is "earliest", "latest" or a wall instant in ms since the epoch; used once, at the first start.
+    `suppressions_of` is the prefix of whose suppressions are read, where they are not ours (""): a dry run reads those
+    of the live service, for a STOP holds there too, and never makes or writes them.
     """
 
     events: tuple[str, ...]
@@ -48,6 +51,7 @@ class TopicsConfig(Struct, frozen=True):
     prefix: str = "streamer."
     partitions: int = 8
     replication: int = 1
+    suppressions_of: str = ""
 
     @property
     def by_user(self) -> str:
@@ -67,7 +71,7 @@ class TopicsConfig(Struct, frozen=True):
     @property
     def suppressions(self) -> str:
         """Who said STOP to which senders; compacted, and held whole by every owner."""
-        return self.prefix + "suppressions"
+        return (self.suppressions_of or self.prefix) + "suppressions"
 
     @property
     def dead_letters(self) -> str:
@@ -131,6 +135,7 @@ class Config(Struct, frozen=True):
     """Everything a command needs to know, read and validated; `path` is the streamer.yaml it came from.
 
     `unread` is what lies in the mappings folder and is no mapping file; `disabled` are the ids of disabled mappings.
+    `is_dry`: everything is decided and nothing is posted (`dry`).
     """
 
     kafka: KafkaConfig
@@ -144,11 +149,24 @@ class Config(Struct, frozen=True):
     path: Path
     unread: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()
+    is_dry: bool = False
 
     @property
     def mappings_folder(self) -> Path:
         """Where the mappings are read from."""
         return self.path.parent / MAPPINGS_FOLDER
+
+
+def dry(config: Config) -> Config:
+    """The same service run dry: its own groups, topics and folder beside those of the live one, and no callbacks."""
+    return replace(
+        config,
+        kafka=replace(config.kafka, group=f"{config.kafka.group}.{DRY}"),
+        topics=replace(config.topics, prefix=f"{config.topics.prefix}{DRY}.", suppressions_of=config.topics.prefix),
+        http=replace(config.http, public_url="", token_keys={}),
+        store=replace(config.store, path=str(Path(config.store.path) / DRY)),
+        is_dry=True,
+    )
 
 
 def _repr(config: KafkaConfig | AccountConfig | HttpConfig) -> str:

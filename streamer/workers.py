@@ -21,12 +21,14 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from streamer.app import Process, Service, prepare, serve_with_http, tune_collector
+from streamer.cli.kafka_access import load_for_kafka
 from streamer.config import load
-from streamer.config_model import Config
+from streamer.config_model import Config, dry
 from streamer.errors import StreamerError, first
 from streamer.http.server import Status
 from streamer.telemetry import WORKER_RESTARTS, configure_logs, logger
 
+DRY_FLAG: Final = "--dry"
 STATUS_EVERY_S: Final = 1.0
 STATUS_STALE_S: Final = 15.0  # a child that says nothing for so long has a stuck loop
 RESTART_FIRST_S: Final = 1.0
@@ -110,8 +112,9 @@ class Fleet:
     def __init__(self, config: Config, roles: frozenset[str], count: int, folder: str) -> None:
         stages = ",".join(sorted(roles - {"http"}))
         command = [sys.executable, "-m", "streamer.workers", str(config.path), stages]
+        options = [DRY_FLAG] if config.is_dry else []
         environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": folder}
-        self._workers = [Worker(number, [*command, str(number)], environment) for number in range(count)]
+        self._workers = [Worker(number, [*command, str(number), *options], environment) for number in range(count)]
         self._folder = folder
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -197,10 +200,11 @@ async def _tell(process: Process) -> None:
 
 
 def main() -> None:
-    """The child's entry: `python -m streamer.workers CONFIG ROLES NUMBER`, started by a parent only."""
+    """The child's entry: `python -m streamer.workers CONFIG ROLES NUMBER [--dry]`, started by a parent only."""
     configure_logs(worker=int(sys.argv[3]))
     tune_collector()
-    config = load(Path(sys.argv[1]), secrets=True)
+    path = Path(sys.argv[1])
+    config = dry(load_for_kafka(path)) if sys.argv[4:] == [DRY_FLAG] else load(path, secrets=True)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_child(config, frozenset(sys.argv[2].split(","))))

@@ -110,8 +110,8 @@ def settle(person: Person, answer: Answer, moment: Moment) -> Send | None:
     send = person.due[0]
     held: Send | None = None
     match answer:
-        case Accepted(sid, _, said_parts):
-            accept(person, moment, send, sid, said_parts)
+        case Accepted(sid, status, said_parts):
+            accept(person, moment, send, sid, said_parts, is_dry=status == delivery.DRY)
         case Unknown(reason, http_status, code):
             unknown = end_of(send, moment.now_ms, delivery.UNKNOWN, reason)
             lose(person, moment, send, replace(unknown, code=code, detail=_http(http_status)))
@@ -121,14 +121,23 @@ def settle(person: Person, answer: Answer, moment: Moment) -> Send | None:
     return held
 
 
-def accept(person: Person, moment: Moment, send: Send, sid: str, parts: int = 0, *, may_go_on: bool = True) -> None:
+def accept(
+    person: Person,
+    moment: Moment,
+    send: Send,
+    sid: str,
+    parts: int = 0,
+    *,
+    may_go_on: bool = True,
+    is_dry: bool = False,
+) -> None:
     """Note that the send's message exists; it is watched, where its mapping wants another attempt should it fail.
 
     No other send may be thought to have made it: where the outcome does not name its SID, that is remembered.
     """
     if send.told:
         adopt(person, sid)
-    decision = end_of(send, moment.now_ms, delivery.ACCEPTED, "accepted", parts)
+    decision = end_of(send, moment.now_ms, delivery.ACCEPTED, delivery.DRY_RUN if is_dry else "accepted", parts)
     conclude(person, moment, send, replace(decision, sid=sid))
     rule = moment.rule(send)
     if may_go_on and rule is not None and rule.retries_accepted and moment.now_ms <= send.expires_ms:

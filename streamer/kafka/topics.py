@@ -13,6 +13,7 @@ from aiokafka.structs import TopicPartition
 
 from streamer.errors import BrokerUnusable
 from streamer.kafka.told import told
+from streamer.ports import Partition
 
 DESCRIBE_S: Final = 20.0
 DESCRIBE_EVERY_S: Final = 0.1
@@ -165,6 +166,19 @@ async def ensure_offsets(
             )
         for places in new:
             await _begin(consumer, places, start)
+    except KafkaError as error:
+        raise BrokerUnusable(f"the first offsets of group {group} can't be set: {told(error)}") from error
+    finally:
+        await consumer.stop()
+
+
+async def begin_at(connection: Mapping[str, Any], group: str, offsets: Mapping[Partition, int]) -> None:
+    """Commit the first offsets of a group without members, all in one request. Raises: BrokerUnusable."""
+    consumer = AIOKafkaConsumer(**connection, group_id=group, enable_auto_commit=False, auto_offset_reset="none")
+    try:
+        await consumer.start()
+        consumer.assign([TopicPartition(*place) for place in offsets])
+        await consumer.commit({TopicPartition(*place): offset for place, offset in offsets.items()})
     except KafkaError as error:
         raise BrokerUnusable(f"the first offsets of group {group} can't be set: {told(error)}") from error
     finally:

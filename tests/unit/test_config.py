@@ -238,6 +238,7 @@ FAULTS = {
     "a long topic": (KAFKA + f"topics: {{events: [{'a' * 250}]}}\n", "2:19: topics.events: a topic's name has at most 249 characters"),
     "a duplicate topic": (KAFKA + "topics:\n  events:\n  - a\n  - b\n  - a\n", "6:5: topics.events: is listed twice; remove one"),
     "a topic of our own": (KAFKA + "topics: {events: [x.state], prefix: x.}\n", "2:19: topics.events: is a topic of our own, which would be read again for ever; change `prefix`"),
+    "a topic of a dry run": (KAFKA + "topics: {events: [x.dry.deliveries], prefix: x.}\n", "2:19: topics.events: is a topic of our own, which would be read again for ever; change `prefix`"),
     "a topic that a broker takes for our own": (KAFKA + "topics: {events: [streamer_deliveries]}\n", "2:19: topics.events: is a topic of our own, which would be read again for ever; change `prefix`"),
     "no start": (KAFKA + "topics: {events: [a], start: now}\n", "2:23: topics.start: must be earliest, latest, or a time such as 2026-01-31T00:00:00Z"),
     "a start without zone": (KAFKA + "topics: {events: [a], start: 2026-01-31}\n", "2:23: topics.start: must be earliest, latest, or a time such as 2026-01-31T00:00:00Z"),
