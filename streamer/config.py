@@ -41,6 +41,7 @@ from streamer.config_model import (
     TopicsConfig,
 )
 from streamer.config_outcomes import outcomes_of
+from streamer.config_policies import common_of, shipped_presets, timezone_of
 from streamer.config_section import TEXT_OR_NUMBER, Section, fields
 from streamer.config_yaml import Document, Faults, Mark, nearest, shown
 from streamer.core.channels import CHANNELS, Sender
@@ -49,6 +50,7 @@ from streamer.core.event_filters import INTEGRATION_DEFAULT, EventFilters, compi
 from streamer.core.identity import BLOCKED, BLOCKED_MAX, Identities, pattern_fault
 from streamer.core.people import People
 from streamer.core.phone_region import region_fault
+from streamer.core.policies import Common
 from streamer.core.rules import WAIT_MAX_S, Rule, RuleDefaults, RuleSet, compile_rule
 from streamer.errors import ConfigError, MappingError
 
@@ -120,7 +122,8 @@ def load_with_places(path: Path, *, secrets: bool) -> Loaded:
     sources = tuple(_mappings(files, faults, config))
     try:
         before = config.mappings if config else RuleSet.of(())
-        mappings = RuleSet.of((each.rule for each in sources), before.filters, before.people, before.outcomes)
+        rules = (each.rule for each in sources)
+        mappings = RuleSet.of(rules, before.filters, before.people, before.outcomes, before.common, before.stop_groups)
     except MappingError as error:
         for _, text in error.faults:
             faults.add(MAPPINGS_FOLDER, Mark(1, 1), "", text)
@@ -138,6 +141,9 @@ def read_config(document: Document, file: Path) -> Config:
         name: _sender(name, each, accounts) for name, each in section.sections("senders").items()
     }
     outcomes = outcomes_of(section.section("outcomes", key_kinds=TEXT_OR_NUMBER))
+    defaults = _defaults(section.section("defaults"), senders)
+    common = common_of(section, defaults.timezone)
+    groups = {name: sender.stop_group for name, sender in senders.items()}
     config = Config(
         kafka=_kafka(section.section("kafka", is_required=True), file.parent),
         topics=_topics(section.section("topics", is_required=True)),
@@ -145,8 +151,8 @@ def read_config(document: Document, file: Path) -> Config:
         senders=senders,
         http=_http(section.section("http")),
         store=_store(section.section("store"), file.parent),
-        defaults=_defaults(section.section("defaults"), senders),
-        mappings=RuleSet.of((), _event_filters(section), _people(section), outcomes),
+        defaults=defaults,
+        mappings=RuleSet.of((), _event_filters(section), _people(section), outcomes, common, groups),
         path=file,
     )
     section.close()
@@ -182,7 +188,10 @@ def _mapping(document: Document, mapping_id: str, content: Any, config: Config |
     """One mapping, or None and its faults."""
     defaults = config.defaults if config else Defaults()
     senders = config.senders if config else {}
-    taken = RuleDefaults(defaults.region, defaults.sender, defaults.max_age_s, defaults.wait_s, defaults.strict_numbers)
+    common = config.mappings.common if config else Common(presets=shipped_presets())
+    taken = RuleDefaults(
+        defaults.region, defaults.sender, defaults.max_age_s, defaults.wait_s, defaults.strict_numbers, common
+    )
     try:
         return compile_rule(mapping_id, content, senders, taken)
     except MappingError as error:
@@ -380,6 +389,7 @@ def _defaults(section: Section, senders: Collection[str]) -> Defaults:
         max_age_s=section.duration_s("max_age", 86_400.0, AGE_MIN_S, AGE_MAX_S),
         strict_numbers=section.flag("strict_numbers", False),
         wait_s=section.duration_s("identify_wait", 600.0, 0.0, WAIT_MAX_S),
+        timezone=timezone_of(section),
     )
     section.close()
     return config

@@ -38,8 +38,10 @@ from streamer.config_outcomes import CODE, KINDS_ALONE
 from streamer.core.channels import CHANNELS
 from streamer.core.consent import CHANNELS_ASKED, MODES
 from streamer.core.documents import DURATION, WAIT, Document, chosen, needs_one, says, shaped
+from streamer.core.documents_policies import Hours, Limits
 from streamer.core.identity import BLOCKED, BLOCKED_CHARS_MAX, BLOCKED_MAX
 from streamer.core.outcomes import KINDS, SCOPES
+from streamer.core.policies import EXEMPTIONS
 from streamer.core.retry import SCHEDULES
 
 _VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # a text that has one is checked when its value is known
@@ -228,6 +230,18 @@ class Defaults(Struct, forbid_unknown_fields=True, kw_only=True):
         Annotated[str, shaped(WAIT, _EMPTY, found=_VARIABLE)],
         says("How long an event waits for what it lacks of its person's profile; 0s: not at all."),
     ] = "10m"
+    timezone: Annotated[
+        str, says("The time zone of people of whom none is known, for limits per day or week.", "America/New_York")
+    ] = "UTC"
+
+
+class Category(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What does not hold for messages of a category, as for those of a purchase."""
+
+    exempt: Annotated[
+        Annotated[list[Annotated[str, chosen(EXEMPTIONS)]], Meta(min_length=1)],
+        says("What is not asked: consent, limits, or quiet_hours.", ["limits", "quiet_hours"]),
+    ]
 
 
 class Consent(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -341,6 +355,22 @@ class Configuration(Struct, forbid_unknown_fields=True, kw_only=True):
             "is not in the table.",
             {"30003": "recipient", "21612": {"kind": "stop", "scope": "sender"}, "30xxx": "message"},
         ),
+    ] = UNSET
+    limits: Annotated[
+        Limits | UnsetType | None,
+        says("How many messages one person gets, of all mappings.", [{"count": 3, "per": "week", "over": "all"}]),
+    ] = UNSET
+    quiet_hours: Annotated[
+        Hours | UnsetType | None,
+        says("At which hours people are written to.", {"preset": "us", "zone": "America/New_York"}),
+    ] = UNSET
+    categories: Annotated[
+        dict[str, Category] | UnsetType | None,
+        says("Categories for which not all holds.", {"transactional": {"exempt": ["limits", "quiet_hours"]}}),
+    ] = UNSET
+    allow_numbers: Annotated[
+        list[Annotated[str, shaped(r"\+[0-9]{7,15}", found=_VARIABLE)]] | UnsetType | None,
+        says("Only these numbers are ever sent to; all, if left out.", ["+14155550100"]),
     ] = UNSET
     filters: Annotated[
         Filters | UnsetType | None, says("What happens to events before any mapping sees them, in this order.")

@@ -129,6 +129,7 @@ class Defaults(Struct, frozen=True):
     max_age_s: float = 86_400.0
     wait_s: float = 600.0
     strict_numbers: bool = False
+    timezone: str = "UTC"
 
 
 class Config(Struct, frozen=True):

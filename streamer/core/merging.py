@@ -252,8 +252,8 @@ def _end(person: Person, turn: Turn, moment: Moment, send: Send, reason: str, de
 
 def _unite_once(person: Person, turn: Turn, moment: Moment, moved: Moved) -> None:
     """Both records' `once_per` keys; of two sends of one key the later ends, where it has not left yet."""
-    waiting = {each.id for each in (*person.held, *person.parked)}
-    gone = {each.id for each in (*moved.held, *moved.parked) if each.id not in waiting}
+    waiting = {send.id for send in person.held} | {parked.id for parked in person.parked}
+    gone = ({send.id for send in moved.held} | {parked.id for parked in moved.parked}) - waiting
     theirs = {
         send_id: key
         for send_id, key in moved.once.items()
@@ -262,8 +262,8 @@ def _unite_once(person: Person, turn: Turn, moment: Moment, moved: Moved) -> Non
     if not theirs:
         return
     person.once |= theirs
-    all_waiting: list[Send | Parked] = [*person.held, *person.parked]
-    all_waiting = [each for each in all_waiting if each.id in person.once]
+    everything: list[Send | Parked] = [*person.held, *person.parked]
+    all_waiting = [each for each in everything if each.id in person.once]
     own = {each.id: person.once.pop(each.id) for each in all_waiting}
     for each in sorted(all_waiting, key=lambda each: (each.origin.event_ms, each.id)):
         rule = moment.rules.by_id.get(each.mapping)
