@@ -55,6 +55,8 @@ def words_of(send: OpenSend) -> str:
     what = _WHAT[send.state]
     if send.state == HELD:
         what = f"{what} {_HELD.get(send.reason, send.reason)}"
+    if send.state == RECALLED:
+        what = f"{what} ({send.reason})"
     if send.twilio_code:
         what = f"{what} (refused before: {send.twilio_code})"
     return f"{what}, {_UNTIL[send.state]} {iso(send.until_ms)}" if send.until_ms else what
