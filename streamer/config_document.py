@@ -239,7 +239,7 @@ class Category(Struct, forbid_unknown_fields=True, kw_only=True):
     """What does not hold for messages of a category, as for those of a purchase."""
 
     exempt: Annotated[
-        Annotated[list[Annotated[str, chosen(EXEMPTIONS)]], Meta(min_length=1)],
+        Annotated[list[Annotated[str, chosen(EXEMPTIONS, _VARIABLE)]], Meta(min_length=1)],
         says("What is not asked: consent, limits, or quiet_hours.", ["limits", "quiet_hours"]),
     ]
 

@@ -8,6 +8,7 @@ from streamer.config_section import Section
 from streamer.core.consent import category_fault
 from streamer.core.phone import E164_CHARS_MAX, read
 from streamer.core.policies import EXEMPTIONS, Common, compile_limits, quiet_of, timezone_fault
+from streamer.core.quiet_hours import QuietHours
 from streamer.core.quiet_presets import Preset, read_presets
 
 CATEGORIES_MAX: Final = 100
@@ -30,10 +31,14 @@ def common_of(section: Section, timezone: str) -> Common:
         document.fault(document.mark_at(path), path, text)
 
     limits = section.plain("limits", [])
-    quiet = section.plain("quiet_hours", None)
+    quiet: QuietHours | None = None
+    if section.is_mapping("quiet_hours"):
+        quiet = quiet_of(section.plain("quiet_hours", {}), shipped_presets(), fault)
+    else:
+        section.section("quiet_hours")  # which says what is wrong with anything else
     return Common(
         limits=compile_limits(limits, "limits", fault),
-        quiet=None if quiet is None else quiet_of(quiet, shipped_presets(), fault),
+        quiet=quiet,
         exempt=_exempt(section.section("categories")),
         timezone=timezone,
         allow_numbers=_allowed(section),
@@ -65,10 +70,10 @@ def _exempt(section: Section) -> dict[str, frozenset[str]]:
 
 
 def _allowed(section: Section) -> frozenset[str] | None:
-    """The numbers of `allow_numbers`, as E.164; None: it isn't given. An empty list allows none."""
+    """The numbers of `allow_numbers`, as E.164; None: it isn't given."""
+    numbers = section.texts("allow_numbers")
     if "allow_numbers" not in section:
         return None
-    numbers = section.texts("allow_numbers")
     for number, mark in numbers:
         if not number.startswith("+") or len(number) > E164_CHARS_MAX or read(number, "US").e164 != number:
             section.fault("allow_numbers", 'must be numbers as E.164 in quotes, such as "+14155550100"', mark)

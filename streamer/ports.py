@@ -1,7 +1,7 @@
 """What the pipeline asks of the outside world: Protocols only, each with a shipped fake in `testing`.
 
 `RecordSource` reads, `RecordSink` writes, `GroupOffsets` sees what others have read, `Changelog` restores, `StateStore`
-remembers, `SmsGateway` sends and finds, `Clock` tells the time.
+remembers, `SmsGateway` sends, finds and cancels, `Clock` tells the time.
 Adapters translate their client's errors into `errors` at the edge; none of them passes a port.
 """
 
@@ -248,6 +248,13 @@ class SmsGateway(Protocol):
 
         Times have whole seconds, so those of the second that `since_ms` lies in are there too. What was created a
         moment ago may not be listed yet. Raises: nothing.
+        """
+
+    async def cancel(self, sid: str) -> bool | None:
+        """Ask once that the message be not sent; asking again does no harm. True: it is cancelled, or was before.
+
+        False: it is not to be cancelled any more, for it was sent, has failed, or there is none. None: not known.
+        Raises: nothing.
         """
 
     async def close(self) -> None:

@@ -58,6 +58,11 @@ LISTS: Final = Counter(
     "Can the gateway's list be had, by which unknown sends are settled?",
     ("account", "result"),
 )
+RECALLS: Final = Counter(
+    "streamer_gateway_recalls_total",
+    "Is what the gateway holds cancelled when it is asked to: cancelled, too_late, failed, or not_asked?",
+    ("account", "result"),
+)
 REQUEST_SECONDS: Final = Histogram(
     "streamer_gateway_request_seconds", "How fast does the gateway answer?", ("account",), buckets=LATENCY_BUCKETS_S
 )

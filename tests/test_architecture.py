@@ -56,11 +56,14 @@ LAYERS = {
     "store": row(ADAPTER, "lmdb msgspec"),
     "http": row(ADAPTER, "starlette uvicorn prometheus_client"),
     "clock": row(ADAPTER),
-    "config": row("core errors config_yaml config_section config_checks config_outcomes config_model", "msgspec"),
+    "config": row(
+        "core errors config_yaml config_section config_checks config_outcomes config_policies config_model", "msgspec"
+    ),
     "config_model": row("core errors", "msgspec"),
     "config_section": row("core errors config_yaml", "yaml"),
     "config_checks": row("core errors", "phonenumbers"),
     "config_outcomes": row("core errors config_yaml config_section"),
+    "config_policies": row("core errors config_section"),
     "config_yaml": row("core errors", "yaml"),
     "config_tests": row("core errors config config_yaml config_section", "msgspec"),
     "config_document": row("core errors config config_checks config_outcomes config_model", "msgspec"),

@@ -12,13 +12,26 @@ from streamer.cli.progress import progress_bar
 from streamer.cli.tables import iso, plain
 from streamer.config_model import Config
 from streamer.core import delivery
-from streamer.core.open_sends import DUE, HELD, POSTING, RESOLVABLE, WATCHED, OpenSend, Wanted, open_sends
+from streamer.core.open_sends import (
+    DUE,
+    HELD,
+    POSTING,
+    RECALLED,
+    RESOLVABLE,
+    SCHEDULED,
+    WATCHED,
+    OpenSend,
+    Wanted,
+    open_sends,
+)
 from streamer.core.state import Link, has_business
 from streamer.kafka.inspection import Inspector, Span
 from streamer.ports import Partition
 
 _WHY_NOT: Final = {
     WATCHED: "was accepted; there is nothing to resolve",
+    SCHEDULED: "was accepted, and the gateway holds it; there is nothing to resolve",
+    RECALLED: "was accepted, and the gateway is asked not to send it; that settles itself",
     POSTING: "is at the gateway now; look again once it is answered",
     DUE: "goes next, by itself; only a send whose outcome is unknown is resolved",
     HELD: "is only held, and goes by itself; only a send whose outcome is unknown is resolved",

@@ -69,7 +69,8 @@ def list_command(
     """List the sends that have no outcome yet, or that go on after it.
 
     Unresolved: nobody knows whether its message exists, and it waits for you. Unknown: the same, and it is being looked
-    for. Watched: accepted, and attempted again should it fail. Posting, due and held have no outcome yet.
+    for. Recalled: accepted, and the gateway is asked not to send it. Watched: accepted, and attempted again should it
+    fail. Scheduled: accepted, and the gateway holds it until its time. Posting, due and held have no outcome yet.
 
     Reads the changelog up to its end; what the service is deciding at this moment may be missing.
     """

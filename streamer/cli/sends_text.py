@@ -6,18 +6,38 @@ from typing import Final
 
 from streamer.cli.tables import columns, iso, plain
 from streamer.core import sends
-from streamer.core.open_sends import DUE, HELD, POSTING, STATES, UNKNOWN, UNRESOLVED, WATCHED, OpenSend
+from streamer.core.open_sends import (
+    DUE,
+    HELD,
+    POSTING,
+    RECALLED,
+    SCHEDULED,
+    STATES,
+    UNKNOWN,
+    UNRESOLVED,
+    WATCHED,
+    OpenSend,
+)
 
 _HEAD: Final = ("send", "since", "mapping", "sender", "to", "attempt", "key", "state")
 _WHAT: Final = {
     UNRESOLVED: "unresolved: waits for you",
     UNKNOWN: "unknown: is being looked for",
+    RECALLED: "recalled: the gateway is asked not to send it",
     WATCHED: "watched: accepted, and attempted again should it fail",
+    SCHEDULED: "scheduled: the gateway holds it",
     POSTING: "posting: its request is at the gateway",
     DUE: "due: goes next",
     HELD: "held",
 }
-_UNTIL: Final = {UNRESOLVED: "until", UNKNOWN: "next look", WATCHED: "until", HELD: "until"}
+_UNTIL: Final = {
+    UNRESOLVED: "until",
+    UNKNOWN: "next look",
+    RECALLED: "next request",
+    WATCHED: "until",
+    SCHEDULED: "until",
+    HELD: "until",
+}
 _HELD: Final = {
     sends.SCHEDULED: "for its send_at",
     sends.LATER: "as the gateway takes it only later",
@@ -35,6 +55,8 @@ def words_of(send: OpenSend) -> str:
     what = _WHAT[send.state]
     if send.state == HELD:
         what = f"{what} {_HELD.get(send.reason, send.reason)}"
+    if send.state == RECALLED:
+        what = f"{what} ({send.reason})"
     if send.twilio_code:
         what = f"{what} (refused before: {send.twilio_code})"
     return f"{what}, {_UNTIL[send.state]} {iso(send.until_ms)}" if send.until_ms else what

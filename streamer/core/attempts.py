@@ -131,7 +131,8 @@ def accept(
     may_go_on: bool = True,
     is_dry: bool = False,
 ) -> None:
-    """Note that the send's message exists; it is watched, where its mapping wants another attempt should it fail.
+    """Note that the send's message exists; it is followed while the gateway holds it, and watched, where its mapping
+    wants another attempt should it fail.
 
     No other send may be thought to have made it: where the outcome does not name its SID, that is remembered.
     """
@@ -140,10 +141,18 @@ def accept(
     decision = end_of(send, moment.now_ms, delivery.ACCEPTED, delivery.DRY_RUN if is_dry else "accepted", parts)
     conclude(person, moment, send, replace(decision, sid=sid))
     rule = moment.rule(send)
-    if may_go_on and rule is not None and rule.retries_accepted and moment.now_ms <= send.expires_ms:
-        follow(
-            person, moment, replace(_answered(send, delivery.ACCEPTED), until_ms=send.expires_ms, reason=sends.WATCHED)
-        )
+    goes_on = may_go_on and rule is not None and rule.retries_accepted and moment.now_ms <= send.expires_ms
+    answered = _answered(send, delivery.ACCEPTED)
+    if sid and send.message.send_at_ms > moment.now_ms:
+        follow(person, moment, _at_gateway(answered, sid, goes_on=goes_on))
+    elif goes_on:
+        follow(person, moment, replace(answered, until_ms=send.expires_ms, reason=sends.WATCHED))
+
+
+def _at_gateway(send: Send, sid: str, *, goes_on: bool) -> Send:
+    """A send whose message the gateway holds; of one that is attempted no more nothing is kept that it said."""
+    held = replace(send, until_ms=send.message.send_at_ms, reason=sends.AT_GATEWAY, sid=sid)
+    return held if goes_on else replace(held, message=delivery.bare(send.message), others=(), expires_ms=0)
 
 
 def adopt(person: Person, sid: str) -> None:
@@ -296,9 +305,15 @@ def follow(person: Person, moment: Moment, send: Send) -> None:
 
 
 def give_up(person: Person, moment: Moment, send: Send, reason: str) -> None:
-    """Say of a send that is no longer followed that it stays what it is; of an accepted one there is nothing to say."""
-    if send.reason != sends.WATCHED:
-        tell(person, moment, replace(end_of(send, moment.now_ms, send.told, reason), code=send.code), delivery.GIVEN_UP)
+    """Say of a send that is no longer followed that it stays what it is; of an accepted one there is nothing to say.
+
+    Unless it was recalled: then what it was recalled for is said too.
+    """
+    given_up = replace(end_of(send, moment.now_ms, send.told, reason), code=send.code)
+    if send.reason == sends.RECALLED:
+        tell(person, moment, replace(given_up, sid=send.sid, detail=send.held_for), delivery.NOT_CANCELLED)
+    elif send.reason not in sends.EXISTING:
+        tell(person, moment, given_up, delivery.GIVEN_UP)
 
 
 def conclude(person: Person, moment: Moment, send: Send, decision: Decision) -> None:
@@ -318,8 +333,8 @@ def conclude(person: Person, moment: Moment, send: Send, decision: Decision) -> 
 
 def tell(person: Person, moment: Moment, decision: Decision, status: str) -> None:
     """List the event that says what became of a send after its outcome."""
-    if status in (delivery.SUPPRESSED, delivery.FAILED):
-        person.once.pop(decision.send_id, None)  # there is no message, and none will be
+    if status in delivery.WITHOUT_MESSAGE:
+        person.once.pop(decision.send_id, None)
     whose = person_of(moment.key)
     event = delivery.resolved_event(whose, decision, status)
     person.outgoing.append(Outgoing(whose, EVENT_KIND, event, decision.origin.event_ms, status))

@@ -12,7 +12,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from streamer.core.delivery import FAILED, MS_MAX, SUPPRESSED, Decision, encode_decision
+from streamer.core.delivery import MS_MAX, WITHOUT_MESSAGE, Decision, encode_decision
 from streamer.core.hop import ORDER, OUTCOME
 from streamer.core.identity import sender_key
 from streamer.core.sends import Away, Outgoing, Send, away_bytes, send_bytes
@@ -114,7 +114,7 @@ def take_outcome(person: Person, value: bytes) -> bool:
     if is_changed and not said.status:
         person.decided[send_id] = encode_decision(said.decision)
         person.evict()
-    if ended in (SUPPRESSED, FAILED):
+    if ended in WITHOUT_MESSAGE:
         is_changed |= person.once.pop(send_id, None) is not None
     return is_changed
 

@@ -21,10 +21,16 @@ UNKNOWN: Final = "unknown"
 NOT_CREATED: Final = "not_created"  # what becomes of a send after its outcome, beside an outcome's own names
 AMBIGUOUS: Final = "ambiguous"
 RETRYING: Final = "retrying"
+CANCELLED: Final = "cancelled"
+NOT_CANCELLED: Final = "not_cancelled"
 GIVEN_UP: Final = "given_up"
-STATUSES: Final = (ACCEPTED, NOT_CREATED, AMBIGUOUS, UNKNOWN, RETRYING, FAILED, SUPPRESSED, GIVEN_UP)
 DRY: Final = "dry"  # the status of an Accepted of which nobody asked the gateway: a dry run's
 DRY_RUN: Final = "dry_run"  # and the reason of its outcome, so that nobody takes it for a message
+STATUSES: Final = (
+    *(ACCEPTED, NOT_CREATED, AMBIGUOUS, UNKNOWN, RETRYING, FAILED, SUPPRESSED),
+    *(CANCELLED, NOT_CANCELLED, GIVEN_UP),
+)
+WITHOUT_MESSAGE: Final = (SUPPRESSED, FAILED, CANCELLED)  # of these nobody gets a message, and none will come
 _json: Final = msgspec.json.Encoder()
 RETRY_AFTER_MAX_S: Final = 3600.0  # of an answer: who asks for more is asked again then
 MS_MAX: Final = 253_402_300_799_999  # the end of the year 9999
@@ -54,6 +60,11 @@ class Message(Struct, frozen=True, array_like=True):
     smart_encoded: bool | None = None
     risk_check: str = ""
     message_intent: str = ""
+
+
+def bare(message: Message) -> Message:
+    """Whom a message is for, and until when the gateway holds it: without what it says, and by whom."""
+    return Message(message.account, message.channel, message.to, "", send_at_ms=message.send_at_ms)
 
 
 ATTEMPT_TAG: Final = "streamer_attempt"  # of a message's ten tags the one that names its attempt

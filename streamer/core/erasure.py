@@ -14,8 +14,9 @@ from streamer.core.attempts import Moment, conclude, end_of, give_up
 from streamer.core.hop import FORGET
 from streamer.core.identity import sender_key
 from streamer.core.plan import Turn
+from streamer.core.recall import recall
 from streamer.core.rules import RuleSet
-from streamer.core.sends import EVENT_KIND, Outgoing
+from streamer.core.sends import EVENT_KIND, RECALLED, THERE, Outgoing
 from streamer.core.state import Person, hidden, mark_of
 from streamer.errors import BadRecord
 
@@ -90,17 +91,28 @@ def erase_orders(person: Person, event_ms: int, moment: Moment) -> bool:
     The person's own record says that they were forgotten. No send may be due.
     """
     held = [send for send in person.held if send.origin.event_ms <= event_ms]
-    followed = [send for send in person.followed if send.origin.event_ms <= event_ms]
+    followed = _unfollow(person, event_ms, moment)
     decided = [sent for sent in person.decided if sent not in person.out and _event_ms(person, sent) <= event_ms]
     person.held = [send for send in person.held if send.origin.event_ms > event_ms]
-    person.followed = [send for send in person.followed if send.origin.event_ms > event_ms]
     for sent in decided:
         del person.decided[sent]
     for send in held:
         conclude(person, moment, send, end_of(send, moment.now_ms, delivery.SUPPRESSED, REASON))
-    for send in followed:
-        give_up(person, moment, send, REASON)
     return bool(held or followed or decided)
+
+
+def _unfollow(person: Person, event_ms: int, moment: Moment) -> int:
+    """Give up what is followed of the time up to `event_ms`, or recall it where the gateway still holds its message;
+    how many there were. What was recalled stays until that is answered.
+    """
+    old = [send for send in person.followed if send.origin.event_ms <= event_ms and send.reason != RECALLED]
+    for send in old:
+        if send.reason in THERE:
+            recall(person, send, moment, REASON)
+        else:
+            person.followed.remove(send)
+            give_up(person, moment, send, REASON)
+    return len(old)
 
 
 def _unlink(person: Person, key: str, by: str, event_ms: int, rules: RuleSet, now_ms: int) -> bool:
@@ -152,9 +164,7 @@ def _clear(person: Person, key: str, event_ms: int, rules: RuleSet, now_ms: int)
     for send_id in [send_id for send_id, each in person.away.items() if each.event_ms <= event_ms]:
         person.note_passed(person.away.pop(send_id).mark, links.ERASED)  # where it lies it ends, and is told
     moment = Moment(key, rules, now_ms)
-    for send in [each for each in person.followed if each.origin.event_ms <= event_ms]:
-        person.followed.remove(send)
-        give_up(person, moment, send, REASON)
+    _unfollow(person, event_ms, moment)
     for send in held:
         ended = end_of(send, now_ms, delivery.SUPPRESSED, REASON)
         if send.told:

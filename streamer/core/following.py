@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from streamer.core import delivery
+from streamer.core import delivery, recall
 from streamer.core.attempts import (
     Moment,
     accept,
@@ -37,7 +37,7 @@ from streamer.core.delivery import (
     Refused,
 )
 from streamer.core.outcomes import STOP
-from streamer.core.sends import UNKNOWN, UNRESOLVED, WATCHED, Send
+from streamer.core.sends import AT_GATEWAY, EXISTING, RECALLED, THERE, UNKNOWN, UNRESOLVED, WATCHED, Send
 from streamer.core.state import Person
 from streamer.errors import BadRecord
 
@@ -49,6 +49,7 @@ KEEP_MS: Final = 7 * 86_400_000  # how long a send waits for a person to decide
 LIST_MARGIN_MS: Final = 15 * 60_000
 BODY_MARGIN_MS: Final = 60_000
 FAILED_STATUSES: Final = frozenset(("failed", "undelivered"))
+CANCELED: Final = "canceled"  # as the gateway spells it
 
 _Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
 _Attempt = Annotated[int, Meta(ge=1, le=2**31)]
@@ -102,7 +103,9 @@ def take_callback(person: Person, value: bytes, moment: Moment) -> bool:
     """Hear a status callback; whether anything changed. Raises: BadRecord."""
     said = _decoded(_callback, value)
     send = _followed(person, said.send_id)
-    if send is not None and send.reason == WATCHED:
+    if send is not None and send.reason == RECALLED and (said.sid, said.status) == (send.sid, CANCELED):
+        return recall.take_recall(person, send, True, moment)
+    if send is not None and _is_watched(send, moment):
         return send.attempt == said.attempt and _heard_failure(person, send, said, moment)
     is_new = _created(person, said.send_id, said.attempt, said.sid, moment)
     if is_new:
@@ -116,7 +119,7 @@ def take_answer(person: Person, value: bytes, moment: Moment) -> bool:
     if isinstance(said.answer, Accepted):
         return _created(person, said.send_id, said.attempt, said.answer.sid, moment)
     send = _followed(person, said.send_id)
-    if send is None or send.reason == WATCHED or send.attempt != said.attempt:
+    if send is None or send.reason in EXISTING or send.attempt != said.attempt:
         return False
     person.followed.remove(send)
     refuse(person, moment, send, said.answer)
@@ -129,7 +132,7 @@ def take_resolution(person: Person, value: bytes, moment: Moment) -> bool:
     if said.verdict not in VERDICTS:
         raise BadRecord("bad_request", f"a resolution is one of {', '.join(VERDICTS)}")
     send = _followed(person, said.send_id)
-    if send is None or send.reason == WATCHED or send.attempt != said.attempt:
+    if send is None or send.reason in EXISTING or send.attempt != said.attempt:
         return False
     if said.verdict == delivery.ACCEPTED:
         return _created(person, said.send_id, send.attempt, said.sid, moment)
@@ -233,11 +236,15 @@ def _is_from_us(found: Found, send: Send) -> bool:
 
 
 def end_overdue(person: Person, handled_ms: int, moment: Moment) -> bool:
-    """Stop following what nobody decided in time; whether there was any."""
-    over = [send for send in person.followed if send.reason != UNKNOWN and send.until_ms <= handled_ms]
+    """Stop following what nobody decided in time, and what the gateway has sent; whether there was any."""
+    asked = (UNKNOWN, RECALLED)
+    over = [send for send in person.followed if send.reason not in asked and send.until_ms <= handled_ms]
     for send in over:
-        person.followed.remove(send)
-        give_up(person, moment, send, "not_decided")
+        if send.reason == AT_GATEWAY and _is_watched(send, moment):
+            _set(person, send, replace(send, reason=WATCHED, until_ms=send.expires_ms))
+        else:
+            person.followed.remove(send)
+            give_up(person, moment, send, "not_decided")
     return bool(over)
 
 
@@ -279,7 +286,8 @@ def _created(person: Person, send_id: bytes, attempt: int, sid: str, moment: Mom
 def _exists_too(person: Person, send_id: bytes, attempt: int, sid: str, moment: Moment) -> bool:
     """A message came of a send that nothing follows any more: it was given up, or another attempt was answered."""
     decision = person.decision(send_id)
-    is_over = not any(send.id == send_id for send in (*person.followed, *person.held, *person.due))
+    waiting = (*person.followed, *person.held, *person.due)
+    is_over = not any(send.id == send_id and send.reason not in THERE for send in waiting)
     if decision is None or decision.outcome != delivery.UNKNOWN or not (is_over and sid) or sid in person.adopted:
         return False
     adopt(person, sid)
@@ -290,7 +298,7 @@ def _exists_too(person: Person, send_id: bytes, attempt: int, sid: str, moment: 
 
 def _is_known(person: Person, send: Send, attempt: int, sid: str) -> bool:
     """Whether the message of an attempt is known to exist: also one that failed, for which another is to be made."""
-    if not send.told or send.reason == WATCHED:
+    if not send.told or send.reason in EXISTING:
         return True
     is_awaited = attempt == send.attempt and send.reason in (UNKNOWN, UNRESOLVED, RETRYING)
     return not is_awaited and sid in person.adopted
@@ -299,8 +307,13 @@ def _is_known(person: Person, send: Send, attempt: int, sid: str) -> bool:
 def _hear_if_failed(person: Person, said: Callback, moment: Moment) -> None:
     """The first word of a message may be that it failed."""
     send = _followed(person, said.send_id)
-    if send is not None and send.reason == WATCHED:
+    if send is not None and _is_watched(send, moment):
         _heard_failure(person, send, said, moment)
+
+
+def _is_watched(send: Send, moment: Moment) -> bool:
+    """Whether another attempt is made should its message fail; one that the gateway holds may do so early."""
+    return send.reason == WATCHED or (send.reason == AT_GATEWAY and moment.now_ms <= send.expires_ms)
 
 
 def _heard_failure(person: Person, send: Send, said: Callback, moment: Moment) -> bool:
@@ -310,7 +323,7 @@ def _heard_failure(person: Person, send: Send, said: Callback, moment: Moment) -
     verdict = moment.rules.outcomes.of_code(said.code)
     refused = Refused(verdict.kind, said.code, 0, verdict.kind, verdict.scope, verdict.schedule)
     # A stop by callback opens no breaker, and nothing says that the next message would fare better.
-    held = None if verdict.kind == STOP else next_attempt(send, moment, refused)
+    held = None if verdict.kind == STOP else next_attempt(replace(send, sid=""), moment, refused)
     person.followed.remove(send)
     adopt(person, said.sid)
     decision = replace(end_of(send, moment.now_ms, send.told, verdict.kind), code=said.code, sid=said.sid)

@@ -21,8 +21,9 @@ from streamer.core.links import ERASED, GONE
 from streamer.core.once import Keys
 from streamer.core.plan import Turn
 from streamer.core.profile import Update, unite
+from streamer.core.recall import recalled
 from streamer.core.records import check_storable
-from streamer.core.sends import Away, Outgoing, Parked, Send, away_bytes, send_bytes
+from streamer.core.sends import THERE, Away, Outgoing, Parked, Send, away_bytes, send_bytes
 from streamer.core.state import (
     AWAY_BYTES_MAX,
     CANCELS_MAX,
@@ -292,13 +293,14 @@ def _take_parked(person: Person, turn: Turn, parked: Parked, is_proven: bool) ->
 
 
 def _take_followed(person: Person, followed: list[Send], moment: Moment) -> None:
-    """Follow what the other record followed, unless it was erased."""
+    """Follow what the other record followed, unless it was erased: then what the gateway still holds is recalled."""
     known = {send.id for send in person.followed}
     for send in followed:
-        if is_erased(person, send.origin.event_ms):
+        is_forgotten = is_erased(person, send.origin.event_ms)
+        if is_forgotten and send.reason not in THERE:
             give_up(person, moment, send, "forgotten")
         elif send.id not in known:
-            follow(person, moment, send)
+            follow(person, moment, recalled(send, moment, "forgotten") if is_forgotten else send)
 
 
 def _take_away(person: Person, away: dict[bytes, Away], now_ms: int) -> None:

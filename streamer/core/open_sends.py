@@ -14,22 +14,32 @@ from streamer.core.state import Link, Person
 
 UNRESOLVED: Final = "unresolved"  # waits for a person's decision
 UNKNOWN: Final = "unknown"  # is being looked for
+RECALLED: Final = "recalled"  # the gateway is asked not to send it
 WATCHED: Final = "watched"  # accepted, and attempted again should it fail
+SCHEDULED: Final = "scheduled"  # accepted, and the gateway holds it until its time
 POSTING: Final = "posting"  # its request is at the gateway
 DUE: Final = "due"  # goes next
 HELD: Final = "held"  # waits for a time or its turn
-STATES: Final = (UNRESOLVED, UNKNOWN, WATCHED, POSTING, DUE, HELD)  # what asks for a person first
+# What asks for a person first.
+STATES: Final = (UNRESOLVED, UNKNOWN, RECALLED, WATCHED, SCHEDULED, POSTING, DUE, HELD)
 RESOLVABLE: Final = (UNRESOLVED, UNKNOWN)
-FOLLOWED: Final = (*RESOLVABLE, WATCHED)  # their outcome is out
-_FOLLOWED_AS: Final = {sends.UNRESOLVED: UNRESOLVED, sends.UNKNOWN: UNKNOWN, sends.WATCHED: WATCHED}
+FOLLOWED: Final = (*RESOLVABLE, RECALLED, WATCHED, SCHEDULED)  # their outcome is out
+_FOLLOWED_AS: Final = {
+    sends.UNRESOLVED: UNRESOLVED,
+    sends.UNKNOWN: UNKNOWN,
+    sends.RECALLED: RECALLED,
+    sends.WATCHED: WATCHED,
+    sends.AT_GATEWAY: SCHEDULED,
+}
 
 
 class OpenSend(Struct, frozen=True):
     """A send that goes on. `key` is whose record holds it; `outcome` the one that is out, "" before.
 
     `since_ms` is when its last request left, or else when it was decided; `until_ms` when a held one is due, an unknown
-    one looked for next, an unresolved or watched one given up, 0: at no time of its own. `reason` is of a held one;
-    `expires_ms` is when it is too old to be attempted.
+    one looked for next, a recalled one asked for next, an unresolved or watched one given up, a scheduled one sent, 0:
+    at no time of its own. `reason` is of a held or recalled one; `expires_ms` is when it is too old to be attempted, 0:
+    it is not attempted again.
     """
 
     send_id: str
@@ -108,7 +118,7 @@ def _open(key: str, send: Send, name: str) -> OpenSend:
         to=delivery.masked(send.message.to),
         attempt=send.attempt,
         state=name,
-        reason=send.reason if name == HELD else "",
+        reason=send.reason if name == HELD else send.held_for if name == RECALLED else "",
         outcome=send.told,
         twilio_code=send.code,
         since_ms=send.posted_ms or send.decided_ms,

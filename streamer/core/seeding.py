@@ -16,14 +16,15 @@ from msgspec.structs import replace
 
 from streamer.core.attempts import end_of
 from streamer.core.delivery import SUPPRESSED, Decision, encode_decision
-from streamer.core.hop import ANSWER, CALLBACK, MERGE, ORDER, OUTCOME, RESOLVE
+from streamer.core.hop import ANSWER, CALLBACK, CANCEL, MERGE, ORDER, OUTCOME, RELEASE, RESOLVE
 from streamer.core.merging import Moved, moved_of
 from streamer.core.sends import EVENT_KIND, Outgoing, Send
 from streamer.core.state import OTHERS, Person
 from streamer.errors import BadRecord
 
 DECIDED_LIVE: Final = "decided_live"
-_OF_SENDS: Final = frozenset((ORDER, OUTCOME, CALLBACK, ANSWER, RESOLVE))  # kinds of records about single sends
+# Kinds of records about single sends.
+_OF_SENDS: Final = frozenset((ORDER, OUTCOME, CALLBACK, ANSWER, RESOLVE, CANCEL, RELEASE))
 _encoder: Final = msgspec.msgpack.Encoder()
 
 

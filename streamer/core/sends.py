@@ -28,6 +28,8 @@ UNRESOLVED: Final = "unresolved"  # of one that somebody has to decide
 WATCHED: Final = "accepted"  # of one that is attempted again, should its message fail
 AT_GATEWAY: Final = "at_gateway"  # of one that the gateway holds until its time, and can still be asked not to send
 RECALLED: Final = "recalled"  # of one that the gateway is to be asked for that
+THERE: Final = frozenset((AT_GATEWAY, RECALLED))  # the gateway holds the message of these, as far as is known
+EXISTING: Final = THERE | {WATCHED}  # the message of these is known to exist
 EVENT_KIND: Final = "delivery"  # of an Outgoing for the deliveries topic
 
 _Ms = Annotated[int, Meta(ge=0, le=2 * MS_MAX)]  # a deadline may lie beyond any event's time
@@ -54,7 +56,9 @@ class Send(Struct, frozen=True, array_like=True):
     Units: ms since the epoch; `until_ms` is when a held send is due or a followed one looked at, `expires_ms` when it
     is too old to be sent. `tries` and `laters` count the refusals that led to another attempt soon, and later. `told`:
     the outcome that is out, so what follows is told as its resolution. `checks`: how often the gateway's list lacked
-    it. `code` is the gateway's of the last refusal.
+    it. `code` is the gateway's of the last refusal. `sid` is that of a message which the gateway holds (`THERE`); there
+    `expires_ms` is 0 where no further attempt is made should it fail, and the message is bare. `held_for` and `detail`
+    of a recalled one say why.
     """
 
     id: bytes
@@ -85,6 +89,7 @@ class Send(Struct, frozen=True, array_like=True):
     person: str = ""
     sid: str = ""
     is_released: bool = False
+    detail: str = ""
 
 
 class Parked(Struct, frozen=True, array_like=True):

@@ -16,9 +16,11 @@ from streamer.core.decide import Case
 from streamer.core.delivery import Message, send_id
 from streamer.core.event_filters import Taken
 from streamer.core.once import hash_of
+from streamer.core.parking import burst_of
+from streamer.core.policies import COLLAPSE
 from streamer.core.rehearsal import Rehearsal
 from streamer.core.rules import RuleSet
-from streamer.core.sends import INCOMPLETE
+from streamer.core.sends import INCOMPLETE, Parked
 from streamer.core.state import Person
 from streamer.core.template import Missing
 
@@ -82,8 +84,10 @@ def _trial(person: Person, case: Case, seen: dict[str, Any] | Taken, applied: pl
     if case.rule.id not in applied.matched:
         return Trial(case.rule.id, NO_MATCH, "when", "", gates)
     parked = next((each for each in person.parked if each.id == case.send_id), None)
-    if parked is not None:
+    if parked is not None and parked.reason == INCOMPLETE:
         return Trial(case.rule.id, PARK, INCOMPLETE, parked.lacks, gates, until_ms=parked.until_ms)
+    if parked is not None:
+        return _held(case, parked, seen, gates)
     decision = person.decision(case.send_id)
     if decision is not None:
         if all(gate.passed for gate in gates if not gate.name.startswith("when: ")):
@@ -92,6 +96,17 @@ def _trial(person: Person, case: Case, seen: dict[str, Any] | Taken, applied: pl
     send = next(each for each in (*person.due, *person.held) if each.id == case.send_id)
     verdict, reason = (HOLD, send.reason) if send.until_ms else (SEND, "")
     return Trial(case.rule.id, verdict, reason, "", gates, send.message, send.sender, send.parts, send.until_ms)
+
+
+def _held(case: Case, parked: Parked, seen: dict[str, Any], gates: tuple[Gate, ...]) -> Trial:
+    """What waits by a policy, with the message that it would be now."""
+    scope = seen if not parked.group else {**seen, COLLAPSE: burst_of(parked)}
+    draft = case.rule.action.draft(scope)
+    detail = parked.held_for.removeprefix(parked.reason).strip()
+    if isinstance(draft, Unsendable):
+        return Trial(case.rule.id, HOLD, parked.reason, detail, gates, until_ms=parked.until_ms)
+    message, sender, parts = draft.message, draft.sender, draft.parts
+    return Trial(case.rule.id, HOLD, parked.reason, detail, gates, message, sender, parts, parked.until_ms)
 
 
 def _gates(case: Case, seen: dict[str, Any]) -> Iterator[Gate]:

@@ -428,6 +428,8 @@ class Assignment:
             self._requests.begin()
             posting.is_queued = True
             self._dispatcher(posting.send).submit(posting)
+        if lane.person.followed and not self.is_draining:
+            self._looks.recall(lane, self._now_ms())
         if lane.is_finished():
             self._lanes.pop(lane.key, None)
 

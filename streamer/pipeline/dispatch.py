@@ -15,18 +15,17 @@ from typing import Final, NamedTuple, Protocol
 from streamer.core.attempts import group_of, region_of
 from streamer.core.breaker import ACCOUNT, Blocked, Breakers, Key
 from streamer.core.concurrency import Limiter
-from streamer.core.delivery import Accepted, Answer, Attempt, Found, Message, Refused, Unknown
+from streamer.core.delivery import Accepted, Answer, Attempt, Message, Refused, Unknown
 from streamer.core.fair import Group, Line
-from streamer.core.following import since_ms
 from streamer.core.gcra import Pace
 from streamer.core.outcomes import GATEWAY_BUSY, RETRY, STOP, UNKNOWN
 from streamer.core.sends import BREAKER, BUSY, RATE, Send
+from streamer.pipeline.asking import Asking, Tell, TellRecall
 from streamer.pipeline.paces import Paces
 from streamer.ports import Clock, SmsGateway
 from streamer.telemetry import (
     BREAKERS_MOVED,
     BREAKERS_OPEN,
-    LISTS,
     REQUEST_SECONDS,
     REQUESTS,
     REQUESTS_MAX,
@@ -45,15 +44,11 @@ UNAUTHORIZED: Final = 401
 RESTART: Final = "these credentials are refused: what waits goes on after a restart with the right ones"
 TICK_S: Final = 0.05  # how late what waits for a time may be let go
 LAG_KEPT: Final = 0.9  # of what the loop was behind, at each tick: an eighth is left after a second
-LIST_WAIT_S: Final = 60.0  # of one sleep: shares change
-LISTS_MAX: Final = 4  # of the gateway's list at once
 STALE_RATIO: Final = 2  # what is in line to what waits: beyond, what ended tenures left is dropped
 GO: Final = "go"
 LINE: Final = "line"
 _REFUSED: Final = "refused"
 _RESULTS: Final = ("accepted", _REFUSED, GATEWAY_BUSY, "not_sent", "unknown")
-
-Tell = Callable[[tuple[Found, ...] | None], None]
 
 log = logger(__name__)
 
@@ -154,7 +149,7 @@ class Dispatcher:
         self._is_serving = False
         self._is_waking = False
         self._has_moved = False  # breakers, and who stands behind one in memory has not been looked for since
-        self._looks: asyncio.Queue[tuple[Send, Tell]] = asyncio.Queue()  # bounded by the sends followed
+        self._asking = Asking(account.name, gateway, clock, self._paces, self._is_stopped)
         self._ticked_s = clock.now_s()
         self._lag_s = 0.0  # about how long what has come waits for our loop
         self._warn_s = -inf  # before then trouble is not logged again
@@ -363,12 +358,15 @@ class Dispatcher:
         async with asyncio.TaskGroup() as tasks:
             for number in range(self._account.concurrency):
                 tasks.create_task(self._post_jobs(), name=f"sender.{self._account.name}.{number}")
-            for number in range(LISTS_MAX):
-                tasks.create_task(self._look_up(), name=f"lists.{self._account.name}.{number}")
+            self._asking.start(tasks)
 
     def look(self, send: Send, tell: Tell) -> None:
-        """Ask the gateway's list for what was sent to a send's number since; `tell` gets it, or None: not to be had."""
-        self._looks.put_nowait((send, tell))
+        """Ask the gateway's list, as `Asking.look` says."""
+        self._asking.look(send, tell)
+
+    def cancel(self, send: Send, tell: TellRecall) -> None:
+        """Ask the gateway not to send what it holds, as `Asking.cancel` says."""
+        self._asking.cancel(send, tell)
 
     def observe(self) -> None:
         """Set the gauges."""
@@ -405,21 +403,8 @@ class Dispatcher:
                 self._running -= 1
             self._feed()
 
-    async def _look_up(self) -> None:
-        while True:
-            send, tell = await self._looks.get()
-            message = send.message
-            may_look = await self._may_look()
-            listed = await self._gateway.find(message.to, message.channel, since_ms(send)) if may_look else None
-            result = "not_asked" if not may_look else "failed" if listed is None else "had"
-            LISTS.labels(self._account.name, result).inc()
-            tell(listed)
-
-    async def _may_look(self) -> bool:
-        """A list is a request of the account too: it takes its pace, and none starts while the account is stopped."""
-        while (opens_s := self._paces.request_opens_s(self._clock.now_s())) > (now_s := self._clock.now_s()):
-            await self._clock.sleep(min(opens_s - now_s, LIST_WAIT_S))
-        return not self._breakers.of((ACCOUNT, self._account.name)).opened
+    def _is_stopped(self) -> bool:
+        return bool(self._breakers.of((ACCOUNT, self._account.name)).opened)
 
     def _learn(self, job: Job, answer: Answer, rtt_s: float, level: int) -> None:
         """What an answer says of the account's concurrency and of the breakers; `level`: in flight as it was sent."""

@@ -80,7 +80,7 @@ class Lane:
         self.timer_ms = 0  # when it is to be looked at by the handled time, as the wheel knows; 0: never
         self.forwarding = 0  # records on their way to another key
         self.sending = 0  # of `outgoing` so many are on their way, or will be at a write's ack
-        self.looking: set[bytes] = set()  # send ids of unknown ones of which the gateway's list is being asked
+        self.looking: set[bytes] = set()  # of what the gateway is being asked: ids of unknown sends, SIDs of recalled
         self.writes = 0  # not yet acked
         self.is_dirty = False
         self.is_in_line = False

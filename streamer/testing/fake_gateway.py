@@ -10,6 +10,7 @@ from streamer.ports import Clock
 from streamer.testing.fakes import ManualClock
 
 SECOND_MS: Final = 1_000
+CANCELED: Final = "canceled"
 
 
 class GatewayRequest:
@@ -58,7 +59,8 @@ class FakeGateway:
 
     An answer `Accepted` creates the message; with an empty `sid` the fake gives one. `find` reads the ledger, as long
     as it `has_lists`, and shows tags, as long as it `has_list_tags`; a new request begins with the gateway's own
-    `listed_after_s`. Bounded by the test's requests.
+    `listed_after_s`. `cancel` answers as long as it `has_cancels`; `cancels` are the SIDs that it was asked for.
+    Bounded by the test's requests.
     """
 
     def __init__(self, decide: Callable[[Message], Answer | None] = _accepted, clock: Clock | None = None) -> None:
@@ -68,7 +70,8 @@ class FakeGateway:
         self.posted: list[Message] = []  # every request, in order
         self.attempts: list[Attempt] = []  # of `posted`, in the same order
         self.open: list[GatewayRequest] = []  # requests without an answer
-        self.has_lists = self.has_list_tags = True
+        self.has_lists = self.has_list_tags = self.has_cancels = True
+        self.cancels: list[str] = []
         self.listed_after_s: float | None = 0.0
         self.finds = 0
         self.is_closed = False
@@ -102,6 +105,18 @@ class FakeGateway:
             return None
         found = [self._found(request) for request in self._created if self._is_listed(request, to, channel)]
         return tuple(each for each in reversed(found) if each.created_ms >= since_ms // SECOND_MS * SECOND_MS)
+
+    async def cancel(self, sid: str) -> bool | None:
+        """Cancel a message whose time has not come; any other is sent by now."""
+        self.cancels.append(sid)
+        await asyncio.sleep(0)
+        if not self.has_cancels:
+            return None
+        request = next((each for each in self._created if each.sid == sid), None)
+        if request is None or request.message.send_at_ms <= self._clock.now_ms():
+            return request is not None and request.status == CANCELED
+        request.status = CANCELED
+        return True
 
     def arrive(self, request: GatewayRequest) -> None:
         """Create the request's message, though nobody has been told yet."""

@@ -238,6 +238,8 @@ class TwilioApi:
         if message is None:
             return self._refuse(20404)
         if one(form, "Status") == "canceled":
+            if self.faults.cancel_error_code:
+                return self._refuse(self.faults.cancel_error_code)
             was_canceled = message.status == "canceled"
             if not self.ledger.cancel(message, _now_ms()):
                 return self._refuse(30409)

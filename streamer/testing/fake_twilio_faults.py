@@ -21,6 +21,7 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True):
     `list_delay_s` how long after its creation a message appears in lists; None: never
     `list_tags` whether lists show a message's tags
     `list_error_code` what every list is answered with, such as 20429 or 20500; 0: with itself
+    `cancel_error_code` what every request to cancel is answered with, such as 20429 or 20500; 0: with itself
     `callbacks` whether statuses are called back; those already pending are
     """
 
@@ -37,6 +38,7 @@ class Faults(Struct, frozen=True, forbid_unknown_fields=True):
     list_delay_s: float | None = 0.0
     list_tags: bool = True
     list_error_code: int = 0
+    cancel_error_code: int = 0
     callbacks: bool = True
 
 

@@ -1,4 +1,4 @@
-"""Twilio's Messages API behind the `SmsGateway` port: one request, what is known of it afterwards, and the list.
+"""Twilio's Messages API behind the `SmsGateway` port: one request, what is known of it afterwards, the list, cancel.
 
 Create is not idempotent, so nothing here repeats it. aiohttp, because it tells a connection that never opened from one
 that broke after the request was written, and never sends a POST twice on a stale connection; pyreqwest reports both as
@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Final
-from urllib.parse import quote_plus
+from urllib.parse import quote, quote_plus
 
 import aiohttp
 import msgspec
@@ -48,6 +48,7 @@ ANSWER_BYTES_MAX: Final = 64 * 1024  # Twilio's are 1 KB; what is longer is no a
 CODE_MAX: Final = 10**9
 SEGMENT_DIGITS_MAX: Final = 4
 FIND_TIMEOUT_S: Final = 30.0  # of one address with all its pages; each request has the account's own besides
+GONE_STATUSES: Final = (400, 404, 409)  # of an update: sent already (30409), failed, or no such message
 FINDS_MAX: Final = 4  # at once: they share Twilio's limit of concurrent requests with the sends
 
 
@@ -71,6 +72,7 @@ class _Error(Struct):
 
 _created: Final = msgspec.json.Decoder(_Created)
 _error: Final = msgspec.json.Decoder(_Error)
+CANCEL: Final = b"Status=canceled"
 _json: Final = msgspec.json.Encoder()
 _quoted: Final = [quote_plus(bytes([byte])) for byte in range(256)].__getitem__
 
@@ -92,6 +94,7 @@ class TwilioGateway:
         self._outcomes = outcomes
         self._callbacks = callbacks
         self._finds = asyncio.Semaphore(FINDS_MAX)
+        self._base_url, self._account_sid = base_url, credentials.account_sid
         self._url = URL(create_url(base_url, credentials.account_sid))
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
@@ -151,6 +154,18 @@ class TwilioGateway:
                 return None
             following = page.next
 
+    async def cancel(self, sid: str) -> bool | None:
+        """Ask once that it be not sent. True: it is cancelled; False: it is not to be any more; None: not known.
+
+        Raises: nothing.
+        """
+        url = URL(update_url(self._base_url, self._account_sid, sid), encoded=True)
+        try:
+            async with self._session.post(url, data=CANCEL, allow_redirects=False) as response:
+                return canceled_of(response.status, await _read(response, ANSWER_BYTES_MAX))
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            return None
+
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
@@ -170,6 +185,11 @@ async def _read(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
 def create_url(base_url: str, account_sid: str) -> str:
     """The address of an account's create call."""
     return f"{base_url}/2010-04-01/Accounts/{account_sid}/Messages.json"
+
+
+def update_url(base_url: str, account_sid: str, sid: str) -> str:
+    """The address of a message; `sid` may come from a record that a stranger wrote, and stays one segment of it."""
+    return f"{base_url}/2010-04-01/Accounts/{account_sid}/Messages/{quote(sid, safe='')}.json"
 
 
 def form_of(message: Message, attempt: Attempt | None = None, callback_url: str = "") -> list[tuple[str, str]]:
@@ -232,6 +252,17 @@ def answer_of(status: int, body: bytes, headers: Mapping[str, str], outcomes: Ou
     except DECODE_ERRORS:
         code = 0
     return outcomes.refusal(status, code, _seconds(headers))
+
+
+def canceled_of(status: int, body: bytes) -> bool | None:
+    """What an HTTP answer says of a cancel: it is done, can't be done any more, or None: neither is known."""
+    if status in GONE_STATUSES:
+        return False
+    try:
+        is_canceled = 200 <= status < 300 and _created.decode(body).status == "canceled"
+    except DECODE_ERRORS:
+        return None
+    return True if is_canceled else None
 
 
 def _seconds(headers: Mapping[str, str]) -> float | None:

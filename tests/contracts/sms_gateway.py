@@ -1,4 +1,4 @@
-"""What every `SmsGateway` does: one request, what is known of it afterwards, and what a list shows of it."""
+"""What every `SmsGateway` does: one request, what is known of it afterwards, what a list shows of it, and cancel."""
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager
@@ -9,6 +9,7 @@ from streamer.ports import SmsGateway
 TO, FROM = "+15551230001", "+15550006789"
 MESSAGE = Message("main", "sms", TO, "Hi é €", FROM, tags={"campaign": "spring"})
 ATTEMPT = Attempt(bytes(range(16)), 1, "u:1")
+HOUR_MS = 3_600_000
 TAG = "000102030405060708090a0b0c0d0e0f-1"
 EVER = 0
 
@@ -57,6 +58,14 @@ class SmsGatewayContract(ABC):
     @abstractmethod
     def listing_without_tags(self) -> AbstractAsyncContextManager[SmsGateway]:
         """Accepts, and lists show no tags."""
+
+    @abstractmethod
+    def sending_at_once(self) -> AbstractAsyncContextManager[SmsGateway]:
+        """Accepts, and what is not scheduled is sent by the time that it answers."""
+
+    @abstractmethod
+    def without_cancels(self) -> AbstractAsyncContextManager[SmsGateway]:
+        """Accepts, and a request to cancel tells nothing."""
 
     @abstractmethod
     def now_ms(self) -> int:
@@ -196,3 +205,33 @@ class SmsGatewayContract(ABC):
         async with self.without_lists() as gateway:
             await gateway.create(MESSAGE, ATTEMPT)
             assert await gateway.find(TO, "sms", EVER) is None
+
+    def scheduled(self) -> Message:
+        """A message for an hour later."""
+        return Message("main", "sms", TO, "later", service_sid="MG" + "0" * 32, send_at_ms=self.now_ms() + HOUR_MS)
+
+    async def test_what_is_scheduled_is_cancelled_and_asking_again_does_no_harm(self):
+        """A lost answer is asked for again."""
+        async with self.accepting() as gateway:
+            sid = (await gateway.create(self.scheduled(), ATTEMPT)).sid
+            other = (await gateway.create(self.scheduled(), ATTEMPT)).sid
+            answers = [await gateway.cancel(sid) for _ in range(2)]
+            statuses = {message.sid: message.status for message in await gateway.find(TO, "sms", EVER)}
+        assert answers == [True, True]
+        assert statuses[sid] == "canceled"
+        assert statuses[other] != "canceled"
+
+    async def test_what_was_sent_is_not_to_be_cancelled_any_more(self):
+        async with self.sending_at_once() as gateway:
+            sid = (await gateway.create(MESSAGE, ATTEMPT)).sid
+            assert await gateway.cancel(sid) is False
+
+    async def test_there_is_nothing_to_cancel_of_what_is_no_message(self):
+        async with self.accepting() as gateway:
+            assert await gateway.cancel("SM" + "f" * 32) is False
+
+    async def test_a_cancel_without_a_usable_answer_says_nothing(self):
+        """As a refusal it would leave a message that could have been stopped."""
+        async with self.without_cancels() as gateway:
+            sid = (await gateway.create(self.scheduled(), ATTEMPT)).sid
+            assert await gateway.cancel(sid) is None

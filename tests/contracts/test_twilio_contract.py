@@ -299,6 +299,24 @@ async def test_every_kind_of_message_passes_the_contract_through_our_gateway(cli
     assert str(len(sent.media_urls)) == created.num_media
 
 
+async def test_a_cancel_of_our_gateway_passes_the_contract(client, prism_url, fake_url):
+    """Every answer that it tells apart: canceled, canceled before, no such message, and sent before."""
+    key = Credentials(ACCOUNT.account_sid, ACCOUNT.api_key_sid, ACCOUNT.api_key_secret)
+    gateway = TwilioGateway(prism_url, key, ANSWER_TIMEOUT_S, shipped_outcomes())
+    at_ms = (int(time.time()) + 3_600) * 1000
+    try:
+        created = await gateway.create(
+            message("sms", service_sid=SERVICE, send_at_ms=at_ms), Attempt(b"s" * 16, 1, "u:1")
+        )
+        answers = [await gateway.cancel(sid) for sid in (created.sid, created.sid, "SM" + "f" * 32)]
+        control(fake_url, "faults", {"cancel_error_code": 30409})
+        answers.append(await gateway.cancel(created.sid))
+    finally:
+        await gateway.close()
+    assert answers == [True, True, False, False]
+    assert client.messages(created.sid).fetch().status == "canceled"
+
+
 class WrongTwilio(BaseHTTPRequestHandler):
     """Answers every create with a segment count that is no string, and a SID of the wrong shape."""
 

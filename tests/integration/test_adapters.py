@@ -22,6 +22,7 @@ from streamer.ports import Partition
 from streamer.testing.fake_twilio import FakeTwilio
 from streamer.testing.fake_twilio_api import Setup
 from streamer.testing.fake_twilio_faults import Faults
+from streamer.testing.fake_twilio_model import SCRIPT, Step
 from streamer.twilio.client import Credentials, TwilioGateway
 from tests.contracts.clock import ClockContract
 from tests.contracts.kafka import (
@@ -180,8 +181,8 @@ class TestTwilioGateway(SmsGatewayContract):
     twilios: tuple[FakeTwilio, ...] = ()
 
     @asynccontextmanager
-    async def _gateway(self, timeout_s=TIMEOUT_S, **faults):
-        async with FakeTwilio(Setup(faults=Faults(**faults))) as twilio:
+    async def _gateway(self, timeout_s=TIMEOUT_S, script=SCRIPT, **faults):
+        async with FakeTwilio(Setup(faults=Faults(**faults), script=script)) as twilio:
             self.twilios += (twilio,)
             account = twilio.account
             key = Credentials(account.account_sid, account.api_key_sid, account.api_key_secret)
@@ -231,6 +232,12 @@ class TestTwilioGateway(SmsGatewayContract):
 
     def listing_without_tags(self):
         return self._gateway(list_tags=False)
+
+    def sending_at_once(self):
+        return self._gateway(script=(Step("sent", 0.0),))
+
+    def without_cancels(self):
+        return self._gateway(cancel_error_code=20500)
 
     def now_ms(self):
         return SystemClock().now_ms()

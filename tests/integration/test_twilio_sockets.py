@@ -301,6 +301,75 @@ async def test_lists_are_asked_for_a_few_at_a_time():
     assert max(at_once) == FINDS_MAX
 
 
+# ── cancel ─────────────────────────────────────────────────────────────────
+
+SID = "SM" + "0" * 32
+CANCELED = b'{"sid": "SM1", "status": "canceled"}'
+ANSWERS = {
+    "canceled": ("200 OK", CANCELED, True),
+    "sent before": ("400 Bad Request", b'{"code": 30409}', False),
+    "sent before, by another status": ("409 Conflict", b'{"code": 30409}', False),
+    "no such message": ("404 Not Found", b'{"code": 20404}', False),
+    "an answer that says something else": ("200 OK", b'{"sid": "SM1", "status": "scheduled"}', None),
+    "somebody else": ("200 OK", b"<html>", None),
+    "elsewhere": ("302 Found", b"", None),
+    "too many requests": ("429 Too Many Requests", b'{"code": 20429}', None),
+    "wrong credentials": ("401 Unauthorized", b'{"code": 20003}', None),
+    "a server error": ("503 Service Unavailable", b'{"code": 20503}', None),
+}
+
+
+@pytest.mark.parametrize(("status", "body", "expected"), ANSWERS.values(), ids=ANSWERS)
+async def test_a_cancel_is_one_request_and_believes_only_what_was_said(status, body, expected):
+    requests = []
+
+    async def serve(reader, writer):
+        while True:
+            requests.append(await read_request(reader))
+            answer(writer, body, status)
+
+    async with serving(serve) as gateway:
+        assert await gateway.cancel(SID) is expected
+    assert requests == [(f"/2010-04-01/Accounts/AC1/Messages/{SID}.json", b"Status=canceled")]
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+async def test_a_cancel_that_is_cut_short_is_not_known_and_not_repeated(end):
+    requests = []
+
+    async def serve(reader, writer):
+        requests.append(await read_request(reader))
+        end(writer)
+
+    async with serving(serve) as gateway:
+        assert await gateway.cancel(SID) is None
+    assert len(requests) == 1
+
+
+async def test_a_cancel_that_takes_too_long_or_has_nobody_is_not_known():
+    async def serve(reader, writer):
+        await reader.read()
+
+    async with serving(serve, TIMEOUT_S) as gateway:
+        assert await gateway.cancel(SID) is None
+    async with gateway_at("http://nobody.invalid") as gateway:
+        assert await gateway.cancel(SID) is None
+
+
+async def test_whatever_stands_for_a_sid_reaches_no_other_resource():
+    """It is read from records, which strangers can write too."""
+    targets = []
+
+    async def serve(reader, writer):
+        while True:
+            targets.append((await read_request(reader))[0])
+            answer(writer, b"", "404 Not Found")
+
+    async with serving(serve) as gateway:
+        assert await gateway.cancel("../Calls/CA1.json?x=é#") is False
+    assert targets == ["/2010-04-01/Accounts/AC1/Messages/..%2FCalls%2FCA1.json%3Fx%3D%C3%A9%23.json"]
+
+
 # ── with the fake Twilio ───────────────────────────────────────────────────
 
 

@@ -83,6 +83,9 @@ class Gateway:
     async def find(self, to, channel, since_ms):
         return await self._worker.world.gateway.find(to, channel, since_ms)
 
+    async def cancel(self, sid):
+        return await self._worker.world.gateway.cancel(sid)
+
     async def create(self, message, attempt):
         """No request starts once a successor may own what it belongs to: that is what the lease is for."""
         source, world = self._worker.owner_source, self._worker.world

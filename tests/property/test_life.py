@@ -3,12 +3,13 @@
 import json
 import sys
 from collections import defaultdict
+from datetime import UTC, datetime
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from streamer.core import attempts, erasure, following, leaving, sends, state
+from streamer.core import attempts, erasure, following, leaving, recall, sends, state
 from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import ATTEMPT_TAG, Accepted, Attempt, Found, Origin, Refused, Unknown
@@ -29,7 +30,10 @@ DAY_MS = 86_400_000
 MAX_AGE_S = 6 * 3_600.0
 RECORD_BYTES_MAX = 900_000  # of what a broker takes
 EVENTS_MAX = 24  # their outcomes all fit into the record
-SENDERS = {"shop": Sender("shop", "main", number="+15550006789")}
+SENDERS = {
+    "shop": Sender("shop", "main", number="+15550006789"),
+    "service": Sender("service", "main", service_sid="MG" + "0" * 32),
+}
 OUTCOMES = Outcomes({30003: Verdict("later", schedule="unreachable"), 30005: Verdict("recipient")}, {})
 REFUSALS = [
     Refused("gateway_busy", 20429, 429, "retry"),
@@ -45,9 +49,10 @@ listings = st.sampled_from([0, 0, 60_000, 20 * MINUTE_MS, None])
 crashes = st.sampled_from(["", "", "", "before", "after"])
 
 
-def rules(on_unknown, retries_accepted, body):
+def rules(on_unknown, retries_accepted, body, is_scheduled):
     keys = {"on_unknown": on_unknown, "retry_after_accepted": retries_accepted}
-    document = {"when": 'event = "Shipped"', "send": {"to": "+15551230001", "body": body}, **keys}
+    later = {"from": "service", "send_at": "{{properties.at}}"} if is_scheduled else {}
+    document = {"when": 'event = "Shipped"', "send": {"to": "+15551230001", "body": body, **later}, **keys}
     return RuleSet.of([compile_rule("m", document, SENDERS, RuleDefaults("US", "shop", MAX_AGE_S))], outcomes=OUTCOMES)
 
 
@@ -57,6 +62,7 @@ class Request:
     def __init__(self, attempt, message, posted_ms, sid, listed_ms):
         self.attempt, self.message = attempt, message
         self.posted_ms, self.sid, self.listed_ms = posted_ms, sid, listed_ms
+        self.is_canceled = False
 
 
 class Gateway:
@@ -75,6 +81,11 @@ class Gateway:
 
     def created(self):
         return [each for each in self.requests.values() if each.sid]
+
+    def cancel(self, sid, now_ms):
+        [request] = [each for each in self.created() if each.sid == sid]
+        request.is_canceled |= now_ms < request.message.send_at_ms
+        return request.is_canceled
 
     def find(self, since_ms, now_ms):
         return tuple(
@@ -100,11 +111,13 @@ class Life(RuleBasedStateMachine):
         retries_accepted=st.booleans(),
         body=st.sampled_from(["Order {{properties.n}}", "Hi", "{{properties.n}} " + "x" * 1_500]),
         has_tags=st.booleans(),
+        is_scheduled=st.booleans(),
     )
-    def begins(self, on_unknown, retries_accepted, body, has_tags):
+    def begins(self, on_unknown, retries_accepted, body, has_tags, is_scheduled):
         self.may_resend, self.retries_accepted = on_unknown == "resend", retries_accepted
         self.are_alike = body == "Hi"
-        self.rules = rules(on_unknown, retries_accepted, body)
+        self.sender = "service" if is_scheduled else "shop"
+        self.rules = rules(on_unknown, retries_accepted, body, is_scheduled)
         self.gateway = Gateway()
         self.gateway.has_tags = has_tags
         self.key, self.now_ms = VISITOR, NOW_MS
@@ -118,6 +131,7 @@ class Life(RuleBasedStateMachine):
         self.texts = {}  # event by messageId
         self.outcome = {}  # by send id
         self.told = defaultdict(list)  # statuses by send id
+        self.recalled = set()  # SIDs of what was recalled, and of which nothing is told
         self.held_sids = {}  # SID to the send that holds it
         self.is_judging = False
         self.offset = 0
@@ -172,8 +186,12 @@ class Life(RuleBasedStateMachine):
         assert self.texts.setdefault(message_id, event) == event, "what is told again is told alike"
         if is_new and said["status"]:
             self.told[sent].append(said["status"])
-        if "accepted" in (said["status"] or said["outcome"]) and said["twilio_sid"]:
+        if (said["status"] or said["outcome"]) == "accepted" and said["twilio_sid"]:
             self.holds(said)
+        if said["status"] in ("cancelled", "not_cancelled"):
+            [request] = [each for each in self.gateway.created() if each.sid == said["twilio_sid"]]
+            assert said["status"] == "not_cancelled" or request.is_canceled, "nobody is told so who gets it"
+            self.recalled.discard(request.sid)
 
     def holds(self, said):
         sent, sid = said["send_id"], said["twilio_sid"]
@@ -198,6 +216,7 @@ class Life(RuleBasedStateMachine):
     def event_comes(self, age_m):
         number = len(self.events)
         value = {"type": "track", "event": "Shipped", "messageId": f"m{number}", "properties": {"n": number}}
+        value["properties"]["at"] = datetime.fromtimestamp(self.now_ms / 1000 + 3_600, UTC).isoformat()
         value["anonymousId"] = "0"
         self.events.append(self.hop(EVENT, json.dumps(value).encode(), self.now_ms - age_m * MINUTE_MS))
         self.inbox.append((VISITOR, self.events[-1]))
@@ -288,7 +307,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.person.held)
     @rule()
     def turn_comes(self):
-        attempts.release_queued(self.person, "main", "shop", Group("m", "1 555"))
+        attempts.release_queued(self.person, "main", self.sender, Group("m", "1 555"))
 
     @precondition(lambda self: self.person.held)
     @rule(is_waiting=st.booleans())
@@ -373,6 +392,7 @@ class Life(RuleBasedStateMachine):
     )
     def callback_comes(self, data, status, is_read):
         request = data.draw(st.sampled_from(self.gateway.created()))
+        status = following.CANCELED if request.is_canceled else status
         code = data.draw(st.sampled_from([30003, 30005])) if status in following.FAILED_STATUSES else 0
         said = Callback(request.attempt.send_id, request.attempt.number, request.sid, status, code)
         self.inbox.append((VISITOR, self.hop(CALLBACK, following.encode(said))))
@@ -423,6 +443,27 @@ class Life(RuleBasedStateMachine):
             self.write(crash)
             self.is_judging = False
 
+    @precondition(lambda self: any(send.reason == sends.AT_GATEWAY for send in self.person.followed))
+    @rule(data=st.data(), crash=crashes)
+    def message_is_not_wanted_any_more(self, data, crash):
+        there = [send for send in self.person.followed if send.reason == sends.AT_GATEWAY]
+        recall.recall(self.person, data.draw(st.sampled_from(there)), self.moment, "superseded")
+        self.note_recalled(crash)
+        self.write(crash)
+
+    def note_recalled(self, crash):
+        """What is recalled now will be told of, unless the record that says so is lost."""
+        if crash != "before":
+            self.recalled |= {send.sid for send in self.person.followed if send.reason == sends.RECALLED}
+
+    @precondition(lambda self: recall.due_for_recall(self.person, self.now_ms))
+    @rule(is_heard=st.booleans(), crash=crashes)
+    def gateway_is_asked_not_to_send(self, is_heard, crash):
+        send = recall.due_for_recall(self.person, self.now_ms)[0]
+        answer = self.gateway.cancel(send.sid, self.now_ms)
+        assert recall.take_recall(self.person, send, answer if is_heard else None, self.moment)
+        self.write(crash)
+
     @precondition(lambda self: self.outcome)
     @rule(data=st.data(), verdict=st.sampled_from(following.VERDICTS))
     def person_decides(self, data, verdict):
@@ -465,6 +506,9 @@ class Life(RuleBasedStateMachine):
         hop = self.hop(FORGET, erasure.encode_forget(Forget()))
         if self.person.erased_ms < self.now_ms:
             handle(self.person, self.key, hop, self.rules, self.now_ms)
+            there = [send for send in self.person.followed if send.origin.event_ms <= self.person.erased_ms]
+            assert all(send.reason == sends.RECALLED for send in there), "nothing of theirs is left to be sent"
+            self.note_recalled(crash)
             self.write(crash)
 
     @invariant()
@@ -507,14 +551,17 @@ class Life(RuleBasedStateMachine):
             times = [each.until_ms for each in (*person.held, *person.followed)]
             self.now_ms = max(self.now_ms, min(times))
             attempts.release(person, self.now_ms, self.now_ms)
-            attempts.release_queued(person, "main", "shop", Group("m", "1 555"))
+            attempts.release_queued(person, "main", self.sender, Group("m", "1 555"))
             self.list_is_asked_for(is_had=True)
+            while recall.due_for_recall(person, self.now_ms):
+                self.gateway_is_asked_not_to_send(is_heard=True, crash="")
             self.nobody_decides_in_time()
         else:
             return False
         return True
 
     def everything_was_told(self):
+        assert not self.recalled, "of what was recalled it is told whether that was in time"
         created = {each.attempt.send_id.hex() for each in self.gateway.created()}
         sends = {attempts.delivery.send_id("m", hop.origin, f"m{n}").hex() for n, hop in enumerate(self.events)}
         assert sends == self.outcome.keys(), "each event has its outcome, and nothing else has one"
@@ -528,7 +575,10 @@ class Life(RuleBasedStateMachine):
                 assert not statuses
             if outcome == "unknown":
                 assert statuses, "an unknown one ends in a resolution"
-                assert statuses[-1] in ("accepted", "failed", "given_up", "suppressed", "not_created", "retrying")
+                assert statuses[-1] in {
+                    *("accepted", "failed", "given_up", "suppressed", "not_created", "retrying"),
+                    *("cancelled", "not_cancelled"),
+                }
             if not (self.may_resend or self.retries_accepted) and not any(
                 "decided" in reasons for reasons in self.grounds.values()
             ):

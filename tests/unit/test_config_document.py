@@ -13,7 +13,7 @@ from tests.schemas import faults, from_yaml, schema
 
 SHOP = Path(__file__).parents[2] / "streamer" / "examples" / "shop"
 SID = "0123456789abcdef" * 2
-LIST_OF_KEYS = re.compile(r"☃: unknown key; known here: (.*)")
+LIST_OF_KEYS = re.compile(r"☃: unknown key; (?:known here:|there is) (.*)")
 
 SMALL = {"kafka": {"bootstrap_servers": "a"}, "topics": {"events": ["a"]}}
 # Every key that the loader knows, so that each can be given every other value in turn.
@@ -69,10 +69,28 @@ FULL = {
     },
     "http": {"listen": "[::1]:0", "public_url": "https://sms.example.com/", "token_keys": {"1": KEY}},
     "store": {"engine": "memory", "path": "data"},
-    "defaults": {"region": "GB", "sender": "shop", "max_age": "2h", "identify_wait": "0s", "strict_numbers": True},
+    "defaults": {
+        "region": "GB",
+        "sender": "shop",
+        "max_age": "2h",
+        "identify_wait": "0s",
+        "strict_numbers": True,
+        "timezone": "Europe/Berlin",
+    },
     "consent": {"mode": "opt_in", "traits": {"sms_opt_in": "marketing/sms", "newsletter": "marketing"}},
     "identity": {"blocked": ["x+", "test-.*"]},
     "profile": {"context_traits": "update"},
+    "limits": [{"count": 3, "per": "week", "over": "all", "when_full": "drop"}, {"count": 1, "per": "24h"}],
+    "quiet_hours": {
+        "preset": "us",
+        "open": {"mon-fri": "09:00-20:00", "sat": ["10:00-12:00", "13:00-17:00"], "sun": "closed"},
+        "holidays": ["2026-12-25", "01-01"],
+        "zone": "America/New_York",
+        "when_closed": "drop",
+        "spread": "15m",
+    },
+    "categories": {"transactional": {"exempt": ["consent", "limits", "quiet_hours"]}},
+    "allow_numbers": ["+14155550100"],
     "integration": "Texts",
     "outcomes": {
         "30003": "recipient",
@@ -113,7 +131,7 @@ def keys_by_section(definitions, node, path=()):
     if "properties" not in node:
         inner, name = (
             node.get("additionalProperties"),
-            {"accounts": "main", "senders": "shop", "outcomes": "21612"}.get(path[-1]),
+            {"accounts": "main", "senders": "shop", "outcomes": "21612", "categories": "transactional"}.get(path[-1]),
         )
         return keys_by_section(definitions, inner, (*path, name)) if inner and name else {}
     found = {path: set(node["properties"])}
@@ -163,7 +181,7 @@ def test_no_section_is_left_out_of_the_comparison():
     """The walk over the schema finds what it is there for; and FULL has each key but the other half of a pair."""
     expected = {(), ("kafka",), ("topics",), ("accounts", "main"), ("senders", "shop"), ("http",), ("store",)}
     expected |= {("identity",), ("profile",), ("consent",)}
-    expected |= {("outcomes", "21612")}
+    expected |= {("outcomes", "21612"), ("quiet_hours",), ("categories", "transactional")}
     assert expected | {("defaults",)} == set(SECTIONS)
     for path, keys in SECTIONS.items():
         assert keys - {"messaging_service", "schedule"} == set(at(FULL, path))

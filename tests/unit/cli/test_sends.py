@@ -16,7 +16,7 @@ from streamer.cli.sends_text import by_mapping, table_of, words_of
 from streamer.core.delivery import Decision, Message, Origin
 from streamer.core.following import VERDICTS
 from streamer.core.open_sends import HELD, STATES, OpenSend, by_urgency, open_sends
-from streamer.core.sends import BREAKER, UNKNOWN, UNRESOLVED, WATCHED, Parked, Send
+from streamer.core.sends import AT_GATEWAY, BREAKER, RECALLED, UNKNOWN, UNRESOLVED, WATCHED, Parked, Send
 from streamer.core.state import Person, encode, has_business
 from streamer.kafka.inspection import Inspector, Span
 from streamer.ports import Partition
@@ -147,6 +147,8 @@ async def test_an_unknown_send_is_found_with_whose_it_is(reason):
         (Person(due=[send()]), "goes next"),
         (Person(due=[send(is_posting=True, attempt=1)]), "is at the gateway now"),
         (Person(followed=[send(reason=WATCHED, told="accepted")]), "was accepted"),
+        (Person(followed=[send(reason=AT_GATEWAY, told="accepted")]), "the gateway holds it"),
+        (Person(followed=[send(reason=RECALLED, told="accepted")]), "is asked not to send it"),
         (Person(parked=[Parked(SEND, "shipped", 0, ORIGIN, "m1", b"", "profile.traits.phone", 9)]), "for the profile"),
         (decided("unknown"), "was resolved since"),
         (decided("accepted"), "its outcome is accepted"),
@@ -243,6 +245,11 @@ what waits for you: streamer sends resolve SEND --as accepted|not_created|resend
         (send(reason="later", until_ms=1), "held as the gateway takes it only later, until 1970-01-01T00:00:00.001Z"),
         (send(reason="rate"), "held for the pace of its sender or account"),
         (send(reason="something new"), "held something new"),
+        (unknown(reason=AT_GATEWAY), "scheduled: the gateway holds it, until 1970-01-01T00:00:05.000Z"),
+        (
+            unknown(reason=RECALLED, held_for="forgotten"),
+            "recalled: the gateway is asked not to send it (forgotten), next request 1970-01-01T00:00:05.000Z",
+        ),
     ],
 )
 def test_a_state_is_said_in_words(sent, says):

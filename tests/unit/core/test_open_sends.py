@@ -10,7 +10,7 @@ from streamer.core.following import Resolution, encode
 from streamer.core.open_sends import STATES, Wanted, by_urgency, is_settled, open_sends
 from streamer.core.outcomes import Outcomes
 from streamer.core.rules import RuleSet
-from streamer.core.sends import BREAKER, UNKNOWN, UNRESOLVED, WATCHED, Send
+from streamer.core.sends import AT_GATEWAY, BREAKER, RECALLED, UNKNOWN, UNRESOLVED, WATCHED, Send
 from streamer.core.state import Person
 
 NUMBER = "+14155550100"
@@ -34,6 +34,8 @@ EVERYTHING = Person(
         unknown("u"),
         unknown("r", UNRESOLVED),
         send("w", reason=WATCHED, attempt=1, posted_ms=1_500, until_ms=9_000, told="accepted"),
+        send("s", reason=AT_GATEWAY, attempt=1, posted_ms=1_600, until_ms=9_000, told="accepted", sid="SM1"),
+        send("c", reason=RECALLED, attempt=1, posted_ms=1_700, until_ms=5_000, told="accepted", held_for="forgotten"),
     ],
 )
 
@@ -47,10 +49,13 @@ def seen(*states: str) -> str:
 
 def test_what_asks_for_a_person_comes_first():
     """Whoever is on call reads from the top."""
-    assert "ruwpdh" == seen()
+    assert "rucwspdh" == seen()
 
 
-@pytest.mark.parametrize(("states", "letters"), [(("held",), "h"), (("posting", "due"), "pd"), (("unknown",), "u")])
+@pytest.mark.parametrize(
+    ("states", "letters"),
+    [(("held",), "h"), (("posting", "due"), "pd"), (("unknown",), "u"), (("scheduled", "recalled"), "cs")],
+)
 def test_states_choose(states, letters):
     assert letters == seen(*states)
 
@@ -65,7 +70,7 @@ def test_mapping_sender_and_age_choose():
 def test_neither_number_nor_body_is_shown():
     """The output goes into tickets and chats."""
     text = msgspec.json.encode(list(open_sends("u:ada", EVERYTHING))).decode()
-    assert 6 == text.count("+14*******00")
+    assert 8 == text.count("+14*******00")
     assert NUMBER not in text
     assert "Hi Ada" not in text
 
@@ -79,7 +84,14 @@ def test_a_send_is_open_since_its_last_request_or_its_decision():
         "unknown": 2_000,
         "unresolved": 2_000,
         "watched": 1_500,
+        "scheduled": 1_600,
+        "recalled": 1_700,
     } == since
+
+
+def test_a_recalled_send_says_what_for():
+    reasons = {each.state: each.reason for each in open_sends("u:ada", EVERYTHING) if each.reason}
+    assert {"held": BREAKER, "recalled": "forgotten"} == reasons
 
 
 @pytest.mark.parametrize("reason", [UNKNOWN, UNRESOLVED])

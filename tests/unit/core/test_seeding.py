@@ -19,7 +19,7 @@ from tests.unit.core.town import NOW_MS, Town, identify, track
 PHONE = "+15551230001"
 TOWN = Town()
 RULES = TOWN.rules
-LIVE = (hop.ORDER, hop.OUTCOME, hop.CALLBACK, hop.ANSWER, hop.RESOLVE)
+LIVE = (hop.ORDER, hop.OUTCOME, hop.CALLBACK, hop.ANSWER, hop.RESOLVE, hop.CANCEL, hop.RELEASE)
 
 
 def origin(number=1, key="u:1"):
@@ -168,7 +168,7 @@ def test_a_move_on_its_way_is_made_and_brings_no_sends():
     moved = moved_of(outgoing.value)
     assert ("u:1", MERGE, "a:d", NOW_MS) == (outgoing.key, outgoing.kind, moved.source, moved.number)
     target = Person()
-    take_in(target, "u:1", moved, RULES, NOW_MS)
+    take_in(target, moved, Moment("u:1", RULES, NOW_MS))
     assert ({"phone": PHONE}, ["decided_live"]) == (
         target.traits[0].traits,
         [target.decision(each).reason for each in target.decided],

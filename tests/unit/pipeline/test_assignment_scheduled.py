@@ -94,8 +94,8 @@ async def test_what_waits_for_its_time_never_blocks_the_persons_other_events():
     async with sending(rig()) as here:
         here.arrive(*(later(here, n) for n in range(HELD_MAX + 4)))
         await go_on(here)
-        assert {SCHEDULED} == {send.reason for send in here.person().held}
-        assert len(here.person().held) == HELD_MAX + 4
+        assert {SCHEDULED} == {parked.reason for parked in here.person().parked}
+        assert len(here.person().parked) == HELD_MAX + 4
         here.arrive(shipped(1))
         await go_on(here)
         assert here.bodies() == ["shipped 1"]

@@ -362,6 +362,12 @@ class TestFakeGateway(SmsGatewayContract):
     def listing_without_tags(self):
         return self._deciding(ACCEPTED, has_list_tags=False)
 
+    def sending_at_once(self):
+        return self.accepting()
+
+    def without_cancels(self):
+        return self._deciding(ACCEPTED, has_cancels=False)
+
     def now_ms(self):
         return self.clock.now_ms()
 
@@ -378,6 +384,14 @@ class TestFakeGateway(SmsGatewayContract):
             gateway.answer(request, Accepted("", "queued"))
         assert call.result() == Accepted(gateway.created[0][0], "queued")
         assert not gateway.open
+
+    async def test_at_its_time_a_message_is_sent_unless_it_was_cancelled(self):
+        async with self.accepting() as gateway:
+            first, second = [(await gateway.create(self.scheduled(), ATTEMPT)).sid for _ in range(2)]
+            assert await gateway.cancel(first)
+            self.clock.advance(3_600.0)
+            assert (True, False) == (await gateway.cancel(first), await gateway.cancel(second))
+        assert [first, first, second] == gateway.cancels
 
     async def test_one_requests_message_may_be_listed_when_the_test_says(self):
         """Of several unknown ones each is found at its own time, or never."""
