@@ -6,6 +6,7 @@ import string
 import msgspec
 
 from streamer.core.delivery import SUPPRESSED, Decision, Message, Origin
+from streamer.core.holding import BY_CHARS_MAX
 from streamer.core.links import LINKS_BYTES_MAX
 from streamer.core.once import KEY_BYTES, KEYS_MAX
 from streamer.core.profile import TRAITS_BYTES_MAX, TRAITS_MAX, Update, size
@@ -14,6 +15,9 @@ from streamer.core.rules import MAPPINGS_MAX
 from streamer.core.sends import Away, Parked, Send, away_bytes, parked_bytes, send_bytes
 from streamer.core.state import (
     AWAY_BYTES_MAX,
+    CANCELS_MAX,
+    COUNTED_MAX,
+    COUNTS_MAX,
     DETAIL_BYTES_MAX,
     DUE_BYTES_MAX,
     DUE_MAX,
@@ -132,8 +136,19 @@ class Largest:
         person.homes = {self.name(NAME_CHARS): MS for _ in range(HOMES_MAX)}
         while away_bytes(person.away) < AWAY_BYTES_MAX:
             person.away[self._draw.randbytes(16)] = Away(
-                self.name(NAME_CHARS), self._draw.randbytes(MARK_BYTES), MS, MS
+                self.name(NAME_CHARS),
+                self._draw.randbytes(MARK_BYTES),
+                MS,
+                MS,
+                self._draw.randbytes(8),
+                MS,
+                MS,
+                self.name(NAME_CHARS),
             )
+        each = COUNTED_MAX // COUNTS_MAX
+        person.counted = {f"{self.name(NAME_CHARS)}/{self.name(64)}": [MS] * each for _ in range(COUNTS_MAX)}
+        by = [self._draw.randbytes(8) for _ in range(CANCELS_MAX)]
+        person.cancels = {told: (MS, MS, self.name(BY_CHARS_MAX)) for told in by}
         for number in range(OUT_MAX - 1):
             person.decide(self.decision(self.origin(number), self.text(MESSAGE_ID_CHARS_MAX)))
         person.decide(*(self.decision(self.origin(), self._message_id) for _ in range(MAPPINGS_MAX)))

@@ -28,7 +28,7 @@ def text_of(profile: ProfileView) -> str:
         "followed, their outcome being out": [
             (each.mapping, words_of(each), each.channel, each.to, f"send {each.send_id}") for each in profile.followed
         ],
-        "with a sender that has one owner": [(each.sender, f"send {each.send_id}") for each in profile.away],
+        "with their sender or number": [(each.sender, f"send {each.send_id}") for each in profile.away],
         "last sends": [_sent(each) for each in profile.last_sends],
     }
     lines = [plain(profile.key)]

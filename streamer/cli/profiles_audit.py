@@ -18,7 +18,7 @@ from streamer.cli.profiles_fix import Corrector, Progress, require_topic, topic_
 from streamer.cli.progress import progress_bar
 from streamer.config_model import Config
 from streamer.core.audit import PHONE, Stored, Tally, correction, phones
-from streamer.core.identity import is_sender_key
+from streamer.core.identity import is_persons_key
 from streamer.core.profile import kept_name
 from streamer.kafka.inspection import Inspector
 from streamer.ports import Partition
@@ -149,7 +149,7 @@ async def _audit(task: Task, tally: Tally) -> int:
         advance = stack.enter_context(progress_bar(f"auditing {config.topics.state}", total, is_shown=is_shown))
         for place, span in spans.items():
             async for kept in people_of(inspector, place, span, advance):
-                if is_sender_key(kept.key):
+                if not is_persons_key(kept.key):
                     continue  # a person's sends, beside their own record
                 found = list(phones(kept.key, kept.person, task.traits, config.defaults.region))
                 tally.add(found)

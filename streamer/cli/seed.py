@@ -20,7 +20,7 @@ from streamer.cli.kafka_access import require
 from streamer.cli.profile_scan import READINGS, people_of
 from streamer.cli.progress import progress_bar
 from streamer.config_model import Config
-from streamer.core.identity import is_sender_key
+from streamer.core.identity import is_persons_key
 from streamer.core.seeding import seeded, seeded_record
 from streamer.core.state import encode
 from streamer.errors import BrokerUnusable
@@ -161,7 +161,7 @@ async def _copy_people(
     for place, span in spans.items():
         to = Partition(topic, place.partition)
         async for kept in people_of(inspector, place, span, advance):
-            if is_sender_key(kept.key):
+            if not is_persons_key(kept.key):
                 continue
             sink.append(to, kept.key.encode(), encode(seeded(kept.person)))
             people += 1

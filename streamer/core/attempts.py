@@ -17,7 +17,7 @@ from streamer.core import away, delivery, limits, outcomes, sends, state
 from streamer.core.delivery import Accepted, Answer, Decision, Refused, Unknown, masked
 from streamer.core.fair import Group
 from streamer.core.gate import OF_NUMBER, OF_SENDER, OWN, Standing
-from streamer.core.identity import is_number_key, is_sender_key, person_of
+from streamer.core.identity import is_number_key, is_persons_key, is_sender_key, person_of
 from streamer.core.plan import FULL, TOO_MANY_HELD, Passage
 from streamer.core.retry import SCHEDULES, RetryPolicy, later_at_ms, retry_at_ms
 from streamer.core.rules import Rule, RuleSet
@@ -319,23 +319,28 @@ def give_up(person: Person, moment: Moment, send: Send, reason: str) -> None:
 def conclude(person: Person, moment: Moment, send: Send, decision: Decision) -> None:
     """Store the outcome of a send; or, where it has had one, tell what became of it.
 
-    The record of a sender key reports it to the person's too.
+    The record of a sender key or a number reports it to the person's too.
     """
     if send.told:
         tell(person, moment, replace(decision, outcome=send.told), decision.outcome)
-    elif is_sender_key(moment.key):
-        decision = replace(decision, person=person_of(moment.key))
+    elif is_persons_key(moment.key):
+        person.decide(decision)
+    else:
+        decision = replace(decision, person=_whose(moment, decision))
         person.decide(decision)
         away.report(person, decision)
-    else:
-        person.decide(decision)
+
+
+def _whose(moment: Moment, decision: Decision) -> str:
+    """Whose a send of this record is: a number's record has those of many, which say so."""
+    return decision.person if is_number_key(moment.key) else person_of(moment.key)
 
 
 def tell(person: Person, moment: Moment, decision: Decision, status: str) -> None:
     """List the event that says what became of a send after its outcome."""
     if status in delivery.WITHOUT_MESSAGE:
         person.once.pop(decision.send_id, None)
-    whose = person_of(moment.key)
+    whose = _whose(moment, decision)
     event = delivery.resolved_event(whose, decision, status)
     person.outgoing.append(Outgoing(whose, EVENT_KIND, event, decision.origin.event_ms, status))
     if whose != moment.key:
@@ -364,6 +369,7 @@ def end_of(send: Send, now_ms: int, outcome: str, reason: str, parts: int = 0) -
         parts=parts or send.parts,
         posted_ms=send.posted_ms,
         answered_ms=now_ms,
+        person=send.person,
         held_for=send.held_for,
     )
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from streamer.core import delivery, links, merging
 from streamer.core.attempts import Moment, conclude, end_of, give_up
 from streamer.core.hop import FORGET
-from streamer.core.identity import sender_key
+from streamer.core.identity import home_key, is_number_key
 from streamer.core.plan import Turn
 from streamer.core.recall import recall
 from streamer.core.rules import RuleSet
@@ -80,20 +80,26 @@ def told(other: str, key: str, event_ms: int) -> Outgoing:
 
 
 def _told_senders(person: Person, key: str, event_ms: int) -> list[Outgoing]:
-    """The word to the records where this key's sends of senders with one owner lie."""
-    value = encode_forget(Forget())
-    return [Outgoing(sender_key(sender, key), FORGET, value, event_ms) for sender in person.homes]
+    """The word to the records where this key's sends lie that left it."""
+    value = encode_forget(Forget(by=key))
+    return [Outgoing(home_key(home, key), FORGET, value, event_ms) for home in person.homes]
 
 
-def erase_orders(person: Person, event_ms: int, moment: Moment) -> bool:
-    """Erase what the record of a sender key holds of the time up to `event_ms`; whether anything changed.
+def erase_orders(person: Person, by: str, event_ms: int, moment: Moment) -> bool:
+    """Erase what the record of a sender key, or a number's, holds of the time up to `event_ms`, of the person `by`;
+    whether anything changed.
 
     The person's own record says that they were forgotten. No send may be due.
     """
-    held = [send for send in person.held if send.origin.event_ms <= event_ms]
-    followed = _unfollow(person, event_ms, moment)
-    decided = [sent for sent in person.decided if sent not in person.out and _event_ms(person, sent) <= event_ms]
-    person.held = [send for send in person.held if send.origin.event_ms > event_ms]
+    whose = by if is_number_key(moment.key) else ""
+    held = [send for send in person.held if send.origin.event_ms <= event_ms and send.person == whose]
+    followed = _unfollow(person, event_ms, moment, whose)
+    decided = [
+        sent
+        for sent in person.decided
+        if sent not in person.out and _event_ms(person, sent) <= event_ms and _is_of(person, sent, whose)
+    ]
+    person.held = [send for send in person.held if send not in held]
     for sent in decided:
         del person.decided[sent]
     for send in held:
@@ -101,11 +107,18 @@ def erase_orders(person: Person, event_ms: int, moment: Moment) -> bool:
     return bool(held or followed or decided)
 
 
-def _unfollow(person: Person, event_ms: int, moment: Moment) -> int:
+def _is_of(person: Person, send_id: bytes, whose: str) -> bool:
+    """Whether a decision of a number's record is about somebody; any other record is about one person."""
+    decision = person.decision(send_id)
+    return not whose or (decision is not None and decision.person == whose)
+
+
+def _unfollow(person: Person, event_ms: int, moment: Moment, whose: str = "") -> int:
     """Give up what is followed of the time up to `event_ms`, or recall it where the gateway still holds its message;
     how many there were. What was recalled stays until that is answered.
     """
     old = [send for send in person.followed if send.origin.event_ms <= event_ms and send.reason != RECALLED]
+    old = [send for send in old if send.person == whose]
     for send in old:
         if send.reason in THERE:
             recall(person, send, moment, REASON)

@@ -25,10 +25,12 @@ from streamer.core.hop import (
     ORDER,
     OUTCOME,
     RESOLVE,
+    RETURNED,
     Hop,
     event_of,
 )
-from streamer.core.identity import is_identity_key, is_sender_key
+from streamer.core.identity import is_identity_key, is_persons_key
+from streamer.core.leaving import take_returned
 from streamer.core.links import ERASED, GONE, linked, target_at, targets
 from streamer.core.plan import Applied, Turn
 from streamer.core.records import told
@@ -58,7 +60,7 @@ def handle(person: Person, key: str, hop: Hop, rules: RuleSet, now_ms: int, stop
     No send of the person may be due: the owner has the record wait until then. `stops` are those who said STOP.
     """
     moment = Moment(key, rules, now_ms, stops=stops)
-    if is_sender_key(key):
+    if not is_persons_key(key):
         return Handled(Applied(_at_sender(person, hop, moment)))
     if hop.kind == EVENT:
         event = _read(hop, rules)
@@ -99,15 +101,15 @@ def _event(person: Person, hop: Hop, event: dict[str, Any], moment: Moment) -> H
 
 
 def _at_sender(person: Person, hop: Hop, moment: Moment) -> bool:
-    """Have a record change what is kept under a sender key: nothing but sends, which its person ordered."""
+    """Have a record change what is kept under the key of a sender or a number: nothing but sends that were ordered."""
     if hop.kind == ORDER:
         return away.take_order(person, moment.key, hop.value, moment.now_ms)
     if hop.kind == FORGET:
-        erasure.forget_of(hop.value)
-        return erasure.erase_orders(person, hop.origin.event_ms, moment)
+        by = erasure.forget_of(hop.value).by
+        return erasure.erase_orders(person, by, hop.origin.event_ms, moment)
     if hop.kind in _OF_SENDS:
         return _OF_SENDS[hop.kind](person, hop.value, moment)
-    raise BadRecord("bad_request", f"a record of kind {hop.kind!r} under a sender's key")
+    raise BadRecord("bad_request", f"a record of kind {hop.kind!r} under a key of sends")
 
 
 def _take_outcome(person: Person, value: bytes, _moment: Moment) -> bool:
@@ -115,7 +117,7 @@ def _take_outcome(person: Person, value: bytes, _moment: Moment) -> bool:
 
 
 _OF_SENDS: Final = {CALLBACK: take_callback, ANSWER: take_answer, RESOLVE: take_resolution, **holding.TAKEN}
-_FOLLOWING: Final = {**_OF_SENDS, OUTCOME: _take_outcome}
+_FOLLOWING: Final = {**_OF_SENDS, OUTCOME: _take_outcome, RETURNED: take_returned}
 
 
 def _after_outcome(person: Person, hop: Hop, moment: Moment) -> Handled:

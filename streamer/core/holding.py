@@ -14,14 +14,14 @@ from streamer.core.attempts import Moment, release_one, stop
 from streamer.core.decide import CANCELLED, is_erased
 from streamer.core.delivery import Origin
 from streamer.core.hop import CANCEL, RELEASE
-from streamer.core.identity import sender_key
+from streamer.core.identity import home_key
 from streamer.core.plan import Turn
 from streamer.core.sends import Outgoing, Parked, Send
 from streamer.core.state import CANCELS_MAX, Person
 from streamer.errors import BadRecord
 
 TOO_MANY_CANCELS: Final = "too_many_cancels"
-BY_CHARS_MAX: Final = 120  # of what an outcome says of the event that ended it
+BY_CHARS_MAX: Final = 80  # of what an outcome says of the event that ended it
 _Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
 
 
@@ -65,7 +65,7 @@ def hear(person: Person, event: dict[str, Any], origin: Origin, moment: Moment) 
         known = person.cancels.get(told)
         if not told or (known is not None and known[0] >= origin.event_ms):
             continue
-        by = f"{event['event'][:60]} {event.get('messageId') or f'{origin.topic}/{origin.partition}/{origin.offset}'}"
+        by = f"{event['event'][:40]} {event.get('messageId') or f'{origin.topic}/{origin.partition}/{origin.offset}'}"
         until_ms = origin.event_ms + int(canceller.kept_s * 1000)
         person.cancels[told] = (origin.event_ms, until_ms, by[:BY_CHARS_MAX])
         left_out = bound(person, moment.now_ms) or left_out
@@ -136,7 +136,7 @@ def _end(person: Person, moment: Moment, by: Callable[[Parked | Send], str]) -> 
 def _sent_after(person: Person, moment: Moment, send_id: bytes, by: str) -> Outgoing:
     """The word to where a send lies that is away."""
     away = person.away[send_id]
-    home = sender_key(away.sender, moment.key)
+    home = home_key(away.home, moment.key)
     return Outgoing(home, CANCEL, encode_command(Command(send_id, by[:BY_CHARS_MAX])), away.event_ms)
 
 

@@ -30,10 +30,11 @@ ORDER: Final = "order"  # a person's send for a sender that has one owner, under
 OUTCOME: Final = "outcome"  # and what became of it, under the person's
 CANCEL: Final = "cancel"  # to end a send that waits: `core.holding`, as the next one
 RELEASE: Final = "release"  # to let it go
+RETURNED: Final = "returned"  # a send that was ordered and has to wait: back to its person, as `core.away` says
 KINDS: Final = {
     each.encode(): each
     for each in (
-        EVENT, LINK, MERGE, FORGET, CONSENT, CALLBACK, ANSWER, RESOLVE, ORDER, OUTCOME, CANCEL, RELEASE,
+        EVENT, LINK, MERGE, FORGET, CONSENT, CALLBACK, ANSWER, RESOLVE, ORDER, OUTCOME, CANCEL, RELEASE, RETURNED,
     )
 }  # fmt: skip
 HOPS_MAX: Final = 3  # a record forwarded so often is decided where it is. Source: ARCHITECTURE, "One keyed space"

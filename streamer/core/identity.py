@@ -91,9 +91,24 @@ def is_sender_key(key: str) -> bool:
     return key.startswith(SENDER_PREFIX)
 
 
+def number_key(number: str) -> str:
+    """Where all sends to a number lie (E.164) that are counted over all its people."""
+    return f"{NUMBER_PREFIX}{number}"
+
+
 def is_number_key(key: str) -> bool:
     """Whether a key that was checked is a number's: no event has one, only what is sent to a number."""
     return key.startswith(NUMBER_PREFIX)
+
+
+def is_persons_key(key: str) -> bool:
+    """Whether a key that was checked is a person's, whose profile and decisions its record has."""
+    return not key.startswith((SENDER_PREFIX, NUMBER_PREFIX))
+
+
+def home_key(home: str, key: str) -> str:
+    """Where a person's sends lie that are away: a number's own key, or one of a sender, by its name."""
+    return home if is_number_key(home) else sender_key(home, key)
 
 
 def person_of(key: str) -> str:

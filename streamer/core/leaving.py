@@ -3,6 +3,7 @@
 Every function changes the `Person` it is given and nothing else. Read after `attempts`.
 """
 
+from collections.abc import Collection
 from typing import Final
 
 from msgspec.structs import replace
@@ -10,7 +11,8 @@ from msgspec.structs import replace
 from streamer.core import away, limits, outcomes, state
 from streamer.core.attempts import Moment, expire, has_room, in_event_order, instead_of, stop
 from streamer.core.decide import SCHEDULE_MIN_S, TOO_LATE
-from streamer.core.gate import OF_SENDER, OWN, Bar, Wait, barred, count_name, held_for, judge
+from streamer.core.gate import OF_NUMBER, OF_SENDER, OWN, Bar, Wait, barred, count_name, held_for, judge
+from streamer.core.identity import is_persons_key, number_key
 from streamer.core.plan import FULL, TOO_MANY_HELD, Turn
 from streamer.core.rules import Rule
 from streamer.core.sends import RATE, SCHEDULED, Parked, Send
@@ -18,7 +20,7 @@ from streamer.core.state import Person
 
 SCHEDULE_MARGIN_S: Final = 10  # more, when the request leaves: the longest it may take to get there
 FRESH_MS: Final = 1_000  # a send decided so lately is not decided again before it leaves
-_MANY_AWAY: Final = f"over {state.AWAY_BYTES_MAX >> 10} KB are noted of this person's with senders of one owner"
+_MANY_AWAY: Final = f"over {state.AWAY_BYTES_MAX >> 10} KB are noted of this person's sends that are away"
 
 
 def begin(person: Person, moment: Moment) -> Send | None:
@@ -37,7 +39,7 @@ def begin(person: Person, moment: Moment) -> Send | None:
             return None
     posting = replace(send, attempt=send.attempt + 1, is_posting=True, posted_ms=now_ms, event=b"")
     person.due[0] = posting
-    _count(person, moment, posting)
+    _count(person, moment, posting, now_ms)
     return posting
 
 
@@ -57,17 +59,26 @@ def may_leave(person: Person, moment: Moment) -> bool:
         if barred_by is not None:
             stop(person, moment, person.due.pop(0), *barred_by)
         return barred_by is None
-    if send.event and not send.attempt and now_ms - send.decided_ms > FRESH_MS and rule.version == send.mapping_version:
+    if standing.whose == OWN and _is_stale(send, rule, now_ms):
         _decide_again(person, moment, person.due.pop(0), rule)
         return False
     match judge(person, send, rule, standing):
         case Bar(reason, detail):
             stop(person, moment, person.due.pop(0), reason, detail)
             return False
+        case Wait() as wait if standing.whose == OF_NUMBER:
+            away.return_order(person, person.due.pop(0), *wait)
+            return False
         case Wait() as wait:
             put_off(person, moment, person.due.pop(0), wait)
             return False
     return True
+
+
+def _is_stale(send: Send, rule: Rule, now_ms: int) -> bool:
+    """Whether a send was decided a while ago, and can be again: by the mapping that kept its event."""
+    is_whole = send.event != b"" and not send.attempt and rule.version == send.mapping_version
+    return is_whole and now_ms - send.decided_ms > FRESH_MS
 
 
 def _decide_again(person: Person, moment: Moment, send: Send, rule: Rule) -> None:
@@ -110,13 +121,15 @@ def put_off(person: Person, moment: Moment, send: Send, wait: Wait) -> None:
         person.held.append(replace(send, until_ms=wait.until_ms, reason=wait.reason, held_for=told))
 
 
-def _count(person: Person, moment: Moment, send: Send) -> None:
-    """Count a posting for the limits of whoever's record it is."""
+def _count(person: Person, moment: Moment, send: Send, now_ms: int) -> bool:
+    """Count a posting for the limits of whoever's record it is; whether it is counted."""
     rule, counting, whose = moment.rule(send), moment.rules.counting, moment.standing.whose
     if rule is None or not (counting.kept_ms and rule.policies.is_counted) or whose == OF_SENDER:
-        return
-    if whose == OWN or rule.policies.number_limits:
-        limits.note(person.counted, count_name(rule), send.posted_ms, counting)
+        return False
+    if whose != OWN and not rule.policies.number_limits:
+        return False
+    limits.note(person.counted, count_name(rule), now_ms, counting)
+    return True
 
 
 def _due_time(send: Send, now_ms: int) -> Send:
@@ -132,16 +145,37 @@ def _due_time(send: Send, now_ms: int) -> Send:
     )
 
 
-def send_away(person: Person, moment: Moment) -> None:
-    """Order the first due send from the one partition that sends for its sender; it ends if too many are away."""
+def home_of(send: Send, moment: Moment, lone: Collection[str]) -> str:
+    """Where a send has to leave from, as `away.order` names it: its sender's one owner, or its number's, where that is
+    counted; "": from its person's record.
+    """
+    if not is_persons_key(moment.key):
+        return ""
+    if send.sender in lone:
+        return send.sender
+    rule = moment.rule(send)
+    return number_key(send.message.to) if rule is not None and rule.policies.number_limits else ""
+
+
+def send_away(person: Person, moment: Moment, home: str) -> None:
+    """Order the first due send from its home, if it may leave; it ends if too many are away."""
     if not may_leave(person, moment):
         return
     send = person.due.pop(0)
     away.expire(person, moment.now_ms)
     if away.has_room(person, send):
-        away.order(person, moment.key, send, moment.now_ms)
+        is_counted = _count(person, moment, send, moment.now_ms)
+        away.order(person, moment.key, send, home, moment.now_ms, is_counted=is_counted)
     else:
         stop(person, moment, send, TOO_MANY_HELD, _MANY_AWAY)
+
+
+def take_returned(person: Person, value: bytes, moment: Moment) -> bool:
+    """Have a send wait here that came back from its number's record; whether it did. Raises: BadRecord."""
+    said = away.take_returned(person, value)
+    if said is not None:
+        put_off(person, moment, said.send, Wait(said.until_ms, said.reason, said.detail))
+    return said is not None
 
 
 def turn_aside(person: Person) -> bool:

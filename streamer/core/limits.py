@@ -65,17 +65,22 @@ class Full(NamedTuple):
 class Counting(Struct, frozen=True):
     """What of the limits of all mappings says how long postings are kept, and how many of each mapping.
 
-    `kept_ms` 0: nothing has a limit, and nothing is counted.
+    `kept_ms` 0: nothing has a limit, and nothing is counted. `by_number`: some are counted with the number.
     """
 
     kept_ms: int = 0
     newest: int = 0
+    by_number: bool = False
 
     @classmethod
     def of(cls, limits: Iterable[Limit]) -> "Counting":
         """For all limits that there are."""
         known = tuple(limits)
-        return cls(max((each.counted_ms for each in known), default=0), max((each.count for each in known), default=0))
+        return cls(
+            kept_ms=max((each.counted_ms for each in known), default=0),
+            newest=max((each.count for each in known), default=0),
+            by_number=any(each.over == NUMBER for each in known),
+        )
 
 
 def note(counted: Counted, name: str, posted_ms: int, counting: Counting) -> None:

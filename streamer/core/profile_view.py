@@ -8,10 +8,10 @@ from typing import Any, Final
 from msgspec import Struct
 
 from streamer.core import delivery
-from streamer.core.identity import is_identity_key
+from streamer.core.identity import is_identity_key, is_number_key
 from streamer.core.links import ERASED
 from streamer.core.open_sends import FOLLOWED, OpenSend, open_sends
-from streamer.core.sends import Send
+from streamer.core.sends import Away, Send
 from streamer.core.state import Person
 
 LAST_SENDS_MAX: Final = 20
@@ -87,8 +87,11 @@ class SendView(Struct, frozen=True):
     message_id: str
 
 
+ITS_NUMBER: Final = "(its number)"  # in place of a sender: the send is counted with the number, and leaves from there
+
+
 class AwayView(Struct, frozen=True):
-    """A send that one partition sends for its sender, and whose outcome has not come back."""
+    """A send that left for the one partition of its `sender`, or for its number's, and has not come back."""
 
     sender: str
     send_id: str
@@ -137,7 +140,10 @@ def view_of(key: str, person: Person, sends_max: int = LAST_SENDS_MAX) -> Profil
         ],
         held=[_held(send) for send in (*person.due, *person.held)],
         followed=[send for send in open_sends(key, person) if send.state in FOLLOWED],
-        away=[AwayView(each.sender, sent.hex()) for sent, each in person.away.items()],
+        away=[
+            AwayView(ITS_NUMBER if is_number_key(each.home) else each.home, sent.hex())
+            for sent, each in person.away.items()
+        ],
         last_sends=[_send(each) for each in decided[:sends_max]],
         erased=erased if person.erased_ms or person.is_suppressed else None,
     )
@@ -186,3 +192,8 @@ def _send(decision: delivery.Decision) -> SendView:
         twilio_code=decision.code,
         message_id=decision.message_id,
     )
+
+
+def _home(away: Away) -> str:
+    """Where a send that is away lies, without its number."""
+    return ITS_NUMBER if is_number_key(away.home) else away.home

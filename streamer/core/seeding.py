@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from streamer.core.attempts import end_of
 from streamer.core.delivery import SUPPRESSED, Decision, encode_decision
-from streamer.core.hop import ANSWER, CALLBACK, CANCEL, MERGE, ORDER, OUTCOME, RELEASE, RESOLVE
+from streamer.core.hop import ANSWER, CALLBACK, CANCEL, MERGE, ORDER, OUTCOME, RELEASE, RESOLVE, RETURNED
 from streamer.core.merging import Moved, moved_of
 from streamer.core.sends import EVENT_KIND, Outgoing, Send
 from streamer.core.state import OTHERS, Person
@@ -24,7 +24,7 @@ from streamer.errors import BadRecord
 
 DECIDED_LIVE: Final = "decided_live"
 # Kinds of records about single sends.
-_OF_SENDS: Final = frozenset((ORDER, OUTCOME, CALLBACK, ANSWER, RESOLVE, CANCEL, RELEASE))
+_OF_SENDS: Final = frozenset((ORDER, OUTCOME, CALLBACK, ANSWER, RESOLVE, CANCEL, RELEASE, RETURNED))
 _encoder: Final = msgspec.msgpack.Encoder()
 
 

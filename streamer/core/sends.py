@@ -120,14 +120,19 @@ class Parked(Struct, frozen=True, array_like=True):
 class Away(Struct, frozen=True, array_like=True):
     """What is noted of a send that is away: the mark of its event is `mark_of` it; `cancel` as in Send.
 
+    `home` is the name of its sender that has one owner, or the key of its number. `number` is that of its order, and
+    `counted_ms` when it was counted for the limits of `mapping`, 0: it was not.
     Units: ms since the epoch; no word of it can come any more after `until_ms`.
     """
 
-    sender: str
+    home: str
     mark: bytes
     event_ms: int
     until_ms: int
     cancel: bytes = b""
+    number: int = 0
+    counted_ms: int = 0
+    mapping: str = ""
 
 
 class Outgoing(Struct, frozen=True, array_like=True):

@@ -29,12 +29,12 @@ HELD_BYTES_MAX: Final = 128 * 1024  # of all that wait, alike
 # Of those and of what is parked; what is more is suppressed.
 WAITING_BYTES_MAX: Final = 24 * 1024
 FOLLOWED_BYTES_MAX: Final = 24 * 1024  # of sends that are followed; beyond, the oldest is given up
-AWAY_BYTES_MAX: Final = 8 * 1024  # of what is noted of sends that are away: some 140
+AWAY_BYTES_MAX: Final = 8 * 1024  # of what is noted of sends that are away: some 80
 HOMES_MAX: Final = 64  # senders with one owner that a person's sends went to, and that are remembered
 ADOPTED_MAX: Final = 32  # message SIDs remembered that were found for an unknown send
 COUNTED_MAX: Final = 1_024  # messages of one person that are counted, for limits: 10 KB
 COUNTS_MAX: Final = 128  # mappings that are counted apart: their names are at most 17 KB
-CANCELS_MAX: Final = 256  # events remembered per person that end what they came before: 8 KB
+CANCELS_MAX: Final = 128  # events remembered per person that end what they came before: 14 KB
 DETAIL_BYTES_MAX: Final = 200  # of a decision: what it repeats of an event or a configuration
 OUT_MAX: Final = 64  # outcomes listed and not yet acked; at the limit the person's next event waits
 SEEN_MAX: Final = 256  # source partitions remembered per person
@@ -54,8 +54,9 @@ OTHERS: Final = ""  # in `forgotten`, which is no mapping's id: every mapping th
 # The worst record has to fit into a Kafka message, which a broker bounds as it was produced: compressed. What no
 # compression makes smaller: due 256 KB; held 128 KB before an event and 24 KB scheduled or parked by it (what is
 # refused moves from due to held); traits 24 KB; `seen` 66 KB (256 topics of 249 characters); `forgotten` 10 KB; `once`
-# 12 KB (256 keys); links, merged keys, consent and what is away 8 KB each, `homes` 4 KB; the outcomes of 1 000 mappings
-# beside 63 not yet published, 0.35 KB each that they don't share (send id, mapping, detail), 360 KB: 918 KB in all.
+# 12 KB (256 keys); links, merged keys, consent and what is away 8 KB each, `homes` 4 KB; what is counted
+# 27 KB, and what cancels 14; the outcomes of 1 000 mappings beside 63 not yet published, 0.35 KB each that they don't
+# share (send id, mapping, detail), 360 KB: 959 KB in all.
 # What outcomes share (identity key 1 KB, message id 0.4 KB, topic) makes it 2.9 MB as encoded, which the producer's
 # zstd undoes: 0.7 MB, as the test of the worst record measures.
 
@@ -81,8 +82,8 @@ class Person(Struct, omit_defaults=True):
     `moved`: the number of its last merge, a wall time in ms.
     `merged`: key to the number of the last merge taken in from it, oldest first; `merged_to` is the highest forgotten.
     `once`: the `once_per` keys that are taken, by the send that took each.
-    `away`: by send id what went to a sender key's record, and whose outcome has not come back; `homes`: by sender the
-    number of the last order for it (`core.away`).
+    `away`: by send id what went to a sender key's record, and whose outcome has not come back; `homes`: by where such
+    sends lie the number of the last order for it (`core.away`).
     `counted`: by `mapping/category` when its messages were posted, oldest first (`core.limits`). `cancels`: by the hash
     of what an event said the event time until which it ends what came before it, and until when that is kept.
     `erased_ms`: what happened until then was forgotten on demand; `keep_ms` is when even that may be, 0: never.

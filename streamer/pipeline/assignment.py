@@ -284,9 +284,10 @@ class Assignment:
             self._lanes.pop(lane.key, None)
 
     def _advance(self, lane: Lane) -> None:
-        lone = frozenset() if lane.is_of_sender else self._services.lone_senders
+        lone = frozenset() if lane.is_of_sends else self._services.lone_senders
         if lone and lane.person.held:  # by a configuration that shared them
             attempts.release_for(lane.person, lone)
+        has_homes = bool(lone) or self._services.mappings.counting.by_number
         while True:
             while lane.events and not lane.is_blocked():
                 self._handle(lane, lane.events.popleft())
@@ -298,8 +299,8 @@ class Assignment:
                 attempts.give_back(lane.person, self._moment(lane), "account_removed")
                 lane.is_dirty = True
                 continue
-            if send.sender in lone:
-                leaving.send_away(lane.person, self._moment(lane))
+            if has_homes and (home := leaving.home_of(send, self._moment(lane), lone)):
+                leaving.send_away(lane.person, self._moment(lane), home)
                 lane.is_dirty = True
                 continue
             if not self._gate.lets(lane.key):

@@ -14,7 +14,7 @@ from streamer.core import away, erasure
 from streamer.core.breaker import Key
 from streamer.core.delivery import Answer, Attempt, Message
 from streamer.core.hop import ANSWER, CALLBACK, EVENT, RESOLVE
-from streamer.core.identity import SENDER_PREFIX
+from streamer.core.identity import NUMBER_PREFIX, SENDER_PREFIX
 from streamer.core.rules import RuleSet
 from streamer.core.sends import Outgoing, Send
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Person
@@ -46,7 +46,7 @@ class Services:
 
 _EVENT: Final = EVENT.encode()
 _AFTER: Final = tuple(("kind", kind.encode()) for kind in (CALLBACK, ANSWER, RESOLVE))
-_SENDER: Final = SENDER_PREFIX.encode()
+_OF_SENDS: Final = (SENDER_PREFIX.encode(), NUMBER_PREFIX.encode())
 
 
 class Lane:
@@ -57,7 +57,7 @@ class Lane:
         "forwarding",
         "is_dirty",
         "is_in_line",
-        "is_of_sender",
+        "is_of_sends",
         "is_refused",
         "key",
         "looking",
@@ -84,7 +84,7 @@ class Lane:
         self.writes = 0  # not yet acked
         self.is_dirty = False
         self.is_in_line = False
-        self.is_of_sender = key.startswith(_SENDER)
+        self.is_of_sends = key.startswith(_OF_SENDS)
         self.is_refused = False  # a refusal is not written yet
 
     def is_blocked(self) -> bool:
@@ -134,7 +134,7 @@ class Lane:
         person = self.person
         if not person.keep_ms or self.events or self.forwarding:
             return False
-        return away.is_over(person, handled_ms) if self.is_of_sender else erasure.is_over(person, handled_ms)
+        return away.is_over(person, handled_ms) if self.is_of_sends else erasure.is_over(person, handled_ms)
 
 
 class Posting:

@@ -114,8 +114,8 @@ def test_a_report_that_comes_twice_changes_nothing():
 def test_numbers_rise_though_the_clock_goes_back():
     """Another owner's may be behind."""
     person = Person(due=[SEND, replace(SEND, id=b"t" * 16)])
-    leaving.send_away(person, moment("u:1", NOW_MS))
-    leaving.send_away(person, moment("u:1", NOW_MS - 5_000))
+    leaving.send_away(person, moment("u:1", NOW_MS), person.due[0].sender)
+    leaving.send_away(person, moment("u:1", NOW_MS - 5_000), person.due[0].sender)
     numbers = [msgspec.msgpack.decode(each.value, type=Order).number for each in person.outgoing]
     assert [NOW_MS, NOW_MS + 1] == numbers
     home = Person()
@@ -138,7 +138,7 @@ def test_more_than_a_record_has_room_for_ends_as_suppressed():
     person = Person()
     for number in range(400):
         person.due.append(replace(SEND, id=number.to_bytes(16, "big")))
-        leaving.send_away(person, moment("u:1"))
+        leaving.send_away(person, moment("u:1"), person.due[0].sender)
     assert AWAY_BYTES_MAX * 0.95 < away_bytes(person.away) <= AWAY_BYTES_MAX
     assert len(person.away) + len(person.out) == 400
     assert {TOO_MANY_HELD} == {person.decision(sent).reason for sent in person.out}
@@ -148,7 +148,7 @@ def test_senders_that_orders_went_to_are_bounded():
     person = Person()
     for number in range(HOMES_MAX + 5):
         person.due.append(replace(SEND, id=number.to_bytes(16, "big"), sender=f"slow{number}"))
-        leaving.send_away(person, moment("u:1"))
+        leaving.send_away(person, moment("u:1"), person.due[0].sender)
     assert [f"slow{number}" for number in range(5, HOMES_MAX + 5)] == list(person.homes)
 
 
@@ -196,7 +196,7 @@ def test_so_does_one_of_which_it_is_told_later():
 def test_a_send_with_an_outcome_that_is_tried_again_elsewhere_comes_back_from_away():
     """As after a change of the configuration: its record tells resolutions alone."""
     person = Person(due=[replace(SEND, told="unknown", attempt=1)])
-    leaving.send_away(person, moment("u:1"))
+    leaving.send_away(person, moment("u:1"), person.due[0].sender)
     home = Person()
     away.take_order(home, HOME, person.outgoing[0].value, NOW_MS)
     leaving.begin(home, moment())
@@ -263,7 +263,7 @@ def test_one_that_is_known_already_is_taken_once():
     for person in (Person(away={sent: NOTED}), Person(held=[replace(SEND, id=sent)])):
         before = len(person.away)
         moved = Moved(
-            "a:d", NOW_MS, [], {}, {}, [], {}, [], [], {}, is_suppressed=False, away={sent: replace(NOTED, sender="x")}
+            "a:d", NOW_MS, [], {}, {}, [], {}, [], [], {}, is_suppressed=False, away={sent: replace(NOTED, home="x")}
         )
         take_in(person, moved, Moment("u:1", RULES, NOW_MS))
         assert before == len(person.away)

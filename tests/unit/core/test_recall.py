@@ -319,9 +319,9 @@ def test_what_came_after_the_erasure_stays_there():
 def test_what_a_sender_of_one_owner_has_there_is_recalled_too():
     story = Story()
     story.key = "s:service/u:1"
-    assert erase_orders(story.person, NOW_MS, story.moment)
+    assert erase_orders(story.person, "", NOW_MS, story.moment)
     assert (RECALLED, "forgotten") == (story.send.reason, story.send.held_for)
-    assert erase_orders(story.person, NOW_MS, story.moment) is False
+    assert erase_orders(story.person, "", NOW_MS, story.moment) is False
     story.hear(True)
     kinds = [each.kind for each in story.person.outgoing]
     assert ["delivery", "outcome"] == kinds, "the person's own record hears of it"

@@ -19,7 +19,7 @@ from tests.unit.core.town import NOW_MS, Town, identify, track
 PHONE = "+15551230001"
 TOWN = Town()
 RULES = TOWN.rules
-LIVE = (hop.ORDER, hop.OUTCOME, hop.CALLBACK, hop.ANSWER, hop.RESOLVE, hop.CANCEL, hop.RELEASE)
+LIVE = (hop.ORDER, hop.OUTCOME, hop.CALLBACK, hop.ANSWER, hop.RESOLVE, hop.CANCEL, hop.RELEASE, hop.RETURNED)
 
 
 def origin(number=1, key="u:1"):

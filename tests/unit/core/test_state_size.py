@@ -11,6 +11,8 @@ from tests.largest import CONSENT_BYTES_MAX, Largest, part_bytes
 
 V2, ZSTD = 2, 4  # Kafka's codes for the format and the compression that `BatchSink` writes
 ONCE_BYTES_MAX = 12 * 1024
+COUNTED_BYTES_MAX = 27 * 1024
+CANCELS_BYTES_MAX = 14 * 1024
 MESSAGE_BYTES_MAX = 1_000_000  # a broker's default is 1 048 588
 
 
@@ -30,4 +32,6 @@ def test_the_largest_record_fits_into_a_kafka_message(seed):
     assert LINKS_BYTES_MAX * 0.85 < part_bytes(person, "links")
     assert MERGED_BYTES_MAX * 0.85 < part_bytes(person, "merged")
     assert 0.9 * ONCE_BYTES_MAX < part_bytes(person, "once") <= ONCE_BYTES_MAX
+    assert 0.9 * COUNTED_BYTES_MAX < part_bytes(person, "counted") <= COUNTED_BYTES_MAX
+    assert 0.9 * CANCELS_BYTES_MAX < part_bytes(person, "cancels") <= CANCELS_BYTES_MAX
     assert CONSENT_BYTES_MAX * 0.9 < part_bytes(person, "consent")

@@ -9,7 +9,7 @@ from streamer.core.channels import Sender
 from streamer.core.delivery import Accepted, Origin
 from streamer.core.handling import handle
 from streamer.core.hop import EVENT, LINK, Hop
-from streamer.core.identity import is_sender_key, person_of
+from streamer.core.identity import person_of
 from streamer.core.profile import values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.core.sends import EVENT_KIND
@@ -110,8 +110,9 @@ class Town:
         stored and read again.
         """
         while person.due:
-            if SENDERS[person.due[0].sender].has_one_owner and not is_sender_key(key):
-                leaving.send_away(person, Moment(key, self.rules, self.now_ms))
+            lone = [name for name, sender in SENDERS.items() if sender.has_one_owner]
+            if home := leaving.home_of(person.due[0], Moment(key, self.rules, self.now_ms), lone):
+                leaving.send_away(person, Moment(key, self.rules, self.now_ms), home)
                 continue
             send = leaving.begin(person, Moment(key, self.rules, self.now_ms))
             if send is None:  # it waited for too long
