@@ -2,9 +2,9 @@
 
 Read in this order: `records`, `identity`, `filters` (made of `filter_…`, `globs` and `paths`), `template`, `phone`,
 `segments`, `channels`, `action` with `action_fields`, `event_filters`, `consent`, `rules`, `delivery`, `profile`,
-`sends`, `state`, `parking`, `once`, `plan`, `outcomes`, `retry`, `attempts`, `following`, `away`; who may send when:
-`gcra`, `breaker`, `concurrency`, `fair`; how people are told apart: `people`, `links`, `hop`, `routing`, `merging`,
-`erasure`; and `handling`, the entry to all; then `wheel`, `frontier`, `commit_tracker`, `duration`, `caret`.
+`suppressions`, `sends`, `state`, `parking`, `once`, `plan`, `outcomes`, `retry`, `attempts`, `following`, `away`; who
+may send when: `gcra`, `breaker`, `concurrency`, `fair`; how people are told apart: `people`, `links`, `hop`, `routing`,
+`merging`, `erasure`; and `handling`, the entry to all; then `wheel`, `frontier`, `commit_tracker`, `duration`, `caret`.
 Segment's mappings: `mapping`, `mapping_tree`, `directives`, then `liquid_sandbox` and `js_text`, on which all print.
 For the tools: `audit`, `profile_view`, `rehearsal`, `trial`, `story`, `lint`, `documents`, `schemas`.
 `now_ms`, jitter draws and limits arrive as arguments."""
