@@ -119,7 +119,8 @@ def load_with_places(path: Path, *, secrets: bool) -> Loaded:
     sources = tuple(_mappings(files, faults, config))
     try:
         before = config.mappings if config else RuleSet.of(())
-        mappings = RuleSet.of((each.rule for each in sources), before.filters, before.people, before.outcomes)
+        rules = (each.rule for each in sources)
+        mappings = RuleSet.of(rules, before.filters, before.people, before.outcomes, before.stop_groups)
     except MappingError as error:
         for _, text in error.faults:
             faults.add(MAPPINGS_FOLDER, Mark(1, 1), "", text)
@@ -137,6 +138,7 @@ def read_config(document: Document, file: Path) -> Config:
         name: _sender(name, each, accounts) for name, each in section.sections("senders").items()
     }
     outcomes = outcomes_of(section.section("outcomes", key_kinds=TEXT_OR_NUMBER))
+    stop_groups = {name: sender.stop_group for name, sender in senders.items()}
     config = Config(
         kafka=_kafka(section.section("kafka", is_required=True), file.parent),
         topics=_topics(section.section("topics", is_required=True)),
@@ -145,7 +147,7 @@ def read_config(document: Document, file: Path) -> Config:
         http=_http(section.section("http")),
         store=_store(section.section("store"), file.parent),
         defaults=_defaults(section.section("defaults"), senders),
-        mappings=RuleSet.of((), _event_filters(section), _people(section), outcomes),
+        mappings=RuleSet.of((), _event_filters(section), _people(section), outcomes, stop_groups),
         path=file,
     )
     section.close()

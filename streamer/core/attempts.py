@@ -19,8 +19,9 @@ from streamer.core.identity import is_sender_key, person_of
 from streamer.core.plan import SCHEDULE_MIN_S
 from streamer.core.retry import SCHEDULES, RetryPolicy, later_at_ms, retry_at_ms
 from streamer.core.rules import Rule, RuleSet
-from streamer.core.sends import EVENT_KIND, LATER, POLICIES, SCHEDULED, Outgoing, Send, send_bytes
+from streamer.core.sends import EVENT_KIND, LATER, POLICIES, SCHEDULED, SUPPRESSION_KIND, Outgoing, Send, send_bytes
 from streamer.core.state import Person
+from streamer.core.suppressions import BY_OPT_OUT, Suppression, encode, is_key, key_of
 
 SCHEDULE_MARGIN_S: Final = 10  # more, when the request leaves: the longest it may take to get there
 CALLBACK_WAIT_MS: Final = 30_000  # for a callback with our token, before the gateway's list is asked
@@ -182,6 +183,8 @@ def lose(person: Person, moment: Moment, send: Send, decision: Decision) -> None
 
 def refuse(person: Person, moment: Moment, send: Send, refused: Refused) -> Send | None:
     """Hold a send whose message was definitely not created for its next attempt, or end it as failed."""
+    if refused.kind == outcomes.OPTOUT:
+        suppress(person, moment, send, refused.code)
     held = next_attempt(send, moment, refused)
     detail = _http(refused.http_status)
     if held is not None and (held.until_ms or moment.now_ms) <= send.expires_ms:
@@ -192,6 +195,14 @@ def refuse(person: Person, moment: Moment, send: Send, refused: Refused) -> Send
     failed = end_of(send, moment.now_ms, delivery.FAILED, refused.reason)
     conclude(person, moment, send, replace(failed, code=refused.code, detail=detail))
     return None
+
+
+def suppress(person: Person, moment: Moment, send: Send, code: int) -> None:
+    """List the suppression of the number, which does not want what the send's group of senders sends."""
+    key = key_of(send.message.to, moment.rules.stop_group(send.sender))
+    if is_key(key):
+        said = Suppression(moment.now_ms, str(code) if code else BY_OPT_OUT, send.id.hex())
+        person.outgoing.append(Outgoing(key.decode(), SUPPRESSION_KIND, encode(said), send.origin.event_ms))
 
 
 def next_attempt(send: Send, moment: Moment, refused: Refused) -> Send | None:

@@ -21,8 +21,9 @@ from streamer.core.links import LatelyLinked, target_at
 from streamer.core.profile import Update, fold
 from streamer.core.routing import Place, Routed, routed
 from streamer.core.rules import RuleSet
-from streamer.core.sends import EVENT_KIND, Parked, Send
+from streamer.core.sends import EVENT_KIND, SUPPRESSION_KIND, Parked, Send
 from streamer.core.state import Person
+from streamer.core.suppressions import Suppressions
 
 TOPIC: Final = "rehearsal"
 HOMES_MAX: Final = 8  # pointers that are followed for a picture
@@ -60,6 +61,7 @@ class Rehearsal:
         self.rules = rules
         self.now_ms = now_ms
         self.people: dict[str, Person] = {}
+        self.suppressions = Suppressions()
         self.sent: list[Sent] = []
         self.suppressed: list[Suppressed] = []
         self._offset = 0
@@ -135,7 +137,9 @@ class Rehearsal:
         handled = handle(person, key, hop, self.rules, self.now_ms)
         outgoing, person.outgoing = person.outgoing, []
         for each in outgoing:
-            if each.kind != EVENT_KIND:
+            if each.kind == SUPPRESSION_KIND:
+                self.suppressions.put(each.key.encode(), each.value)
+            elif each.kind != EVENT_KIND:
                 origin = Origin(key, TOPIC, 0, hop.origin.offset, each.event_ms, self.now_ms)
                 waiting.append(Routed(each.key.encode(), each.value, headers_of(each.kind, origin, hop.hops + 1)))
         for target in handled.forward:

@@ -92,6 +92,7 @@ class RuleSet(Struct, frozen=True):
     """The enabled mappings, sorted by id; build it with `of`. `version` is a hash of all their versions.
 
     `longest_age_s` is how old an event may be that still sends something. `outcomes`: what the gateway's codes mean.
+    `stop_groups`: by sender those that share a STOP; a sender that isn't there is one by itself.
     """
 
     mappings: tuple[Rule, ...]
@@ -106,6 +107,7 @@ class RuleSet(Struct, frozen=True):
         str, frozenset[str | None]
     ]  # by type the names that owners need; a type that isn't there is needed whole
     outcomes: Outcomes = Outcomes({}, {})
+    stop_groups: dict[str, str] = {}
 
     @classmethod
     def of(
@@ -114,6 +116,7 @@ class RuleSet(Struct, frozen=True):
         filters: EventFilters | None = None,
         people: People | None = None,
         outcomes: Outcomes | None = None,
+        stop_groups: Mapping[str, str] | None = None,
     ) -> "RuleSet":
         """The set of the enabled ones of `mappings`, behind `filters`, for `people`.
 
@@ -139,7 +142,12 @@ class RuleSet(Struct, frozen=True):
             others=_row([m for m in enabled if m.when.types is None]),
             needed=_needed(enabled),
             outcomes=outcomes or Outcomes({}, {}),
+            stop_groups=dict(stop_groups or {}),
         )
+
+    def stop_group(self, sender: str) -> str:
+        """The group that a STOP to a sender is about."""
+        return self.stop_groups.get(sender, sender)
 
     def candidates(self, event_type: str, event_name: str | None) -> tuple[Rule, ...]:
         """The mappings whose filter may match an event of this type and name, in order of id; 0.1 µs."""
