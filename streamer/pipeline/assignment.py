@@ -22,6 +22,7 @@ from streamer.core.handling import handle
 from streamer.core.hop import Hop, read_hop
 from streamer.core.sends import Outgoing, Send
 from streamer.core.state import Person
+from streamer.core.suppressions import STOPPED
 from streamer.core.wheel import TimerWheel
 from streamer.errors import BadRecord
 from streamer.pipeline.claims import Claim
@@ -68,7 +69,8 @@ class Assignment:
         self._requests = Requests()  # postings given to a dispatcher and not yet answered
         changelog = Partition(services.state_topic, partition)
         self.claim = Claim(services.state_sink, changelog, epoch, partial(on_gap, self))
-        self._gate = Gate(services.lease, services.clock.now_s)
+        self._gate = Gate(services.lease, services.freshness, services.clock.now_s)
+        self.crowd_share = self._gate.crowd_share
         self._outbox = Outbox(services, partition)
 
     def accept(self, records: Sequence[Record]) -> None:
@@ -125,6 +127,8 @@ class Assignment:
         for key in self._gate.opened():
             if key in self._lanes:
                 self._go_on(self._lanes[key])
+        if self._gate.crowd_share() >= 1:
+            return
         for key in () if self.is_draining else islice(self.held.due(now_ms), RINGS_A_TICK):
             lane = self._lane(key)
             attempts.release(lane.person, now_ms, 0, self._services.dispatchers)
@@ -203,15 +207,18 @@ class Assignment:
         if not posting.is_queued or self.is_draining:
             return False
         posting.is_queued = False
+        lane = posting.lane
         if self._now_ms() > posting.send.expires_ms:
-            attempts.expire(posting.lane.person, self._moment(posting.lane))
-            self._forgo(posting)
-            return False
-        if not (self._gate.lets(posting.lane.key) and self._dispatcher(posting.send).may_leave(posting)):
-            attempts.unbegin(posting.lane.person)
-            self._forgo(posting)
-            return False
-        return True
+            attempts.expire(lane.person, self._moment(lane))
+        elif self._services.stops(posting.send):  # since its intent was written
+            attempts.unbegin(lane.person)
+            attempts.give_back(lane.person, self._moment(lane), STOPPED)
+        elif self._gate.lets(lane.key) and self._dispatcher(posting.send).may_leave(posting):
+            return True
+        else:
+            attempts.unbegin(lane.person)
+        self._forgo(posting)
+        return False
 
     def _forgo(self, posting: Posting) -> None:
         """Go on without a request whose posting is on the changelog: that it never left is written at once."""
