@@ -20,7 +20,7 @@ from prometheus_client import REGISTRY, generate_latest
 
 from streamer.clock import SystemClock
 from streamer.config_model import DRY, AccountConfig, Config, KafkaConfig
-from streamer.core import gcra
+from streamer.core import gcra, suppressions
 from streamer.errors import BrokerUnusable
 from streamer.http.server import HttpServer, Status, listener
 from streamer.kafka.consumer import ChangelogReader, GroupSource
@@ -32,10 +32,11 @@ from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.dispatch import Account, Dispatcher
 from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.lane import Services
-from streamer.pipeline.lease import Lease
+from streamer.pipeline.lease import Freshness, Lease
 from streamer.pipeline.owner import WAITING_MAX, Owner, OwnerPlan
 from streamer.pipeline.restore import Progress
 from streamer.pipeline.router import Router, RouterPlan
+from streamer.pipeline.suppressions import SuppressionReader
 from streamer.ports import Partition, SmsGateway, StateStore
 from streamer.store.disk import LmdbStore
 from streamer.store.memory import MemoryStore
@@ -98,12 +99,13 @@ def tune_collector() -> None:
 async def make_topics(config: Config) -> dict[str, int]:
     """Create or check our topics; returns the partition count of each, and of each input. Raises: BrokerUnusable.
 
-    Suppressions that are not ours (`suppressions_of`) are neither made nor checked here.
+    The suppressions that a dry run reads are the live service's: made here only where that has never run.
     """
     topics = config.topics
     own = [
         TopicSpec(topics.by_user, topics.partitions, topics.replication, deleted_after(14)),
         TopicSpec(topics.state, topics.partitions, topics.replication, COMPACTED),
+        TopicSpec(topics.suppressions, suppressions.PARTITIONS, topics.replication, COMPACTED),
         TopicSpec(topics.deliveries, topics.partitions, topics.replication, deleted_after(30)),
         TopicSpec(topics.dead_letters, topics.partitions, topics.replication, deleted_after(30)),
     ]
@@ -163,7 +165,7 @@ class Process:
         self._clock = SystemClock()
         self._sinks: list[BatchSink] = []
         self._gateways: list[SmsGateway] = []
-        self._groups = GroupReader(self._kafka)
+        self._groups, self._ends = GroupReader(self._kafka), GroupReader(self._kafka)  # one call at a time each
         self._committers: list[Committer] = []
         self._router = self._build_router() if "router" in roles else None
         self._owner = self._build_owner() if "owner" in roles else None
@@ -175,6 +177,7 @@ class Process:
             for gateway in self._gateways:
                 stack.push_async_callback(gateway.close)
             stack.push_async_callback(self._groups.close)
+            stack.push_async_callback(self._ends.close)
             async with asyncio.TaskGroup() as tasks:
                 for number, sink in enumerate(self._sinks):
                     tasks.create_task(sink.run(), name=f"sink.{number}")
@@ -273,18 +276,17 @@ class Process:
         topics, accounts = self._config.topics, self._config.accounts
         source = self._source("owner", (topics.by_user,))
         events = self._sink()
-        lease = Lease(self._config.kafka.session_timeout_s)
+        lease, freshness = Lease(self._config.kafka.session_timeout_s), Freshness()
 
         def may_start() -> bool:
-            return lease.holds(self._clock.now_s())
+            now_s = self._clock.now_s()
+            return lease.holds(now_s) and freshness.is_fresh(now_s)
 
         dispatchers = {}
         for name, account in accounts.items():
             gateway = DryGateway() if self._config.is_dry else self._build_gateway(account)
             self._gateways.append(gateway)
-            dispatchers[name] = Dispatcher(
-                self._paces(account), gateway, self._clock, lambda: lease.holds(self._clock.now_s())
-            )
+            dispatchers[name] = Dispatcher(self._paces(account), gateway, self._clock, may_start)
         services = Services(
             mappings=self._config.mappings,
             store=self._store(),
@@ -298,13 +300,18 @@ class Process:
             state_topic=topics.state,
             deliveries_topic=topics.deliveries,
             by_user_topic=topics.by_user,
+            suppressions_topic=topics.suppressions,
             partitions=topics.partitions,
+            suppressions=suppressions.Suppressions(),
+            freshness=freshness,
             lone_senders=self._lone_senders(),
         )
         stop_drain_s = max((account.timeout_s for account in accounts.values()), default=0.0) + STOP_MARGIN_S
         plan = OwnerPlan(topics.by_user, stop_drain_s)
         inputs = InputsTime(self._groups, f"{self._config.kafka.group}.router", topics.events, self._clock)
-        owner = Owner(plan, source, ChangelogReader(self._kafka), inputs, services)
+        changelog = ChangelogReader(self._kafka)
+        stops = SuppressionReader(services, changelog, self._ends)
+        owner = Owner(plan, source, changelog, inputs, services, stops)
         self._committers.append(Committer("owner", owner, source, self._clock, services.lease))
         return owner
 

@@ -115,10 +115,15 @@ class Topics(Struct, forbid_unknown_fields=True, kw_only=True):
         Meta(extra_json_schema={"anyOf": [{"enum": ["earliest", "latest"]}, {"pattern": f"{_TIME}|{_VARIABLE}"}]}),
     ] = "latest"
     prefix: Annotated[
-        Topic, says("Our own topics are this with `by-user`, `state`, `deliveries` and `dead-letters` behind it.")
+        Topic,
+        says(
+            "Our own topics are this and `by-user`, `state`, `suppressions`, `deliveries` or `dead-letters` behind it."
+        ),
     ] = "streamer."
     partitions: Annotated[
-        int, Meta(ge=1, le=PARTITIONS_MAX), says("Partitions of our own topics; created with them, never changed.")
+        int,
+        Meta(ge=1, le=PARTITIONS_MAX),
+        says("Partitions of our own topics (`suppressions` has one); created with them, never changed."),
     ] = 8
     replication: Annotated[int, Meta(ge=1, le=REPLICATION_MAX), says("Copies of our own topics; 3 in production.")] = 1
 
@@ -162,7 +167,9 @@ class Sender(Struct, forbid_unknown_fields=True, kw_only=True):
     )
     channels: Annotated[Channels | UnsetType, says("What it can send; everything if left out.", ["sms", "mms"])] = UNSET
     group: Annotated[
-        str, says("Senders of one group share their opt-outs."), shaped(NAME.pattern, _EMPTY, found=_VARIABLE)
+        str,
+        says("Senders of one group share who said STOP; if left out it is alone."),
+        shaped(NAME.pattern, _EMPTY, found=_VARIABLE),
     ] = ""
     parts_per_s: Annotated[
         Pace | UnsetType, says("Message parts a second that its carrier allows; no limit if left out.", 1, 100)

@@ -91,6 +91,19 @@ BREAKERS_MOVED: Final = Counter(
 SENDS_RESOLVED: Final = Counter(
     "streamer_resolved_sends_total", "What became of sends after their outcome?", ("status",)
 )
+SUPPRESSIONS: Final = Gauge(
+    "streamer_suppressed_numbers",
+    "How many numbers must not be written to, counted by group of senders?",
+    multiprocess_mode="livemax",
+)
+SUPPRESSIONS_BEHIND: Final = Gauge(
+    "streamer_suppressions_behind_seconds",
+    "How old is what is known of who must not be written to, as from 10 s on nothing is sent?",
+    multiprocess_mode="livemax",
+)
+SUPPRESSIONS_BAD: Final = Counter(
+    "streamer_unread_suppressions_total", "Which records of the suppressions topic were skipped, and why?", ("reason",)
+)
 SENDS_HELD: Final = Gauge("streamer_held_sends", "How many sends wait for their next attempt?", multiprocess_mode=_SUM)
 PEOPLE_WAITING: Final = Gauge(
     "streamer_waiting_people",

@@ -350,7 +350,8 @@ class World:
         """All records of one of the service's own topics, as of now."""
         tail = self._tails.get(name)
         if tail is None:
-            tail = self._tails[name] = Tail(self.bootstrap, f"{self.prefix}own.{name}", self.partitions)
+            count = 1 if name == "suppressions" else self.partitions
+            tail = self._tails[name] = Tail(self.bootstrap, f"{self.prefix}own.{name}", count)
         return await tail.to_end()
 
     async def deliveries(self) -> list[Delivery]:

@@ -115,7 +115,8 @@ class _Demo:
     async def clean_up(self) -> None:
         """Leave a broker that others use as it was."""
         if self.is_made and not self.settings.is_own:
-            own = [f"{self.names.prefix}{name}" for name in ("by-user", "state", "deliveries", "dead-letters")]
+            names = ("by-user", "state", "deliveries", "dead-letters", "suppressions")
+            own = [f"{self.names.prefix}{name}" for name in names]
             admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.bootstrap)
             try:
                 await admin.start()

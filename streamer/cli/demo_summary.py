@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from streamer.testing.shop import LANDLINE, UNREACHABLE, Shop
-from streamer.testing.shop_ledger import Expected, Found, Letter, Pair, expected
+from streamer.testing.shop_ledger import OPTED_OUT, STOPPED, Expected, Found, Letter, Pair, expected
 
 _WORDS: Final = {
     ("suppressed", "profile_incomplete", 0): "the phone or the name is not known yet",
@@ -16,7 +16,8 @@ _WORDS: Final = {
     ("suppressed", "bad_number", 0): "what was given is no number",
     ("suppressed", "missing_value", 0): "a value of the text is missing",
     ("suppressed", "too_old", 0): "too old for a message",
-    ("failed", "optout", 21610): "opted out (Twilio 21610)",
+    OPTED_OUT: "opted out (Twilio 21610)",
+    STOPPED: "opted out, as Twilio had said before",
     ("failed", "recipient", LANDLINE): f"not a mobile (Twilio {LANDLINE})",
     ("failed", "recipient", UNREACHABLE): f"unreachable (Twilio {UNREACHABLE})",
 }

@@ -21,9 +21,9 @@ from streamer.core.identity import is_number_key, is_persons_key, is_sender_key,
 from streamer.core.plan import FULL, TOO_MANY_HELD, Passage
 from streamer.core.retry import SCHEDULES, RetryPolicy, later_at_ms, retry_at_ms
 from streamer.core.rules import Rule, RuleSet
-from streamer.core.sends import EVENT_KIND, LATER, POLICIES, Outgoing, Send, send_bytes
+from streamer.core.sends import EVENT_KIND, LATER, POLICIES, SUPPRESSION_KIND, Outgoing, Send, send_bytes
 from streamer.core.state import Person
-from streamer.core.suppressions import EMPTY, Suppressions
+from streamer.core.suppressions import BY_OPT_OUT, EMPTY, Suppression, Suppressions, encode, is_key, key_of
 
 CALLBACK_WAIT_MS: Final = 30_000  # for a callback with our token, before the gateway's list is asked
 UNSENT: Final = RetryPolicy(tries_max=2**31)  # a connection that never opened is no try: an outage ends only by max_age
@@ -176,6 +176,8 @@ def refuse(person: Person, moment: Moment, send: Send, refused: Refused) -> Send
     It is not counted any more.
     """
     limits.give_back(person.counted, send.mapping, send.posted_ms)
+    if refused.kind == outcomes.OPTOUT:
+        suppress(person, moment, send, refused.code)
     held = next_attempt(send, moment, refused)
     detail = _http(refused.http_status)
     if held is not None and (held.until_ms or moment.now_ms) <= send.expires_ms:
@@ -186,6 +188,14 @@ def refuse(person: Person, moment: Moment, send: Send, refused: Refused) -> Send
     failed = end_of(send, moment.now_ms, delivery.FAILED, refused.reason)
     conclude(person, moment, send, replace(failed, code=refused.code, detail=detail))
     return None
+
+
+def suppress(person: Person, moment: Moment, send: Send, code: int) -> None:
+    """List the suppression of the number, which does not want what the send's group of senders sends."""
+    key = key_of(send.message.to, moment.rules.stop_group(send.sender))
+    if is_key(key):
+        said = Suppression(moment.now_ms, str(code) if code else BY_OPT_OUT, send.id.hex())
+        person.outgoing.append(Outgoing(key.decode(), SUPPRESSION_KIND, encode(said), send.origin.event_ms))
 
 
 def next_attempt(send: Send, moment: Moment, refused: Refused) -> Send | None:

@@ -23,6 +23,7 @@ from streamer.core.attempts import (
     has_room,
     next_attempt,
     refuse,
+    suppress,
     tell,
 )
 from streamer.core.delivery import (
@@ -36,7 +37,7 @@ from streamer.core.delivery import (
     Message,
     Refused,
 )
-from streamer.core.outcomes import STOP
+from streamer.core.outcomes import OPTOUT, STOP
 from streamer.core.sends import AT_GATEWAY, EXISTING, RECALLED, THERE, UNKNOWN, UNRESOLVED, WATCHED, Send
 from streamer.core.state import Person
 from streamer.errors import BadRecord
@@ -107,9 +108,10 @@ def take_callback(person: Person, value: bytes, moment: Moment) -> bool:
         return recall.take_recall(person, send, True, moment)
     if send is not None and _is_watched(send, moment):
         return send.attempt == said.attempt and _heard_failure(person, send, said, moment)
+    waiting = next((each for each in (send, *person.held, *person.due) if each and each.id == said.send_id), None)
     is_new = _created(person, said.send_id, said.attempt, said.sid, moment)
-    if is_new:
-        _hear_if_failed(person, said, moment)
+    if is_new and waiting is not None:
+        _hear_if_failed(person, waiting, said, moment)
     return is_new
 
 
@@ -167,7 +169,8 @@ def look(person: Person, send: Send, listed: Sequence[Found] | None, moment: Mom
     if len(candidates.sure) == 1 and not candidates.doubtful:
         found = candidates.sure[0]
         _created(person, send.id, send.attempt, found.sid, moment)
-        _hear_if_failed(person, Callback(send.id, send.attempt, found.sid, found.status, found.error_code), moment)
+        said = Callback(send.id, send.attempt, found.sid, found.status, found.error_code)
+        _hear_if_failed(person, send, said, moment)
         return True
     if candidates.sure or candidates.doubtful:
         tell(person, moment, end_of(send, now_ms, send.told, "several_candidates"), AMBIGUOUS)
@@ -304,11 +307,13 @@ def _is_known(person: Person, send: Send, attempt: int, sid: str) -> bool:
     return not is_awaited and sid in person.adopted
 
 
-def _hear_if_failed(person: Person, said: Callback, moment: Moment) -> None:
-    """The first word of a message may be that it failed."""
+def _hear_if_failed(person: Person, before: Send, said: Callback, moment: Moment) -> None:
+    """The first word of a message may be that it failed; `before` is its send as it was without that word."""
     send = _followed(person, said.send_id)
     if send is not None and _is_watched(send, moment):
         _heard_failure(person, send, said, moment)
+    elif said.status in FAILED_STATUSES and moment.rules.outcomes.of_code(said.code).kind == OPTOUT:
+        suppress(person, moment, before, said.code)
 
 
 def _is_watched(send: Send, moment: Moment) -> bool:
@@ -322,6 +327,8 @@ def _heard_failure(person: Person, send: Send, said: Callback, moment: Moment) -
         return False
     verdict = moment.rules.outcomes.of_code(said.code)
     refused = Refused(verdict.kind, said.code, 0, verdict.kind, verdict.scope, verdict.schedule)
+    if verdict.kind == OPTOUT:
+        suppress(person, moment, send, said.code)
     # A stop by callback opens no breaker, and nothing says that the next message would fare better.
     held = None if verdict.kind == STOP else next_attempt(replace(send, sid=""), moment, refused)
     person.followed.remove(send)

@@ -70,7 +70,7 @@ def barred(person: Person, send: Send, rule: Rule | None, standing: Standing) ->
     allowed = rules.common.allow_numbers
     if allowed is not None and to not in allowed:
         return Bar(NOT_ALLOWED)
-    if len(standing.stops) and standing.stops.stops(to, rules.stop_groups.get(send.sender, send.sender)):
+    if len(standing.stops) and standing.stops.stops(to, rules.stop_group(send.sender)):
         return Bar(STOPPED)
     if rule is not None and standing.whose == OWN and rule.policies.needs_consent and (person.consent or rule.category):
         mode = rules.people.consent.mode
@@ -90,14 +90,12 @@ def waits(person: Person, send: Send, rule: Rule, standing: Standing) -> Wait | 
         return None
     at_ms, found = now_ms, None
     for _ in range(ROUNDS_MAX):
-        if policies.quiet is not None:
-            hours = opening(policies.quiet, send.message.to, send.zone, at_ms)
-            if not hours.is_open:
-                if policies.quiet.is_dropped:
-                    return Bar(QUIET, _DROPPED) if found is None else found
-                at_ms = leaves_ms(hours, policies.quiet.spread_s, draw_of(send.id))
-                found = Wait(at_ms, QUIET, _said(hours))
-                continue
+        shut = closed(send, rule, standing._replace(now_ms=at_ms)) if policies.quiet is not None else None
+        if isinstance(shut, Bar):
+            return shut if found is None else found
+        if shut is not None:
+            at_ms, found = shut.until_ms, shut
+            continue
         full = _full(person, send, rule, standing, at_ms) if limits else None
         if full is None:
             return found
@@ -106,6 +104,19 @@ def waits(person: Person, send: Send, rule: Rule, standing: Standing) -> Wait | 
         at_ms = full.until_ms
         found = Wait(at_ms, LIMIT, full.limit.text)
     return found
+
+
+def closed(send: Send, rule: Rule, standing: Standing) -> Wait | Bar | None:
+    """Whether hours have a message wait: None, or until when, or that it is dropped for it."""
+    quiet = rule.policies.quiet
+    if quiet is None:
+        return None
+    hours = opening(quiet, send.message.to, send.zone, standing.now_ms)
+    if hours.is_open:
+        return None
+    if quiet.is_dropped:
+        return Bar(QUIET, _DROPPED)
+    return Wait(leaves_ms(hours, quiet.spread_s, draw_of(send.id)), QUIET, _said(hours))
 
 
 def _limits(policies: Policies, whose: str) -> tuple[Limit, ...]:

@@ -94,7 +94,10 @@ def _event(person: Person, hop: Hop, event: dict[str, Any], moment: Moment) -> H
     is_repeat = hop.is_repeat or was_decided
     has_ended, left_out = (False, "") if is_repeat else holding.hear(person, event, hop.origin, moment)
     passage = replace(moment.passage, hops=hop.hops, is_repeat=is_repeat, is_back=is_back)
+    agreed = dict(person.consent) if person.followed or person.away else person.consent
     applied = plan.apply_event(person, event, hop.origin, moment.rules, moment.now_ms, passage)
+    if agreed != person.consent:
+        has_ended |= holding.end_refused(person, moment)
     if has_ended:
         applied = replace(applied, is_changed=True, rejected=applied.rejected or left_out)
     return Handled(applied, is_stranded=bool(applied.matched) and _is_stranded(person, hop))
@@ -152,6 +155,7 @@ def _agree(person: Person, hop: Hop, moment: Moment) -> Applied:
         turn = Turn(person, moment.now_ms, moment.rules, moment.passage)
         turn.decide_parked()
         turn.close()
+        holding.end_refused(person, moment)
     return Applied(is_changed, rejected=refused or next(iter(said.refused), ""))
 
 

@@ -10,16 +10,19 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
+from streamer.core import consent
 from streamer.core.attempts import Moment, release_one, stop
 from streamer.core.decide import CANCELLED, is_erased
 from streamer.core.delivery import Origin
 from streamer.core.hop import CANCEL, RELEASE
 from streamer.core.identity import home_key
 from streamer.core.plan import Turn
-from streamer.core.sends import Outgoing, Parked, Send
+from streamer.core.recall import recall
+from streamer.core.sends import AT_GATEWAY, Outgoing, Parked, Send
 from streamer.core.state import CANCELS_MAX, Person
 from streamer.errors import BadRecord
 
+BY_HAND: Final = "by hand"
 TOO_MANY_CANCELS: Final = "too_many_cancels"
 BY_CHARS_MAX: Final = 80  # of what an outcome says of the event that ended it
 _Id = Annotated[bytes, Meta(min_length=16, max_length=16)]
@@ -92,9 +95,31 @@ def end_cancelled(person: Person, moment: Moment) -> None:
         return f"by {known[2]}" if known is not None and known[0] >= event_ms else ""
 
     _end(person, moment, lambda each: by(each.cancel, each.origin.event_ms))
+    for send in [each for each in person.followed if each.reason == AT_GATEWAY]:
+        if detail := by(send.cancel, send.origin.event_ms):
+            recall(person, send, moment, CANCELLED, detail)
     for send_id, away in person.away.items():
         if detail := by(away.cancel, away.event_ms):
             person.outgoing.append(_sent_after(person, moment, send_id, detail))
+
+
+def end_refused(person: Person, moment: Moment) -> bool:
+    """End what is out of reach of the gate and that the person does not want any more: what the gateway holds, and what
+    is away; whether there was any. Asked where a consent has changed.
+    """
+    mode, consents = moment.rules.people.consent.mode, person.consent
+    refused = {}
+    for rule in moment.rules.mappings:
+        channel = rule.action.channel
+        if rule.policies.needs_consent and (said := consent.verdict(consents, {}, rule.category, channel, mode)):
+            refused[rule.id] = said
+    there = [send for send in person.followed if send.reason == AT_GATEWAY and send.mapping in refused]
+    for send in there:
+        recall(person, send, moment, refused[send.mapping])
+    away = [send_id for send_id, each in person.away.items() if each.mapping in refused]
+    for send_id in away:
+        person.outgoing.append(_sent_after(person, moment, send_id, refused[person.away[send_id].mapping]))
+    return bool(there or away)
 
 
 def take_cancel(person: Person, value: bytes, moment: Moment) -> bool:
@@ -103,7 +128,12 @@ def take_cancel(person: Person, value: bytes, moment: Moment) -> bool:
     if command.send_id in person.away:
         person.outgoing.append(_sent_after(person, moment, command.send_id, command.by))
         return True
-    return _end(person, moment, lambda each: (command.by or "by hand") if each.id == command.send_id else "")
+    by = command.by or BY_HAND
+    there = next((each for each in person.followed if each.id == command.send_id and each.reason == AT_GATEWAY), None)
+    if there is not None:
+        recall(person, there, moment, CANCELLED, by)
+        return True
+    return _end(person, moment, lambda each: by if each.id == command.send_id else "")
 
 
 def take_release(person: Person, value: bytes, moment: Moment) -> bool:

@@ -9,9 +9,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from streamer.core import away, limits, outcomes, state
-from streamer.core.attempts import Moment, expire, has_room, in_event_order, instead_of, stop
+from streamer.core.attempts import Moment, expire, has_room, in_event_order, instead_of, stop, unbegin
 from streamer.core.decide import SCHEDULE_MIN_S, TOO_LATE
-from streamer.core.gate import OF_NUMBER, OF_SENDER, OWN, Bar, Wait, barred, count_name, held_for, judge
+from streamer.core.gate import OF_NUMBER, OF_SENDER, OWN, Bar, Wait, barred, closed, count_name, held_for, judge
 from streamer.core.identity import is_persons_key, number_key
 from streamer.core.plan import FULL, TOO_MANY_HELD, Turn
 from streamer.core.rules import Rule
@@ -79,6 +79,31 @@ def _is_stale(send: Send, rule: Rule, now_ms: int) -> bool:
     """Whether a send was decided a while ago, and can be again: by the mapping that kept its event."""
     is_whole = send.event != b"" and not send.attempt and rule.version == send.mapping_version
     return is_whole and now_ms - send.decided_ms > FRESH_MS
+
+
+def confirm(person: Person, moment: Moment) -> bool:
+    """Whether the posting send may still leave, right before its request: its intent may have been acked late.
+
+    Else it has its outcome, or waits as it is for its person's day. What counts it already counts itself.
+    """
+    send, rule, standing = person.due[0], moment.rule(person.due[0]), moment.standing
+    if moment.now_ms > send.expires_ms:
+        expire(person, moment)
+        return False
+    found: Bar | Wait | None = barred(person, send, rule, standing)
+    if found is None and rule is not None and not send.is_released:
+        found = closed(send, rule, standing)
+    if found is None:
+        return True
+    unbegin(person)
+    send = person.due.pop(0)
+    if isinstance(found, Bar):
+        stop(person, moment, send, *found)
+    elif standing.whose == OF_NUMBER:
+        away.return_order(person, send, *found)
+    else:
+        put_off(person, moment, send, found)
+    return False
 
 
 def _decide_again(person: Person, moment: Moment, send: Send, rule: Rule) -> None:

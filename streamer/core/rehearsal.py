@@ -22,8 +22,9 @@ from streamer.core.plan import Passage
 from streamer.core.profile import Update, fold
 from streamer.core.routing import Place, Routed, routed
 from streamer.core.rules import RuleSet
-from streamer.core.sends import EVENT_KIND, Parked, Send
+from streamer.core.sends import EVENT_KIND, SUPPRESSION_KIND, Parked, Send
 from streamer.core.state import Person
+from streamer.core.suppressions import Suppressions
 
 TOPIC: Final = "rehearsal"
 HOMES_MAX: Final = 8  # pointers that are followed for a picture
@@ -61,6 +62,7 @@ class Rehearsal:
         self.rules = rules
         self.now_ms = now_ms
         self.people: dict[str, Person] = {}
+        self.suppressions = Suppressions()
         self.sent: list[Sent] = []
         self.suppressed: list[Suppressed] = []
         self._offset = 0
@@ -133,10 +135,12 @@ class Rehearsal:
     def _handle(self, key: str, hop: Hop, waiting: deque[Routed]) -> Handled:
         """Have one record change its person, send what is due, and queue what follows from it elsewhere."""
         person = self.people.setdefault(key, Person())
-        handled = handle(person, key, hop, self.rules, self.now_ms)
+        handled = handle(person, key, hop, self.rules, self.now_ms, self.suppressions)
         outgoing, person.outgoing = person.outgoing, []
         for each in outgoing:
-            if each.kind != EVENT_KIND:
+            if each.kind == SUPPRESSION_KIND:
+                self.suppressions.put(each.key.encode(), each.value)
+            elif each.kind != EVENT_KIND:
                 origin = Origin(key, TOPIC, 0, hop.origin.offset, each.event_ms, self.now_ms)
                 waiting.append(Routed(each.key.encode(), each.value, headers_of(each.kind, origin, hop.hops + 1)))
         for target in handled.forward:
@@ -156,7 +160,7 @@ class Rehearsal:
             left -= 1
             self.now_ms = max(self.now_ms, due_ms)
             attempts.release(person, self.now_ms, self.now_ms)
-            plan.ring(person, self.rules, self.now_ms, self.now_ms, Passage(key=key))
+            plan.ring(person, self.rules, self.now_ms, self.now_ms, Passage(key=key, stops=self.suppressions))
             self._settle(key, person)
             if erasure.is_over(person, self.now_ms):
                 del self.people[key]
@@ -165,7 +169,7 @@ class Rehearsal:
     def _settle(self, key: str, person: Person) -> None:
         """Accept whatever is due, in order, and note what was decided."""
         while person.due:
-            moment = Moment(key, self.rules, self.now_ms)
+            moment = Moment(key, self.rules, self.now_ms, stops=self.suppressions)
             send = leaving.begin(person, moment)
             if send is None:
                 continue

@@ -140,7 +140,8 @@ class RuleSet(Struct, frozen=True):
 
     `longest_age_s` is how old an event may be that still sends something. `outcomes`: what the gateway's codes mean.
     `common`: the policies that hold for all; `counting`: what of postings the limits ask for; `cancels`: by the name of
-    a track what it may end; `stop_groups`: the group of each sender.
+    a track what it may end; `stop_groups`: by sender those that share a STOP; a sender that isn't there is
+    one by itself.
     """
 
     mappings: tuple[Rule, ...]
@@ -199,6 +200,10 @@ class RuleSet(Struct, frozen=True):
             cancels=_cancellers(enabled),
             stop_groups=dict(stop_groups or {}),
         )
+
+    def stop_group(self, sender: str) -> str:
+        """The group that a STOP to a sender is about."""
+        return self.stop_groups.get(sender, sender)
 
     def candidates(self, event_type: str, event_name: str | None) -> tuple[Rule, ...]:
         """The mappings whose filter may match an event of this type and name, in order of id; 0.1 µs."""

@@ -31,6 +31,7 @@ RECALLED: Final = "recalled"  # of one that the gateway is to be asked for that
 THERE: Final = frozenset((AT_GATEWAY, RECALLED))  # the gateway holds the message of these, as far as is known
 EXISTING: Final = THERE | {WATCHED}  # the message of these is known to exist
 EVENT_KIND: Final = "delivery"  # of an Outgoing for the deliveries topic
+SUPPRESSION_KIND: Final = "suppression"  # of one for the suppressions topic, whose keys are no identity keys
 
 _Ms = Annotated[int, Meta(ge=0, le=2 * MS_MAX)]  # a deadline may lie beyond any event's time
 _Count = Annotated[int, Meta(ge=0, le=2**31)]
@@ -136,7 +137,7 @@ class Away(Struct, frozen=True, array_like=True):
 
 
 class Outgoing(Struct, frozen=True, array_like=True):
-    """A record to be produced to `by-user` (to `deliveries`, if its `kind` is EVENT_KIND), once this one is safe.
+    """A record to be produced once this one is safe: to `by-user`, or to the topic that its `kind` says.
 
     `event_ms` is the event time of what caused it; `status` is said of what became of a send.
     """

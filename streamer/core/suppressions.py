@@ -22,7 +22,7 @@ BY_OPT_OUT: Final = "optout"  # the reason of one that no code is known of
 BAD_KEY: Final = "bad_suppression_key"  # the reasons of what is refused
 BAD_VALUE: Final = "bad_suppression"
 
-_KEY: Final = re.compile(rb"(\+[1-9][0-9]{1,14})/(\*|[^\s/]{1,64})")
+_KEY: Final = re.compile(rb"(\+[1-9][0-9]{1,17})/(\*|[^\s/]{1,64})")
 
 
 class Suppression(Struct, frozen=True):
@@ -43,6 +43,11 @@ _decoder: Final = msgspec.json.Decoder(Suppression)
 def key_of(number: str, group: str) -> bytes:
     """The key of a number (E.164) and a group, which is a name without slash or space, or EVERYONE."""
     return f"{number}/{group}".encode()
+
+
+def is_key(key: bytes) -> bool:
+    """Whether `read_key` reads it."""
+    return _KEY.fullmatch(key) is not None
 
 
 def read_key(key: bytes | None) -> tuple[str, str]:

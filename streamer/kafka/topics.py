@@ -108,8 +108,9 @@ async def _ensure(admin: AIOKafkaAdminClient, ours: list[TopicSpec], inputs: lis
     for spec in ours:
         if counts[spec.name] != spec.partitions:
             raise BrokerUnusable(
-                f"topic {spec.name} has {counts[spec.name]} partitions, topics.partitions says {spec.partitions}."
-                " The count is part of where each person lives: set it to the topic's, or start with a new prefix"
+                f"topic {spec.name} has {counts[spec.name]} partitions, and must have {spec.partitions}: as"
+                " topics.partitions says, or one for who said STOP. The count is part of where each person lives:"
+                " set it to the topic's, or start with a new prefix"
             )
     await _check_policies(admin, ours)
     return counts

@@ -68,7 +68,8 @@ class Assignment:
         self._requests = Requests()  # postings given to a dispatcher and not yet answered
         changelog = Partition(services.state_topic, partition)
         self.claim = Claim(services.state_sink, changelog, epoch, partial(on_gap, self))
-        self._gate = Gate(services.lease, services.clock.now_s)
+        self._gate = Gate(services.lease, services.freshness, services.clock.now_s)
+        self.crowd_share = self._gate.crowd_share
         self._outbox = Outbox(services, partition)
 
     def accept(self, records: Sequence[Record]) -> None:
@@ -125,6 +126,8 @@ class Assignment:
         for key in self._gate.opened():
             if key in self._lanes:
                 self._go_on(self._lanes[key])
+        if self._gate.crowd_share() >= 1:
+            return
         for key in () if self.is_draining else islice(self.held.due(now_ms), RINGS_A_TICK):
             lane = self._lane(key)
             attempts.release(lane.person, now_ms, 0, self._services.dispatchers)
@@ -204,15 +207,13 @@ class Assignment:
         if not posting.is_queued or self.is_draining:
             return False
         posting.is_queued = False
-        if self._now_ms() > posting.send.expires_ms:
-            attempts.expire(posting.lane.person, self._moment(posting.lane))
-            self._forgo(posting)
-            return False
-        if not (self._gate.lets(posting.lane.key) and self._dispatcher(posting.send).may_leave(posting)):
-            attempts.unbegin(posting.lane.person)
-            self._forgo(posting)
-            return False
-        return True
+        lane = posting.lane
+        if leaving.confirm(lane.person, self._moment(lane)):
+            if self._gate.lets(lane.key) and self._dispatcher(posting.send).may_leave(posting):
+                return True
+            attempts.unbegin(lane.person)
+        self._forgo(posting)
+        return False
 
     def _forgo(self, posting: Posting) -> None:
         """Go on without a request whose posting is on the changelog: that it never left is written at once."""
@@ -254,7 +255,8 @@ class Assignment:
 
     def _moment(self, lane: Lane) -> Moment:
         services = self._services
-        return Moment(lane.key.decode(), services.mappings, self._now_ms(), services.jitter.random())
+        jitter = services.jitter.random()
+        return Moment(lane.key.decode(), services.mappings, self._now_ms(), jitter, services.suppressions)
 
     def _dispatcher(self, send: Send) -> Dispatcher:
         return self._services.dispatchers[send.message.account]
@@ -347,7 +349,14 @@ class Assignment:
         held = lane.person.held.copy()
         try:
             hop = read_hop(record.key, record.value, record.headers)
-            handled = handle(lane.person, lane.key.decode(), hop, self._services.mappings, self._now_ms())
+            handled = handle(
+                lane.person,
+                lane.key.decode(),
+                hop,
+                self._services.mappings,
+                self._now_ms(),
+                self._services.suppressions,
+            )
         except BadRecord as bad:
             self._services.letters.put(record, bad, partial(self._resolved, record.offset))
             return

@@ -18,15 +18,19 @@ from streamer.core.identity import NUMBER_PREFIX, SENDER_PREFIX
 from streamer.core.rules import RuleSet
 from streamer.core.sends import Outgoing, Send
 from streamer.core.state import HELD_BYTES_MAX, HELD_MAX, OUT_MAX, Person
+from streamer.core.suppressions import Suppressions
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.dispatch import Dispatcher, keys_of
-from streamer.pipeline.lease import Lease
+from streamer.pipeline.lease import Freshness, Lease
 from streamer.ports import Clock, Record, RecordSink, StateStore
 
 
 @dataclass(frozen=True)
 class Services:
-    """What every assignment of an owner shares. `lone_senders`: those of which one partition sends everything."""
+    """What every assignment of an owner shares. `lone_senders`: those of which one partition sends everything.
+
+    `suppressions` is the process' copy of their topic, and `freshness` says whether it is whole.
+    """
 
     mappings: RuleSet
     store: StateStore
@@ -40,7 +44,10 @@ class Services:
     state_topic: str
     deliveries_topic: str
     by_user_topic: str
+    suppressions_topic: str
     partitions: int
+    suppressions: Suppressions
+    freshness: Freshness
     lone_senders: frozenset[str] = frozenset()
 
 

@@ -1,14 +1,16 @@
-"""Where a partition's owner produces what its people's records list: delivery events, and records for other keys."""
+"""Where a partition's owner produces what its people's records list: delivery events, suppressions, and records for
+other keys.
+"""
 
 from collections.abc import Callable
 
-from streamer.core import following
+from streamer.core import following, suppressions
 from streamer.core.delivery import Answer, Decision, Origin, Unknown, delivery_event
 from streamer.core.following import LateAnswer
 from streamer.core.handling import Handled
 from streamer.core.hop import ANSWER, Hop, headers_of
 from streamer.core.identity import partition_of
-from streamer.core.sends import EVENT_KIND, Outgoing, Send
+from streamer.core.sends import EVENT_KIND, SUPPRESSION_KIND, Outgoing, Send
 from streamer.pipeline.lane import Services
 from streamer.ports import Partition
 from streamer.telemetry import RECORDS_FORWARDED
@@ -33,14 +35,24 @@ class Outbox:
         self._services.event_sink.append(place, encoded, delivery_event(said, decision), None, on_ack)
 
     def send(self, key: bytes, outgoing: Outgoing, at: int, on_ack: OnAck) -> None:
-        """Produce what the state record of `key` at the offset `at` lists for others, or for the deliveries topic."""
+        """Produce what the state record of `key` at the offset `at` lists beside its outcomes."""
         if outgoing.kind == EVENT_KIND:
             whose = outgoing.key.encode()
             self._services.event_sink.append(self._deliveries_of(whose), whose, outgoing.value, None, on_ack)
             return
+        if outgoing.kind == SUPPRESSION_KIND:
+            self._suppress(outgoing.key.encode(), outgoing.value, on_ack)
+            return
         now_ms = self._services.clock.now_ms()
         origin = Origin(key.decode(), *self._state, at, outgoing.event_ms, now_ms)
         self.hop(outgoing.key, outgoing.value, headers_of(outgoing.kind, origin, 1), on_ack)
+
+    def _suppress(self, key: bytes, value: bytes, on_ack: OnAck) -> None:
+        """Produce a suppression; in this process it holds from now on, before the topic is read."""
+        services = self._services
+        services.suppressions.put(key, value)
+        place = Partition(services.suppressions_topic, partition_of(key, suppressions.PARTITIONS))
+        services.event_sink.append(place, key, value, None, on_ack)
 
     def _deliveries_of(self, key: bytes) -> Partition:
         return Partition(self._deliveries.topic, partition_of(key, self._services.partitions))

@@ -18,6 +18,7 @@ from streamer.pipeline.dispatch import TICK_S
 from streamer.pipeline.handled import HandledTimes, InputsTime
 from streamer.pipeline.lane import Services
 from streamer.pipeline.restore import Progress, Restore
+from streamer.pipeline.suppressions import SuppressionReader
 from streamer.ports import Changelog, Partition, RecordSource
 from streamer.telemetry import (
     CLAIMS_LOST,
@@ -63,7 +64,13 @@ class Owner:
     """One member of the owner group. All methods run on one event loop; state changes without an await between."""
 
     def __init__(
-        self, plan: OwnerPlan, source: RecordSource, changelog: Changelog, inputs: InputsTime, services: Services
+        self,
+        plan: OwnerPlan,
+        source: RecordSource,
+        changelog: Changelog,
+        inputs: InputsTime,
+        services: Services,
+        suppressions: SuppressionReader,
     ) -> None:
         self._plan = plan
         self._source = source
@@ -72,6 +79,7 @@ class Owner:
         self._assignments: dict[Partition, Assignment] = {}
         self._passing = Passing(source)
         self._inputs = inputs
+        self._suppressions = suppressions
         self._handled = HandledTimes(source, lambda end: inputs.read_before(end.as_of_s), services.clock)
         self._paused: set[Partition] = set()
         self._restores = asyncio.Semaphore(RESTORES_MAX)
@@ -100,13 +108,14 @@ class Owner:
                 ]
                 timers = self._tasks.create_task(self._release_held(), name="owner.timers")
                 inputs = self._tasks.create_task(self._inputs.run(), name="owner.inputs_time")
+                suppressions = self._tasks.create_task(self._suppressions.run(), name="owner.suppressions")
                 saver = self._tasks.create_task(self._save(), name="owner.saver")
                 pump = self._tasks.create_task(self._pump(), name="owner.pump")
                 await stop.wait()
                 pump.cancel()  # it may be waiting to join, or for a rebalance to end
                 self._drain_s = self._plan.stop_drain_s
                 await self._source.stop()
-                for task in (timers, inputs, saver, *senders):
+                for task in (timers, inputs, suppressions, saver, *senders):
                     task.cancel()
         finally:
             await self._source.stop()
@@ -200,6 +209,7 @@ class Owner:
         SENDS_HELD.set(sum(len(each.held) for each in self._assignments.values()))
         PEOPLE_WAITING.set(sum(len(each.wheel) for each in self._assignments.values()))
         RECORDS_PENDING.labels("state").set(self._services.state_sink.records_pending)
+        self._suppressions.observe()
         HANDLED_BEHIND.labels("inputs").set(self._inputs.behind_s())
         HANDLED_BEHIND.labels("owner").set(self._handled.behind_s())
         RECORDS_PENDING.labels("deliveries").set(self._services.event_sink.records_pending)
@@ -304,7 +314,7 @@ class Owner:
         share = max(1, len(self._assignments))
         high, bytes_high = max(WAITING_MIN, WAITING_MAX // share), max(WAITING_BYTES_MIN, WAITING_BYTES_MAX // share)
         filled = {
-            place: max(each.tracker.in_flight / high, each.tracker.bytes_in_flight / bytes_high)
+            place: max(each.tracker.in_flight / high, each.tracker.bytes_in_flight / bytes_high, each.crowd_share())
             for place, each in self._assignments.items()
         }
         full = {place for place, part in filled.items() if part > 1}

@@ -1,8 +1,8 @@
 """Input topics on a broker that was started to try things out: made, written to and read.
 
 `python -m streamer.testing.topics put events.track` produces the events of standard input, one JSON object a line, each
-keyed by its person; `… show streamer.deliveries` prints what a topic holds. Both speak to 127.0.0.1:9092 unless told
-otherwise.
+keyed by its person; `… show streamer.deliveries` prints what a topic holds. With `--keyed` a line is a key, a space and
+the value, and a key alone a tombstone, as in `+14155550100/shop {}`. Both speak to 127.0.0.1:9092 by default.
 """
 
 import argparse
@@ -36,22 +36,25 @@ def create_topics(bootstrap: str, names: Sequence[str]) -> None:
         raise BrokerUnusable(f"the topics {', '.join(names)} can't be created: {error!r}") from error
 
 
-async def put(bootstrap: str, topic: str, lines: Iterable[bytes]) -> int:
-    """Produce each line that isn't blank, keyed by its event's person as far as it has one; returns how many."""
+async def put(bootstrap: str, topic: str, lines: Iterable[bytes], *, is_keyed: bool = False) -> int:
+    """Produce each line that isn't blank, keyed by its event's person as far as it has one; returns how many.
+
+    `is_keyed`: each begins with its key, and has no value if it ends there.
+    """
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap)
     await producer.start()
     try:
-        values = [line.strip() for line in lines if line.strip()]
-        for value in values:
-            await producer.send(topic, value, key=_person(value))
+        records = [_record(line.strip(), is_keyed=is_keyed) for line in lines if line.strip()]
+        for key, value in records:
+            await producer.send(topic, value, key=key)
         await producer.flush()
     finally:
         await producer.stop()
-    return len(values)
+    return len(records)
 
 
-async def show(bootstrap: str, topic: str) -> list[bytes]:
-    """The values of all records that a topic holds now, in order of time."""
+async def show(bootstrap: str, topic: str, *, is_keyed: bool = False) -> list[bytes]:
+    """The values of all records that a topic holds now, in order of time; `is_keyed`: behind their keys."""
     consumer = AIOKafkaConsumer(
         topic, bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
     )
@@ -67,7 +70,17 @@ async def show(bootstrap: str, topic: str) -> list[bytes]:
                     records += batches.get(place, [])
     finally:
         await consumer.stop()
-    return [record.value or b"" for record in sorted(records, key=lambda record: record.timestamp)]
+    records.sort(key=lambda record: record.timestamp)
+    if is_keyed:
+        return [b"%b %b" % (record.key or b"", record.value or b"") for record in records]
+    return [record.value or b"" for record in records]
+
+
+def _record(line: bytes, *, is_keyed: bool) -> tuple[bytes | None, bytes | None]:
+    if not is_keyed:
+        return _person(line), line
+    key, *value = line.split(maxsplit=1)
+    return key, value[0] if value else None
 
 
 def _person(value: bytes) -> bytes | None:
@@ -102,13 +115,14 @@ def main() -> None:
     parser.add_argument("what", choices=["put", "show"])
     parser.add_argument("topic")
     parser.add_argument("--bootstrap", default=BOOTSTRAP)
+    parser.add_argument("--keyed", action="store_true", help="lines begin with the record's key")
     given = parser.parse_args()
     try:
         if given.what == "put":
-            count = asyncio.run(put(given.bootstrap, given.topic, sys.stdin.buffer))
+            count = asyncio.run(put(given.bootstrap, given.topic, sys.stdin.buffer, is_keyed=given.keyed))
             sys.stderr.write(f"{count} records\n")
         else:
-            for value in asyncio.run(show(given.bootstrap, given.topic)):
+            for value in asyncio.run(show(given.bootstrap, given.topic, is_keyed=given.keyed)):
                 sys.stdout.write(value.decode(errors="replace") + "\n")
     except (KafkaError, TimeoutError, OSError) as error:
         sys.exit(f"error: {given.bootstrap}: {error or type(error).__name__}")

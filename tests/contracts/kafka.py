@@ -625,6 +625,22 @@ class ChangelogContract(ABC):
         read, _ = await self._read(broker, place, owner.claim.epoch + 1)
         assert [(each.value, epoch_of(each.value, each.headers)) for each in read] == [(None, owner.claim.epoch)]
 
+    async def test_who_follows_the_ends_is_given_every_record_once_and_never_waits_at_a_marker(self):
+        """So a topic is followed outside any group; a marker, which ends a transaction, takes an offset too."""
+        broker = self.broker()
+        place = Partition(await broker.create("state", 1, is_compacted=True), 0)
+        groups, values, position = broker.groups(), [], 0
+        for written, is_committed, end in (([b"1", b"2"], True, 4), ([b"3"], False, 7), ([], True, 9)):
+            await write(broker, place, *written)
+            await broker.transact(place, b"in one", is_committed=is_committed)
+            async with asyncio.timeout(ANSWER_S):  # the marker is written after the broker's answer
+                while await groups.ends([place]) != {place: end}:
+                    pass
+            read, position = await self._read(broker, place, position, end)
+            values += [record.value for record in read if record.value != b"in one"]
+        assert (values, position) == ([b"1", b"2", b"3"], 9)
+        await groups.close()
+
     async def test_it_says_which_log_it_reads(self):
         """A local copy is judged by it."""
         broker = self.broker()

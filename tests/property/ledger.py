@@ -5,6 +5,7 @@ the end. It knows Kafka, the gateway and time only by their fakes; the same clai
 """
 
 import json
+import math
 import random
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,8 @@ from streamer.core.identity import RESERVED, partition_of
 from streamer.core.merging import moved_of
 from streamer.core.profile import values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.suppressions import EVERYONE, key_of
+from streamer.pipeline.lease import FRESH_S
 from streamer.testing.fake_gateway import FakeGateway
 from streamer.testing.fakes import ManualClock
 from streamer.testing.memory_log import MemoryLog
@@ -24,7 +27,7 @@ from streamer.testing.memory_log import MemoryLog
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PARTITIONS = 3
 INPUTS = {"in.a": 2, "in.b": 1}
-OURS = dict.fromkeys(("by-user", "state", "deliveries", "dead-letters"), PARTITIONS)
+OURS = {**dict.fromkeys(("by-user", "state", "deliveries", "dead-letters"), PARTITIONS), "suppressions": 1}
 ACCOUNTS = ("main", "second")
 
 SENDERS = {
@@ -142,6 +145,7 @@ class World:
         self.times = defaultdict(set)  # "" → times of identifies: no two are at once
         self.committed = {}
         self.disks = [{}, {}]  # of machines: partition → the snapshot left there
+        self.stops = {}  # key → since when it stands in the suppressions topic, s
         self.waiting = set()  # people whose last state record has sends without an outcome
         self.faults = []
         self.log.append_watchers.append(self._appended)
@@ -217,6 +221,10 @@ class World:
         elif record.topic == "dead-letters":
             found = dict(record.headers)
             self.buried.add((found["topic"].decode(), int(found["partition"]), int(found["offset"])))
+        elif record.topic == "suppressions":
+            since_s = self.stops.pop(record.key, self.clock.now_s())
+            if record.value is not None:
+                self.stops[record.key] = since_s
         elif record.topic == "state" and record.key == state.CLAIM_KEY:
             self._claimed(record)
         elif record.topic == "state" and not record.key.startswith(RESERVED):
@@ -318,8 +326,17 @@ class World:
                 self.faults.append(f"{group} committed {place} to {offset}, beyond the unresolved {number}")
 
     def _posted(self, message):
-        """What was held for its time leaves only once all that had come by then is handled. Never answers."""
+        """What was held for its time leaves only once all that had come by then is handled. Never answers.
+
+        And nothing goes to a number that said STOP more than ten seconds ago.
+        """
         mapping, n = message.body.split()[:2]
+        keys = (key_of(message.to, group) for group in (DOCUMENTS[mapping][1], EVERYONE))
+        stopped_s = min(self.stops.get(key, math.inf) for key in keys)
+        if self.clock.now_s() - stopped_s >= FRESH_S:
+            self.faults.append(
+                f"{mapping} {n} left at {self.clock.now_s()}, and its number had stopped it at {stopped_s}"
+            )
         due_ms = self.due_ms.get((mapping, n), 0)
         came = {coordinates for coordinates, ms in self.came_ms.items() if ms < due_ms}
         unread = {each for each in came if self.needs[each] == "hop"} - self.hopped

@@ -15,15 +15,17 @@ from functools import partial
 from streamer.core import gcra
 from streamer.core.delivery import Accepted, Refused, Unknown
 from streamer.core.identity import RESERVED
+from streamer.core.suppressions import EVERYONE, Suppressions, key_of
 from streamer.errors import CopyUnusable
 from streamer.pipeline.assignment import Services
 from streamer.pipeline.committer import Committer
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.dispatch import Account, Dispatcher
 from streamer.pipeline.handled import InputsTime
-from streamer.pipeline.lease import Lease
+from streamer.pipeline.lease import Freshness, Lease
 from streamer.pipeline.owner import Owner, OwnerPlan
 from streamer.pipeline.router import Router, RouterPlan
+from streamer.pipeline.suppressions import SuppressionReader
 from streamer.ports import Partition
 from streamer.store.local import judge
 from streamer.store.memory import MemoryStore
@@ -113,7 +115,7 @@ class Worker:
         letters = partial(DeadLetters, topic="dead-letters", partitions=PARTITIONS)
         self.router = Router(plan, self.router_source, self.hop, letters(self.hop), clock)
         self.disk = Disk(draw.choice(world.disks), clock, random.Random(draw.random()))
-        self.lease = Lease(SESSION_S)
+        self.lease, self.freshness = Lease(SESSION_S), Freshness()
         self.store = MemoryStore(self.disk, draw.choice((0.5, 3.0, 180.0)))
         self.is_zombie, self.expired = False, []
         services = Services(
@@ -131,11 +133,16 @@ class Worker:
             state_topic="state",
             deliveries_topic="deliveries",
             by_user_topic="by-user",
+            suppressions_topic="suppressions",
+            suppressions=Suppressions(),
+            freshness=self.freshness,
             partitions=PARTITIONS,
             lone_senders=LONE,
         )
         inputs = InputsTime(FakeGroupOffsets(log), "router", list(INPUTS), clock)
-        self.owner = Owner(OwnerPlan("by-user", 12.0), self.owner_source, FakeChangelog(log), inputs, services)
+        self.groups = FakeGroupOffsets(log)
+        stops = SuppressionReader(services, FakeChangelog(log), self.groups)
+        self.owner = Owner(OwnerPlan("by-user", 12.0), self.owner_source, FakeChangelog(log), inputs, services, stops)
         self.committers = (
             Committer("router", self.router, self.router_source, clock),
             Committer("owner", self.owner, self.owner_source, clock, self.lease),
@@ -224,6 +231,8 @@ class Simulation:
         self.start_share = self.draw.choice((0.01, 0.05))
         self.commit_share = self.draw.choice((0.9, 0.9, 0.02))  # seldom: a crash brings back what was long forgotten
         self.busy_share = self.draw.choice((0.0, 0.1, 0.3))
+        self.outage_share = self.draw.choice((0.0, 0.02))  # of the suppressions alone
+        self.say_share, self.lift_share = self.draw.choice(((0.0, 0.01), (0.003, 0.003), (0.02, 0.02)))
         self.lazy_share = self.draw.choice((0.1, 0.5))  # of answers that a step holds back
         self.lazy_shares = [self.draw.choice((0.1, 0.5, 0.97)) for _ in range(3)]  # of writes and acks, by sink
         self.n = 0
@@ -285,6 +294,7 @@ class Simulation:
                     self._move(sink)
             for source in worker.sources:
                 source.is_committing = draw.random() < self.commit_share
+            worker.groups.is_answering ^= draw.random() < (self.outage_share if worker.groups.is_answering else 0.01)
         if self.world.gateway.open and draw.random() > self.lazy_share:
             self._answer(draw.choice(self.world.gateway.open))
         if draw.random() < 0.3:
@@ -301,6 +311,16 @@ class Simulation:
             self.world.log.compact(Partition("state", number))
         if draw.random() < 0.003:
             draw.choice(self.world.disks).clear()  # somebody tidied up
+        if draw.random() < self.say_share:
+            number = draw.choice(("+15551230001", "+15551230002", "+15551239999"))
+            self._suppress(key_of(number, draw.choice((*SENDERS, EVERYONE))), b"{}")
+        if self.world.stops and draw.random() < self.lift_share:
+            self._suppress(draw.choice(sorted(self.world.stops)), None)
+
+    def _suppress(self, key, value):
+        """Somebody writes to the topic of who said STOP."""
+        self.world.log.append(Partition("suppressions", 0), key, value)
+        self.counts["lifted" if value is None else "suppressed"] += 1
 
     def _harm(self):
         """A process dies, stops, or is cut off; and what was cut off or dead does something yet."""
@@ -350,6 +370,7 @@ class Simulation:
             for source in worker.sources:
                 source.is_committing = True
                 source.nudge()
+            worker.groups.is_answering = True
             for sink in worker.sinks:
                 for place in sink.queued:
                     sink.write(place)

@@ -135,6 +135,15 @@ profile: {{context_traits: update}}
     assert config.mappings.people == people
 
 
+def test_the_groups_of_senders_that_share_a_stop_go_with_the_mappings_and_change_no_version(tmp_path):
+    """A group says who is written to, not what: no mapping is another one for it."""
+    alone = loaded(tmp_path, VALID, order_shipped=MAPPING).mappings
+    shared = loaded(tmp_path, VALID.replace('6789"', '6789", group: brand'), order_shipped=MAPPING).mappings
+    assert (alone.stop_groups, shared.stop_groups) == ({"shop": "shop"}, {"shop": "brand"})
+    assert (shared.stop_group("shop"), shared.stop_group("gone")) == ("brand", "gone")
+    assert alone.version == shared.version
+
+
 def test_a_mapping_is_named_by_its_file_unless_it_says_its_id(tmp_path):
     config = loaded(tmp_path, VALID, order_shipped=MAPPING, b="id: other\n" + MAPPING)
     assert [mapping.id for mapping in config.mappings.mappings] == ["order-shipped", "other"]

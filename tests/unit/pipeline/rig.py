@@ -9,11 +9,12 @@ from streamer.core.channels import Sender
 from streamer.core.delivery import Origin
 from streamer.core.hop import EVENT, headers_of
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.suppressions import Suppressions
 from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.dispatch import Account, Dispatcher
 from streamer.pipeline.lane import Services
-from streamer.pipeline.lease import Lease
+from streamer.pipeline.lease import Freshness, Lease
 from streamer.ports import Partition
 from streamer.store.memory import MemoryStore
 from streamer.testing.fake_gateway import FakeGateway
@@ -22,7 +23,8 @@ from streamer.testing.memory_log import MemoryLog
 
 IN, BY_USER, STATE = Partition("in", 0), Partition("by-user", 0), Partition("state", 0)
 DELIVERIES, DEAD = Partition("deliveries", 0), Partition("dead-letters", 0)
-TOPICS = dict.fromkeys(("in", "by-user", "state", "deliveries", "dead-letters"), 1)
+TOPICS = dict.fromkeys(("in", "by-user", "state", "deliveries", "dead-letters", "suppressions"), 1)
+SUPPRESSIONS = Partition("suppressions", 0)
 PHONE = "+15551230001"
 
 
@@ -50,6 +52,13 @@ def endless_lease():
     return made
 
 
+def endless_freshness():
+    """A copy of the suppressions that needs no reading."""
+    made = Freshness()
+    made.renew(math.inf)
+    return made
+
+
 def claimed(log, place=STATE):
     """Another tenure begins: the epoch of its claim."""
     return log.append(place, state.CLAIM_KEY, state.encode_claim())
@@ -58,7 +67,17 @@ def claimed(log, place=STATE):
 class Rig:
     """Sinks and gateway do nothing until told; `assignment` is one tenure of the one partition."""
 
-    def __init__(self, concurrency=1, mappings=None, log=None, clock=None, partitions=1, lone=()):
+    def __init__(
+        self,
+        concurrency=1,
+        mappings=None,
+        log=None,
+        clock=None,
+        partitions=1,
+        lone=(),
+        freshness=None,
+        stop_groups=None,
+    ):
         self.clock = clock or ManualClock()
         self.log = log or MemoryLog(TOPICS | {"by-user": partitions}, self.clock)
         epoch = self.log.end_offset(STATE)
@@ -72,7 +91,7 @@ class Rig:
         )
         self.store = MemoryStore()
         self.services = Services(
-            mappings=RuleSet.of(mappings or [mapping()]),
+            mappings=RuleSet.of(mappings or [mapping()], stop_groups=stop_groups),
             store=self.store,
             state_sink=self.state,
             event_sink=self.events,
@@ -84,18 +103,25 @@ class Rig:
             state_topic="state",
             deliveries_topic="deliveries",
             by_user_topic="by-user",
+            suppressions_topic="suppressions",
+            suppressions=Suppressions(),
+            freshness=freshness or endless_freshness(),
             partitions=partitions,
             lone_senders=frozenset(lone),
         )
         self.assignment = Assignment(0, self.services, 0, epoch)
 
-    def arrive(self, *values, key=b"u:1"):
-        """Events of one person reach the owner."""
-        before = self.log.end_offset(BY_USER)
+    def put(self, *values, key=b"u:1"):
+        """Events of one person come to by-user."""
         for value in values:
             offset = self.log.end_offset(BY_USER)
             origin = Origin(key.decode(), "in", 0, offset, self.clock.now_ms(), self.clock.now_ms())
             self.log.append(BY_USER, key, value, headers_of(EVENT, origin))
+
+    def arrive(self, *values, key=b"u:1"):
+        """Events of one person reach the owner."""
+        before = self.log.end_offset(BY_USER)
+        self.put(*values, key=key)
         self.assignment.accept(self.log.read(BY_USER, before, len(values)))
 
     @staticmethod

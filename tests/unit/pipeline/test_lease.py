@@ -4,7 +4,18 @@ import math
 
 import pytest
 
-from streamer.pipeline.lease import COMMIT_EVERY_MAX_S, COMMITS_A_SESSION, MARGIN_SHARE, Gate, Lease
+from streamer.pipeline.lease import (
+    COMMIT_EVERY_MAX_S,
+    COMMITS_A_SESSION,
+    FRESH_S,
+    MARGIN_SHARE,
+    OPENED_MAX,
+    TURNED_AWAY_MAX,
+    Freshness,
+    Gate,
+    Lease,
+)
+from tests.unit.pipeline.rig import endless_freshness, endless_lease
 
 
 def begun(session_s=8.0):
@@ -66,7 +77,7 @@ def test_commits_are_frequent_enough_that_one_may_be_lost(session_s):
 def test_a_gate_names_whom_it_turned_away_once_and_only_when_the_lease_holds():
     """No lost wake-up, and no busy loop."""
     lease, now_s = begun(), [100.0]
-    gate = Gate(lease, lambda: now_s[0])
+    gate = Gate(lease, endless_freshness(), lambda: now_s[0])
     assert [gate.lets(key) for key in (b"u:1", b"u:2", b"u:1")] == [False] * 3
     assert gate.opened() == ()
     lease.renew(100.0)
@@ -78,3 +89,50 @@ def test_a_gate_names_whom_it_turned_away_once_and_only_when_the_lease_holds():
     assert gate.opened() == ()
     lease.renew(110.0)
     assert gate.opened() == (b"u:3",)
+
+
+def test_a_copy_is_fresh_for_ten_seconds_from_before_its_topics_end_was_asked_for():
+    freshness = Freshness()
+    assert not freshness.is_fresh(0.0)
+    freshness.renew(100.0)
+    freshness.renew(99.0)
+    assert freshness.is_fresh(math.nextafter(100.0 + FRESH_S, 0))
+    assert not freshness.is_fresh(100.0 + FRESH_S)
+
+
+def test_a_gate_opens_only_while_the_lease_holds_and_the_copy_is_fresh():
+    """Whichever of the two fails: one may be somebody else's now, the other may have said STOP."""
+    lease, freshness, now_s = begun(), Freshness(), [100.0]
+    gate = Gate(lease, freshness, lambda: now_s[0])
+    lease.renew(100.0)
+    assert not gate.lets(b"u:1")
+    assert gate.opened() == ()
+    freshness.renew(98.0)
+    assert gate.opened() == (b"u:1",)
+    assert gate.lets(b"u:1")
+    now_s[0] = 107.0
+    lease.fall()
+    assert not gate.lets(b"u:2")
+    lease.begin(107.0)
+    lease.renew(107.0)
+    assert gate.lets(b"u:2")
+    now_s[0] = 108.0
+    assert not gate.lets(b"u:3")
+    assert gate.opened() == ()
+
+
+def test_many_that_were_turned_away_are_let_in_by_turns():
+    """An outage of minutes must not be followed by a turn of the loop of seconds."""
+    lease, freshness = endless_lease(), Freshness()
+    gate = Gate(lease, freshness, lambda: 0.0)
+    for number in range(TURNED_AWAY_MAX):
+        assert gate.crowd_share() < 1
+        gate.lets(str(number).encode())
+    assert gate.crowd_share() == 1
+    freshness.renew(0.0)
+    turns = []
+    while opened := gate.opened():
+        turns.append(len(opened))
+    assert max(turns) == OPENED_MAX
+    assert sum(turns) == TURNED_AWAY_MAX
+    assert gate.crowd_share() == 0

@@ -11,6 +11,7 @@ from streamer.errors import StateUnreadable
 from streamer.pipeline.committer import PASS_EVERY_S
 from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.owner import REVOKE_DRAIN_S, WAITING_BYTES_MAX, WAITING_MAX, Owner, OwnerPlan
+from streamer.pipeline.suppressions import SuppressionReader
 from streamer.testing.fake_groups import FakeGroupOffsets
 from streamer.testing.fake_zombie import ZombieSource
 from streamer.testing.fakes import FakeChangelog, ManualClock, run_manually, settle
@@ -28,7 +29,9 @@ class Process(Rig):
         self.source = ZombieSource(self.log, "owner", ["by-user"])
         self.groups = FakeGroupOffsets(self.log)
         inputs = InputsTime(self.groups, "router", ["in"], self.clock)
-        self.owner = Owner(OwnerPlan("by-user", 12.0), self.source, FakeChangelog(self.log), inputs, self.services)
+        self.changelog = FakeChangelog(self.log)
+        stops = SuppressionReader(self.services, self.changelog, FakeGroupOffsets(self.log))
+        self.owner = Owner(OwnerPlan("by-user", 12.0), self.source, self.changelog, inputs, self.services, stops)
         self.stop = asyncio.Event()
 
     async def go_on(self):
@@ -116,7 +119,7 @@ class Stuck(FakeChangelog):
 
 async def test_a_partition_that_is_still_restored_holds_up_no_other_and_nobody_is_told_it_is_ready():
     clock = ManualClock()
-    log = MemoryLog(dict.fromkeys(("by-user", "state", "deliveries", "dead-letters"), 2), clock)
+    log = MemoryLog(dict.fromkeys(("by-user", "state", "deliveries", "dead-letters", "suppressions"), 2), clock)
     process = Process(log=log, clock=clock, partitions=2)
     changelog = process.owner._changelog = Stuck(log, 1 - BY_USER.partition)
     put(process, shipped(1))

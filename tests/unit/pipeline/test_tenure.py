@@ -12,21 +12,23 @@ from streamer.core.hop import EVENT, headers_of
 from streamer.core.profile import Update, values
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
 from streamer.core.state import Person
+from streamer.core.suppressions import Suppressions
 from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.handled import InputsTime
 from streamer.pipeline.lane import Services
 from streamer.pipeline.owner import Owner, OwnerPlan
 from streamer.pipeline.restore import RESUME_TURN, Restore
+from streamer.pipeline.suppressions import SuppressionReader
 from streamer.ports import Log, Partition
 from streamer.store.memory import MemoryStore
 from streamer.testing.fake_groups import FakeGroupOffsets
 from streamer.testing.fakes import FakeChangelog, FakeSink, FakeSource, ManualClock, settle
 from streamer.testing.memory_log import MemoryLog
-from tests.unit.pipeline.rig import claimed, endless_lease
+from tests.unit.pipeline.rig import claimed, endless_freshness, endless_lease
 
 STATE, BY_USER = Partition("state", 0), Partition("by-user", 0)
-TOPICS = {"by-user": 1, "state": 1, "deliveries": 1, "dead-letters": 1}
+TOPICS = {"by-user": 1, "state": 1, "deliveries": 1, "dead-letters": 1, "suppressions": 1}
 MAPPING = compile_rule(
     "shipped",
     {"when": 'type = "track" and event = "Shipped"', "send": {"body": "on its way"}},
@@ -54,6 +56,9 @@ class Process:
             state_topic="state",
             deliveries_topic="deliveries",
             by_user_topic="by-user",
+            suppressions_topic="suppressions",
+            suppressions=Suppressions(),
+            freshness=endless_freshness(),
             partitions=1,
         )
 
@@ -139,7 +144,8 @@ async def test_a_restore_of_an_ended_tenure_never_writes_over_that_of_the_next()
     changelog.given = [log.read(STATE, 0, 2), log.read(STATE, 0, 1)]  # first the newer, then the older of them
     source = FakeSource(log, "owner", ["by-user"])
     inputs = InputsTime(FakeGroupOffsets(log), "router", [], clock)
-    owner = Owner(OwnerPlan("by-user", 1.0), source, changelog, inputs, process.services)
+    stops = SuppressionReader(process.services, changelog, FakeGroupOffsets(log))
+    owner = Owner(OwnerPlan("by-user", 1.0), source, changelog, inputs, process.services, stops)
     other = FakeSource(log, "owner", [])
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:

@@ -1,6 +1,6 @@
 """The shop's day, the rules by which the demo judges a run, and the proof that its check can fail."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import msgspec
@@ -336,6 +336,25 @@ def test_the_check_finds_an_event_that_never_reached_by_user(shop, found):
     lost = next(item.value for item in shop.items if item.stream == IDENTIFY and not item.junk)
     found.by_user[0] = [value for value in found.by_user[0] if value != lost]
     assert any("lost between" in fault for fault in audit(shop, found))
+
+
+def stop_refused(shop, found, first):
+    """Have the service stop, from the `first` on, what Twilio refused of the number that opted out most."""
+    groups = defaultdict(list)
+    for pair, said in expected(shop, found.by_user).items():
+        if said.reason == "optout":
+            groups[said.to, said.sender].append(pair)
+    for pair in max(groups.values(), key=len)[first:]:
+        text = found.deliveries[pair][0].replace(b'"failed"', b'"suppressed"').replace(b'"optout"', b'"stopped"')
+        found.deliveries[pair] = [text.replace(b'"twilio_code":21610', b'"twilio_code":0')]
+    return max(map(len, groups.values())) - first
+
+
+def test_who_opted_out_is_stopped_once_twilio_has_said_so_and_not_before(shop, found):
+    assert stop_refused(shop, found, 1) > 0
+    assert audit(shop, found) == []
+    stop_refused(shop, found, 0)
+    assert audit(shop, found)
 
 
 def test_an_event_handed_on_twice_is_no_fault(shop, found):
