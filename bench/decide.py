@@ -23,7 +23,8 @@ from streamer.core.delivery import Message, Origin
 from streamer.core.links import LatelyLinked
 from streamer.core.profile import Update
 from streamer.core.routing import Place, routed
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.state import Person
 
 EVENTS = 2_000

@@ -51,7 +51,8 @@ from streamer.core.identity import BLOCKED, BLOCKED_MAX, Identities, pattern_fau
 from streamer.core.people import People
 from streamer.core.phone_region import region_fault
 from streamer.core.policies import Common
-from streamer.core.rules import WAIT_MAX_S, Rule, RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import WAIT_MAX_S, Rule, RuleDefaults, RuleSet
 from streamer.errors import ConfigError, MappingError
 
 FILE_NAME: Final = "streamer.yaml"

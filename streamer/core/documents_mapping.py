@@ -15,7 +15,7 @@ from streamer.core.delivery import ATTEMPT_TAG
 from streamer.core.documents import DURATION, INSTANT, WAIT, Document, chosen, needs_any, says, shaped
 from streamer.core.documents_directives import Directive, Text
 from streamer.core.documents_policies import CancelWhen, Collapse, Holdout, Hours, Limits, Share
-from streamer.core.rules import DEFAULT_ON, ON, OTHERS_MAX
+from streamer.core.rule_compiler import DEFAULT_ON, ON, OTHERS_MAX
 
 _TEMPLATE: Final = r"\{\{|\{%"  # is in every text that is a template
 _SCALAR: Final = {"type": ["string", "number", "boolean", "null"]}

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from streamer.core.action import FIELDS, Action
 from streamer.core.channels import SMS, Sender
-from streamer.core.rules import RuleDefaults, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults
 from streamer.errors import MappingError
 from streamer.importing.fields import SENDER_FIELDS, Fields
 

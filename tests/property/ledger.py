@@ -17,7 +17,8 @@ from streamer.core.hop import EVENT, MERGE, Hop, read_hop
 from streamer.core.identity import RESERVED, partition_of
 from streamer.core.merging import moved_of
 from streamer.core.profile import values
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.suppressions import EVERYONE, key_of
 from streamer.pipeline.lease import FRESH_S
 from streamer.testing.fake_gateway import FakeGateway

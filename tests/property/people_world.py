@@ -18,7 +18,8 @@ from streamer.core.handling import handle
 from streamer.core.hop import headers_of, read_hop
 from streamer.core.links import LatelyLinked
 from streamer.core.routing import Place, Routed, routed
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.sends import EVENT_KIND
 from streamer.core.state import Person, place_of
 from streamer.errors import BadRecord

@@ -14,7 +14,8 @@ from streamer.config_yaml import Document, Faults
 from streamer.core.action import Draft
 from streamer.core.channels import Sender
 from streamer.core.filters import compile_filter
-from streamer.core.rules import RuleDefaults, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults
 from streamer.errors import ConfigError, FilterError
 from streamer.importing import actions, reference
 from streamer.importing.conditions import compiled, print_tree

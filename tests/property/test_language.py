@@ -11,7 +11,8 @@ from streamer.core.channels import Sender
 from streamer.core.filters import compile_filter
 from streamer.core.phone import POSSIBLE, RAW_CHARS_MAX, VALID, _read, read
 from streamer.core.phone_region import region_of
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.segments import is_gsm7, parts
 from streamer.core.template import Missing, compile_template
 from streamer.errors import FilterError, TemplateError

@@ -19,7 +19,8 @@ from streamer.core.following import Callback, LateAnswer, Resolution
 from streamer.core.handling import handle
 from streamer.core.hop import ANSWER, CALLBACK, EVENT, FORGET, LINK, MERGE, RESOLVE, Hop
 from streamer.core.outcomes import Outcomes, Verdict
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.sends import EVENT_KIND
 from streamer.core.state import Person
 

@@ -13,7 +13,8 @@ from streamer.core.lint_findings import CODES, Setting, Subject, fixed
 from streamer.core.lint_paths import keys_of, path_text
 from streamer.core.lint_samples import Samples
 from streamer.core.markdown import yaml_blocks
-from streamer.core.rules import RuleDefaults, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults
 from streamer.core.segments import is_gsm7
 from streamer.errors import MappingError
 

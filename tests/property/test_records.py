@@ -12,7 +12,8 @@ from streamer.core.hop import EVENT, KINDS, headers_of, read_hop
 from streamer.core.identity import Identities
 from streamer.core.profile import Update, fold
 from streamer.core.records import full, origin, slim
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.sends import EVENT_KIND
 from streamer.core.state import Person, decode, encode
 from streamer.errors import BadRecord

@@ -10,7 +10,8 @@ from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import SUPPRESSED, Accepted, Decision, Origin, send_id
 from streamer.core.profile import Update, fold, values
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.state import DECIDED_BYTES_MAX, FORGOTTEN_MAX, OUT_MAX, SEEN_MAX, Person, place_of
 
 names = st.sampled_from(["phone", "name", "tier"])

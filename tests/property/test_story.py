@@ -11,7 +11,8 @@ from streamer.core.action_fields import send_at_ms
 from streamer.core.channels import Sender
 from streamer.core.documents_tests import TestFile
 from streamer.core.rehearsal import Rehearsal
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.story import offset_text, play
 from streamer.errors import BadRecord
 

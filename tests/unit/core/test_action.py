@@ -4,7 +4,8 @@ import pytest
 
 from streamer.core.action import Draft, Unsendable
 from streamer.core.channels import Sender
-from streamer.core.rules import RuleDefaults, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults
 from streamer.errors import MappingError
 
 PHONE = "+15551230001"

@@ -11,7 +11,8 @@ from streamer.core.delivery import ATTEMPT_TAG, Accepted, Attempt, Found, Origin
 from streamer.core.following import Callback, LateAnswer, Resolution
 from streamer.core.outcomes import Outcomes, Verdict
 from streamer.core.profile import Update
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.sends import send_bytes
 from streamer.core.state import FOLLOWED_BYTES_MAX, Person
 from streamer.errors import BadRecord

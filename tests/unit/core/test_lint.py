@@ -9,7 +9,8 @@ from streamer.core.lint import lint
 from streamer.core.lint_characters import LOOK_ALIKES, listed, replaced, without
 from streamer.core.lint_findings import CODES, Setting, Subject, fixed, leaves
 from streamer.core.lint_samples import Samples
-from streamer.core.rules import RuleDefaults, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults
 from streamer.core.segments import is_gsm7
 
 SENDERS = {

@@ -10,7 +10,8 @@ from streamer.core.delivery import SUPPRESSED
 from streamer.core.parking import event_of
 from streamer.core.profile import Update
 from streamer.core.reads import EVERYTHING, pruned, reads_of
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.sends import SCHEDULED
 from streamer.core.state import WAITING_BYTES_MAX, Person
 from tests.unit.core.town import MINUTE_MS, NOW_MS, SENDERS, Town, identify, rule, track

@@ -12,7 +12,8 @@ from streamer.core.decide import Case
 from streamer.core.delivery import ACCEPTED, FAILED, SUPPRESSED, UNKNOWN, Accepted, Origin, Refused, Unknown
 from streamer.core.fair import Group
 from streamer.core.profile import Update, values
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.sends import send_bytes
 from streamer.core.state import DUE_BYTES_MAX, DUE_MAX, SEEN_MAX, WAITING_BYTES_MAX, Person, place_of
 

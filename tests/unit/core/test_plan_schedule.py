@@ -6,7 +6,8 @@ from streamer.core import attempts, leaving, plan
 from streamer.core.attempts import Moment
 from streamer.core.channels import Sender
 from streamer.core.delivery import SUPPRESSED, Accepted, Origin, Refused
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.sends import SCHEDULED
 from streamer.core.state import WAITING_BYTES_MAX, Person
 

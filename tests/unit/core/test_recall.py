@@ -13,7 +13,8 @@ from streamer.core.erasure import Forget, erase, erase_orders, is_over
 from streamer.core.following import Callback, LateAnswer, Resolution
 from streamer.core.outcomes import Outcomes, Verdict
 from streamer.core.recall import ASK_AGAIN_MS, due_for_recall, take_recall
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.sends import AT_GATEWAY, RECALLED, UNKNOWN, WATCHED, send_bytes
 from streamer.core.state import DETAIL_BYTES_MAX, FOLLOWED_BYTES_MAX, Person
 

@@ -5,7 +5,8 @@ import pytest
 
 from streamer.core.channels import Sender
 from streamer.core.rehearsal import Rehearsal
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.errors import BadRecord
 
 NOW_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z

@@ -11,7 +11,8 @@ from streamer.core.links import LatelyLinked
 from streamer.core.people import People
 from streamer.core.records import slim
 from streamer.core.routing import Place, routed
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.errors import BadRecord
 
 NOW_MS = 1_767_225_600_000

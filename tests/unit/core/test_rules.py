@@ -8,7 +8,8 @@ from streamer.core.consent import CATEGORY_BYTES_MAX, ConsentRules
 from streamer.core.duration import parse_duration_s
 from streamer.core.people import People
 from streamer.core.phone_region import Numbers, Region
-from streamer.core.rules import MAPPINGS_MAX, RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import MAPPINGS_MAX, RuleDefaults, RuleSet
 from streamer.errors import MappingError
 
 SHOP = Sender("shop", "main", number="+15550006789")

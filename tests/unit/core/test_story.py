@@ -6,7 +6,8 @@ import pytest
 from streamer.core.channels import Sender
 from streamer.core.documents_tests import TestFile
 from streamer.core.event_filters import compile_event_filters
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.story import Result, event_ms, moment_ms, offset_text, play, profile_fault, start_of
 from streamer.core.story_blame import TRIES_MAX
 

@@ -11,7 +11,8 @@ from streamer.core.following import Callback, LateAnswer
 from streamer.core.outcomes import OPTOUT, Outcomes, Verdict
 from streamer.core.profile import Update
 from streamer.core.rehearsal import Rehearsal
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.sends import SUPPRESSION_KIND, Outgoing
 from streamer.core.state import Person
 from streamer.core.suppressions import EVERYONE, Suppression, Suppressions, decode, encode, key_of, read_key

@@ -11,7 +11,8 @@ from streamer.core.handling import handle
 from streamer.core.hop import EVENT, LINK, Hop
 from streamer.core.identity import person_of
 from streamer.core.profile import values
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.sends import EVENT_KIND
 from streamer.core.state import Person, decode, encode
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from streamer.core.channels import Sender
-from streamer.core.rules import RuleDefaults, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults
 from streamer.importing.export import Subscription
 from streamer.importing.mending import NOT_IMPORTED, TO_PROFILE
 from streamer.importing.messages import Message, Skipped, translate

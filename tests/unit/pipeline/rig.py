@@ -8,7 +8,8 @@ from streamer.core import state
 from streamer.core.channels import Sender
 from streamer.core.delivery import Origin
 from streamer.core.hop import EVENT, headers_of
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.suppressions import Suppressions
 from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.dead_letters import DeadLetters

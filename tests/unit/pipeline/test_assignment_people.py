@@ -11,7 +11,8 @@ from streamer.core.erasure import Forget, encode_forget
 from streamer.core.hop import EVENT, FORGET, LINK, headers_of, read_hop
 from streamer.core.identity import partition_of
 from streamer.core.profile import values
-from streamer.core.rules import RuleDefaults, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults
 from streamer.pipeline.assignment import RINGS_A_TICK, Assignment
 from streamer.pipeline.restore import Restore
 from streamer.ports import Partition

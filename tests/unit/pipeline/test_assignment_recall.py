@@ -10,7 +10,8 @@ from streamer.core.channels import Sender
 from streamer.core.delivery import Accepted, Refused
 from streamer.core.gcra import limit
 from streamer.core.recall import ASK_AGAIN_MS
-from streamer.core.rules import RuleDefaults, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults
 from streamer.core.sends import AT_GATEWAY, RECALLED
 from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.dispatch import Account, Dispatcher

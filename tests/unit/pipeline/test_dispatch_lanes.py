@@ -11,7 +11,8 @@ from streamer.core.channels import Sender
 from streamer.core.delivery import Accepted, Origin, Refused, Unknown
 from streamer.core.erasure import Forget, encode_forget
 from streamer.core.hop import FORGET, headers_of
-from streamer.core.rules import RuleDefaults, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults
 from streamer.core.sends import BREAKER, RATE
 from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.dispatch import SLOTS_PER_REQUEST, Account, Dispatcher

@@ -10,7 +10,8 @@ from streamer.core.channels import Sender
 from streamer.core.delivery import ACCEPTED, Decision, Origin, send_id
 from streamer.core.hop import EVENT, headers_of
 from streamer.core.profile import Update, values
-from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.rule_compiler import compile_rule
+from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.state import Person
 from streamer.core.suppressions import Suppressions
 from streamer.pipeline.assignment import Assignment
