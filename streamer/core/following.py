@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from streamer.core import delivery, recall
+from streamer.core import delivery, limits, recall
 from streamer.core.attempts import (
     Moment,
     accept,
@@ -141,6 +141,7 @@ def take_resolution(person: Person, value: bytes, moment: Moment) -> bool:
     person.followed.remove(send)
     if said.verdict == NOT_CREATED:
         person.once.pop(send.id, None)
+        limits.give_back(person.counted, send.mapping, send.posted_ms)
         tell(person, moment, end_of(send, moment.now_ms, send.told, "decided"), NOT_CREATED)
     else:
         _again(person, send, moment)
@@ -252,7 +253,10 @@ def end_overdue(person: Person, handled_ms: int, moment: Moment) -> bool:
 
 
 def _missed(person: Person, send: Send, moment: Moment) -> None:
-    """The message does not exist: attempt it again where its mapping says so, else leave it to a person."""
+    """The message does not exist, and counts no more: attempt it again where its mapping says so, else leave it to a
+    person.
+    """
+    limits.give_back(person.counted, send.mapping, send.posted_ms)
     tell(person, moment, end_of(send, moment.now_ms, send.told, "not_listed"), NOT_CREATED)
     rule = moment.rule(send)
     if rule is not None and rule.may_resend:

@@ -380,3 +380,35 @@ def test_a_message_that_turns_up_after_the_next_attempts_answer_is_told(answer):
     assert following.take_callback(story.person, said, story.moment)
     assert story.told()[-1][1:4] == ("accepted", 1, "SM1")
     assert not following.take_callback(story.person, said, story.moment)
+
+
+LIMITED = {"limits": [{"count": 1, "per": "24h"}]}
+
+
+def test_an_unknown_send_counts_until_it_is_known_not_to_exist():
+    """Counting it as nothing would send one too many, if it was created after all."""
+    story = Story(**LIMITED)
+    story.post(LOST)
+    story.look()
+    assert {"m/": [NOW_MS]} == story.person.counted
+    for _ in range(2):
+        story.look()
+    assert ({}, ["unknown"]) == (story.person.counted, story.outcomes())
+
+
+@pytest.mark.parametrize(("verdict", "counted"), [("not_created", {}), ("accepted", {"m/": [NOW_MS]})])
+def test_what_somebody_decides_of_an_unknown_send_counts(verdict, counted):
+    story = Story(**LIMITED)
+    sent = story.post(LOST)
+    assert following.take_resolution(story.person, following.encode(Resolution(sent, 1, verdict)), story.moment)
+    assert counted == story.person.counted
+
+
+def test_one_that_is_attempted_again_counts_as_one():
+    story = Story(**LIMITED, on_unknown="resend")
+    story.post(LOST)
+    for _ in range(3):
+        story.look()
+    story.release()
+    story.answer(Accepted("SM2", "queued"))
+    assert {"m/": [story.now_ms]} == story.person.counted
