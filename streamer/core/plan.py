@@ -21,6 +21,7 @@ from streamer.core.sends import COLLECTING, INCOMPLETE, POLICIES, Parked, Send, 
 from streamer.core.state import DUE_BYTES_MAX, DUE_MAX, WAITING_BYTES_MAX, Person, place_of
 from streamer.core.suppressions import EMPTY, Suppressions
 
+SEND_BYTES_MAX: Final = 32 * 1024  # of a send with the longest text, media, variables and alternatives, and its event
 TOO_MANY_HELD: Final = "too_many_held"
 FULL: Final = f"over {WAITING_BYTES_MAX >> 10} KB of this person's wait"
 _HELD: Final = POLICIES - {COLLECTING}  # of what waits these have been decided but for the time
@@ -235,8 +236,14 @@ class Turn:
             self.decide_again(sorted(waiting, key=parking.in_event_order))
 
     def decide_again(self, waited: Iterable[Parked], *, is_released: bool = False, is_forced: bool = False) -> None:
-        """Decide what waited, and was taken out, with the person as they are now; the flags are those of a Case."""
+        """Decide what waited, and was taken out, with the person as they are now; the flags are those of a Case.
+
+        What only waited for a time waits on where nothing more may be due at once.
+        """
         for parked in waited:
+            if parked.reason in POLICIES and not self._has_room():
+                self._person.parked.append(parked)
+                continue
             rule = self._rules.by_id.get(parked.mapping)
             if rule is None or rule.reads_hash != parked.reads:
                 self.suppress([parked], parking.CHANGED)
@@ -318,6 +325,12 @@ class Turn:
         self.suppress([gone], parking.COLLAPSED, waiting[at].id.hex())
         return True
 
+    def _has_room(self) -> bool:
+        """Whether another send may be due, however large."""
+        if self._due_bytes < 0:
+            self._due_bytes = sum(map(send_bytes, self._person.due))
+        return len(self._person.due) < DUE_MAX and self._due_bytes <= DUE_BYTES_MAX - SEND_BYTES_MAX
+
     def end(self, decision: Decision) -> None:
         """Take an outcome that was decided elsewhere."""
         self._is_changed = True
@@ -339,6 +352,8 @@ class Turn:
 def ring(person: Person, rules: RuleSet, handled_ms: int, now_ms: int, passage: Passage = DIRECT) -> bool:
     """Give up the events that have waited for the profile until their deadline, and decide again those whose time has
     come, by all that was handled; True if there were any.
+
+    As many as may be due at once: the others keep their time, and the person is to be rung again.
     """
     if not any(parked.until_ms <= handled_ms for parked in person.parked):
         return False

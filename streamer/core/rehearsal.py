@@ -158,6 +158,7 @@ class Rehearsal:
             if person is None or person.timer_ms() != due_ms:
                 continue  # what it was for is done, or comes at another time
             left -= 1
+            self._timer_of[key] = 0  # it rang: what still has this time is rung again
             self.now_ms = max(self.now_ms, due_ms)
             attempts.release(person, self.now_ms, self.now_ms)
             plan.ring(person, self.rules, self.now_ms, self.now_ms, Passage(key=key, stops=self.suppressions))

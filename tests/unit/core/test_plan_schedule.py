@@ -9,7 +9,7 @@ from streamer.core.delivery import SUPPRESSED, Accepted, Origin, Refused
 from streamer.core.rule_compiler import compile_rule
 from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.sends import SCHEDULED
-from streamer.core.state import WAITING_BYTES_MAX, Person
+from streamer.core.state import DUE_MAX, WAITING_BYTES_MAX, Person
 
 NOW_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 MINUTE_MS = 60_000
@@ -142,3 +142,17 @@ def test_an_outcome_of_a_released_send_is_one_decision():
     attempts.settle(person, Accepted("SM1", "queued"), at(waiting.until_ms + 50, 0.0))
     assert ([], [], [], 1) == (person.due, person.held, person.parked, len(person.decided))
     assert waiting.id in person.decided
+
+
+def test_more_than_may_be_due_at_once_leaves_in_turns_and_none_is_lost():
+    person = Person()
+    for number in range(DUE_MAX + 9):
+        applied(60, "shop", person, number)
+    at_ms = NOW_MS + 60 * MINUTE_MS
+    assert plan.ring(person, RULES["shop"], at_ms, at_ms)
+    assert (len(person.due), len(person.parked)) == (DUE_MAX, 9)
+    assert not plan.ring(person, RULES["shop"], at_ms, at_ms), "nothing changes until some have left"
+    assert person.timer_ms() == at_ms
+    person.due.clear()
+    assert plan.ring(person, RULES["shop"], at_ms, at_ms)
+    assert (len(person.due), person.parked, person.decided) == (9, [], {})
