@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from streamer.core.action import Action
 from streamer.core.filter_ast import And, Node, Not, Or, fields
 from streamer.core.filter_compiler import compile_node
 from streamer.core.lint_findings import Finding, Subject
@@ -69,14 +70,22 @@ def _paths(subject: Subject) -> Iterator[tuple[str, Keys]]:
     rule = subject.rule
     every: Iterable[tuple[str, Keys]] = [
         *(("when", keys) for keys in needed(rule.when.root)),
-        *((f"send.{name}", keys_of(path)) for name, value in rule.action.fields for path in value.paths),
+        *_paths_of(rule.action, ""),
+        *(each for number, other in enumerate(rule.others) for each in _paths_of(other.action, f"else.{number}.")),
         *((("once_per.key", rule.once.key.keys),) if rule.once else ()),
+        *((("cancel_when.key", rule.policies.cancel.key.keys),) if rule.policies.cancel else ()),
     ]
+    if rule.policies.collapse and rule.policies.collapse.key:
+        every = [*every, ("collapse.key", rule.policies.collapse.key.keys)]
     for field, keys in every:
         is_trait = tuple(keys[:2]) == TRAIT_ROOTS
         if len(keys) > (2 if is_trait else 1) and (is_trait or keys[0] in ROOTS):
             found.setdefault((field, path_text(keys)), keys)
     return ((field, keys) for (field, _), keys in found.items())
+
+
+def _paths_of(action: Action, before: str) -> Iterator[tuple[str, Keys]]:
+    return ((f"{before}send.{name}", keys_of(path)) for name, value in action.fields for path in value.paths)
 
 
 def _event_names(subject: Subject, samples: Samples) -> Iterator[Finding]:

@@ -1,5 +1,7 @@
 """Linting: each rule on a mapping that it should speak of, and on the nearest one that is right as it is."""
 
+import json
+
 import pytest
 
 from streamer.core.channels import Sender
@@ -483,6 +485,23 @@ def test_the_key_of_once_per_is_a_path_too():
     ((code, text),) = found(mapping, samples=events)
     assert ("unseen_path", True) == (code, text.endswith("did you mean properties.order_id?"))
     assert [] == codes(right, samples=events)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"cancel_when": {"event": "Shipped", "key": "properties.KEY"}},
+        {"collapse": {"key": "properties.KEY", "wait": "10m"}},
+        {"else": [{"send": {"body": "{{properties.KEY}}"}}]},
+    ],
+)
+def test_the_keys_of_policies_and_what_is_tried_instead_are_paths_too(keys):
+    """A misspelt one would cancel nothing, or make one burst of everything."""
+    events = [track(order_id="o"), identify(phone="+15550001111")]
+    wrong, right = (json.loads(json.dumps(keys).replace("KEY", key)) for key in ("orderId", "order_id"))
+    ((code, text),) = found(subject(keys=wrong), samples=events)
+    assert ("unseen_path", True) == (code, text.endswith("did you mean properties.order_id?"))
+    assert [] == codes(subject(keys=right), samples=events)
 
 
 def test_a_trait_is_seen_in_any_identify_or_context():
