@@ -20,7 +20,7 @@ from streamer.core.delivery import Answer
 from streamer.core.fair import Group
 from streamer.core.handling import handle
 from streamer.core.hop import Hop, read_hop
-from streamer.core.sends import BREAKER, Outgoing, Send
+from streamer.core.sends import BREAKER, Send
 from streamer.core.state import Person
 from streamer.core.wheel import TimerWheel
 from streamer.errors import BadRecord
@@ -33,8 +33,9 @@ from streamer.pipeline.lane import Lane, Posting, Requests, Services, Write
 from streamer.pipeline.lease import Gate
 from streamer.pipeline.looks import Looks
 from streamer.pipeline.outbox import Outbox
+from streamer.pipeline.publishing import Publishing
 from streamer.ports import Partition, Record
-from streamer.telemetry import LATE_ANSWERS, RECORDS_REPEATED, SENDS_RESOLVED, sends_decided
+from streamer.telemetry import LATE_ANSWERS
 
 RINGS_A_TICK: Final = 200  # people looked at in one turn of the loop, about 10 ms: what was held up leaves in turns
 
@@ -71,6 +72,7 @@ class Assignment:
         self._gate = Gate(services.lease, services.freshness, services.clock.now_s)
         self.crowd_share = self._gate.crowd_share
         self._outbox = Outbox(services, partition)
+        self._publishing = Publishing(self._effects, self._outbox, self._go_on)
 
     def accept(self, records: Sequence[Record]) -> None:
         """Take records in offset order: handled or waiting in their lanes; what they make of a person is one write."""
@@ -110,7 +112,7 @@ class Assignment:
         elif person.out or person.outgoing:
             lane.publishing.update(person.out)
             lane.sending = len(person.outgoing)
-            self._publish(lane, list(person.out), list(person.outgoing), at, is_new=False)
+            self._publishing.publish(lane, list(person.out), list(person.outgoing), at, is_new=False)
         if attempts.interrupted(person, self._moment(lane)):
             lane.is_dirty = True
         self.held.note(lane.key, person.held)
@@ -193,7 +195,7 @@ class Assignment:
 
     def close(self) -> None:
         """The tenure is over: later acks and answers change nothing. Its slots are given back."""
-        self.is_draining = self._is_over = True
+        self.is_draining = self._is_over = self._publishing.is_over = True
         self.claim.close()
         for lane in self._lanes.values():
             if lane.posting is not None:
@@ -375,7 +377,8 @@ class Assignment:
             self.tracker.resolve(record.offset)
         for send_id in applied.repeated:
             is_last = not applied.is_changed and send_id is applied.repeated[-1]
-            self._repeat(lane, send_id, record.offset if is_last else None)
+            on_ack = partial(self._resolved, record.offset) if is_last else None
+            self._publishing.repeat(lane, send_id, on_ack)
 
     def _forwarded(self, lane: Lane, offset: int, hop: Hop) -> None:
         """A record has gone on to who it belongs to. That is noted only now: until then it is read again."""
@@ -430,7 +433,7 @@ class Assignment:
         self._services.store.put(self.partition, lane.key, write.value)
         at = self._effects.written(at)
         if write.fresh or write.outgoing:
-            self._publish(lane, write.fresh, write.outgoing, at, is_new=True)
+            self._publishing.publish(lane, write.fresh, write.outgoing, at, is_new=True)
         posting = write.posting
         if posting is not None and self.is_draining:
             self._take_back(posting)
@@ -442,57 +445,6 @@ class Assignment:
             self._looks.recall(lane, self._now_ms())
         if lane.is_finished():
             self._lanes.pop(lane.key, None)
-
-    def _publish(
-        self, lane: Lane, fresh: Sequence[bytes], outgoing: Sequence[Outgoing], at: int, *, is_new: bool
-    ) -> None:
-        """Produce what was first listed by the state record at offset `at`: outcomes, and records for other keys.
-
-        Outcomes that are not new were counted as decided by the process that wrote them.
-        """
-        self._effects.begin(at, len(fresh) + len(outgoing))
-        for send_id in fresh:
-            decision = lane.person.decision(send_id)
-            assert decision is not None  # a decision listed in `out` is never evicted
-            if is_new:
-                sends_decided(decision.mapping, decision.outcome, decision.reason).inc()
-            else:
-                RECORDS_REPEATED.inc()
-            self._outbox.publish(lane.key, decision, partial(self._published, lane, send_id, at))
-        for each in outgoing:
-            if is_new and each.status:
-                SENDS_RESOLVED.labels(each.status).inc()
-            self._outbox.send(lane.key, each, at, partial(self._sent, lane, each, at))
-
-    def _published(self, lane: Lane, send_id: bytes, at: int, _offset: int) -> None:
-        if self._is_over:
-            return
-        lane.person.out.remove(send_id)
-        lane.publishing.discard(send_id)
-        self._effects.done(at)
-        self._go_on(lane)
-
-    def _sent(self, lane: Lane, outgoing: Outgoing, at: int, _offset: int) -> None:
-        """One record of those on their way is safe; with the last the person is written without them.
-
-        What was listed since goes with that write: an answer may come at any time.
-        """
-        if self._is_over:
-            return
-        self._effects.done(at)
-        lane.person.outgoing.remove(outgoing)
-        lane.sending -= 1
-        if not lane.sending:
-            lane.is_dirty = True
-        self._go_on(lane)
-
-    def _repeat(self, lane: Lane, send_id: bytes, offset: int | None) -> None:
-        """Publish a stored outcome again, under the same messageId; then complete the offset."""
-        decision = lane.person.decision(send_id)
-        if decision is None:
-            return  # evicted by a decision of the same event, whose write completes the offset
-        RECORDS_REPEATED.inc()
-        self._outbox.publish(lane.key, decision, None if offset is None else partial(self._resolved, offset))
 
     def _take_back(self, posting: Posting) -> None:
         """Write a posting whose request never left as due again, for the next owner."""
