@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from streamer.config_checks import instant_ms
 from streamer.core.duration import parse_duration_s
 
 config_option = click.option(
@@ -29,3 +30,18 @@ class Duration(click.ParamType[float]):
             return parse_duration_s(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Instant(click.ParamType[int]):
+    """A time with its zone, ISO 8601, in ms since the epoch."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The milliseconds."""
+        if isinstance(value, int):
+            return value
+        try:
+            return instant_ms(str(value))
+        except ValueError:
+            self.fail("must be a time with its zone, as in 2026-01-31T09:00:00Z", param, ctx)

@@ -7,39 +7,16 @@ from typing import Final
 import click
 import msgspec
 
-from streamer.app import connection
-from streamer.cli.kafka_access import load_for_kafka, require, run
+from streamer.cli.finding import Listing, each_with_business
+from streamer.cli.kafka_access import load_for_kafka, run
 from streamer.cli.options import Duration, config_option
-from streamer.cli.sends_find import people_with, spans_of
+from streamer.cli.profile_scan import Kept
 from streamer.cli.sends_text import table_of
 from streamer.clock import SystemClock
-from streamer.config_model import Config
-from streamer.core.open_sends import STATES, OpenSend, Wanted, by_urgency, open_sends
-from streamer.core.state import has_business
-from streamer.kafka.inspection import Inspector
+from streamer.core.open_sends import STATES, Wanted, by_urgency, open_sends
 
 LIMIT: Final = 100
 LIMIT_MAX: Final = 100_000  # 1 KB each in memory
-
-
-class Listing:
-    """The most urgent `limit` of the sends that are added, and how many there were of each state."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._kept: list[OpenSend] = []
-        self.counts: Counter[str] = Counter()
-
-    def add(self, send: OpenSend) -> None:
-        """Count a send, and keep it for now."""
-        self.counts[send.state] += 1
-        self._kept.append(send)
-        if len(self._kept) >= 2 * self._limit + LIMIT:
-            self._kept = self.shown()
-
-    def shown(self) -> list[OpenSend]:
-        """The most urgent ones, in order."""
-        return sorted(self._kept, key=by_urgency)[: self._limit]
 
 
 @click.command("list", short_help="List the sends that have no outcome yet, or an unknown one.")
@@ -77,22 +54,17 @@ def list_command(
     config = load_for_kafka(config_path)
     since_max_ms = SystemClock().now_ms() - int(age_s * 1000)
     wanted = Wanted(frozenset(states or STATES), mapping, sender, since_max_ms)
-    listing = run(_list(config, wanted, limit))
+    listing, counts = Listing(limit, by_urgency), Counter[str]()
+
+    def look(kept: Kept) -> None:
+        for send in open_sends(kept.key, kept.person):
+            if wanted.takes(send):
+                counts[send.state] += 1
+                listing.add(send)
+
+    run(each_with_business(config, look))
     if is_json:
-        document = {"counts": listing.counts, "sends": listing.shown()}
+        document = {"counts": counts, "sends": listing.shown()}
         click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
     else:
-        click.echo(table_of(listing.shown(), listing.counts))
-
-
-async def _list(config: Config, wanted: Wanted, limit: int) -> Listing:
-    """Look at everybody who has something left to be done. Raises: BrokerUnusable, StateUnreadable."""
-    await require(config, config.topics.state)
-    listing = Listing(limit)
-    async with Inspector(connection(config.kafka)) as inspector:
-        spans = await spans_of(inspector, config)
-        async for kept in people_with(inspector, spans, has_business):
-            for send in open_sends(kept.key, kept.person):
-                if wanted.takes(send):
-                    listing.add(send)
-    return listing
+        click.echo(table_of(listing.shown(), counts))
