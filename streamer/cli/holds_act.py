@@ -221,12 +221,12 @@ async def _order(config: Config, order: Order, found: Found[Hold], is_waiting: b
     groups = GroupReader(connection(config.kafka))
     try:
         async with Inspector(connection(config.kafka)) as inspector:
-            return await _wait(config, found, inspector, groups)
+            return await verdicts_of(config, found, inspector, groups)
     finally:
         await groups.close()
 
 
-async def _wait(config: Config, found: Found[Hold], inspector: Inspector, groups: GroupReader) -> Verdicts:
+async def verdicts_of(config: Config, found: Found[Hold], inspector: Inspector, groups: GroupReader) -> Verdicts:
     """Follow the changelog until all have gone, or their owners have committed past the commands.
 
     That alone tells one that still waits after its command from one whose command was not read yet.
@@ -282,7 +282,9 @@ def done_of(config: Config, order: Order, count: int, verdicts: Verdicts | None)
     if left := of[LEFT] + of[GOES]:
         parts.append(f"{left:,} left" + (" before" if order.kind == CANCEL else ""))
     if of[WAITS]:
-        parts.append(f"{of[WAITS]:,} still wait ({_listed(verdicts.reasons.items())})")
+        parts.append(
+            f"{of[WAITS]:,} still {'waits' if of[WAITS] == 1 else 'wait'} ({_listed(verdicts.reasons.items())})"
+        )
     if of[MOVED]:
         parts.append(f"{of[MOVED]:,} moved to another record with their person: look again")
     return f"{_DONE[order.kind]}: {', '.join(parts) or 'none yet'}; {said}"

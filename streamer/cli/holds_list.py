@@ -24,7 +24,6 @@ LIMIT_MAX: Final = 100_000  # 1 KB each in memory
 @click.option(
     "--group-by",
     type=click.Choice(GROUPINGS),
-    default="",
     help="What they are counted by.  [default: reason and mapping]",
 )
 @click.option(
@@ -37,7 +36,7 @@ LIMIT_MAX: Final = 100_000  # 1 KB each in memory
 )
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object; times are ms since the epoch.")
 @config_option
-def list_command(group_by: str, limit: int, is_json: bool, config_path: Path, **wished: Any) -> None:
+def list_command(group_by: str | None, limit: int, is_json: bool, config_path: Path, **wished: Any) -> None:
     """List the messages that wait: how many for what, when they leave, and each with its reason.
 
     profile_incomplete: the event lacks something of its person's profile, and is given up at its time. scheduled: its
@@ -51,7 +50,7 @@ def list_command(group_by: str, limit: int, is_json: bool, config_path: Path, **
     now_ms = SystemClock().now_ms()
     sought = sought_of(now_ms, **wished)
     config = load_for_kafka(config_path)
-    listing, tally = Listing[Hold](limit, by_time), Tally(group_by, now_ms)
+    listing, tally = Listing[Hold](limit, by_time), Tally(group_by or "", now_ms)
 
     def look(kept: Kept) -> None:
         for hold in wanted_of(kept, sought, config.mappings):
