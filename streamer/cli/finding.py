@@ -15,7 +15,7 @@ from streamer.core.state import Link, has_business
 from streamer.kafka.inspection import Inspector, Span
 from streamer.ports import Partition
 
-TARGETS_MAX: Final = 100_000  # of one command: 1.5 KB each in memory
+TARGETS_MAX: Final = 100_000  # of one command: 0.5 KB each in memory
 _TOO_MANY: Final = f"over {TARGETS_MAX:,} are meant; these are the first: say it again for the others"
 
 

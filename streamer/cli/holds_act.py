@@ -23,7 +23,7 @@ from streamer.cli.finding import Found, Target, by_id, by_wish
 from streamer.cli.holds_find import NOWHERE, filter_options, judge, sought_of, wanted_of
 from streamer.cli.holds_text import events_and_sends, summary_of
 from streamer.cli.kafka_access import Command, load_for_kafka, produce, run
-from streamer.cli.options import config_option
+from streamer.cli.options import config_option, json_option
 from streamer.clock import SystemClock
 from streamer.config_model import Config
 from streamer.core import holding
@@ -84,7 +84,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.pass_context,
         config_option,
-        click.option("--json", "is_json", is_flag=True, help="Print one JSON object; times are ms since the epoch."),
+        json_option,
         wait_option,
         click.option("--yes", "is_sure", is_flag=True, help="Don't ask."),
         filter_options("With --all: only"),

@@ -1,7 +1,7 @@
 """`streamer holds list`: what waits, for what and until when, from the changelog."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 import msgspec
@@ -10,13 +10,10 @@ from streamer.cli.finding import Listing, each_with_business
 from streamer.cli.holds_find import filter_options, sought_of, wanted_of
 from streamer.cli.holds_text import document_of, listing_of
 from streamer.cli.kafka_access import load_for_kafka, run
-from streamer.cli.options import config_option
+from streamer.cli.options import config_option, json_option, limit_option
 from streamer.cli.profile_scan import Kept
 from streamer.clock import SystemClock
 from streamer.core.holds import GROUPINGS, Hold, Tally, by_time
-
-LIMIT: Final = 100
-LIMIT_MAX: Final = 100_000  # 1 KB each in memory
 
 
 @click.command("list", short_help="List the messages that wait, for what and until when.")
@@ -26,15 +23,8 @@ LIMIT_MAX: Final = 100_000  # 1 KB each in memory
     type=click.Choice(GROUPINGS),
     help="What they are counted by.  [default: reason and mapping]",
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(1, LIMIT_MAX),
-    default=LIMIT,
-    show_default=True,
-    metavar="N",
-    help="How many are shown: those that leave first.",
-)
-@click.option("--json", "is_json", is_flag=True, help="Print one JSON object; times are ms since the epoch.")
+@limit_option("those that leave first")
+@json_option
 @config_option
 def list_command(group_by: str | None, limit: int, is_json: bool, config_path: Path, **wished: Any) -> None:
     """List the messages that wait: how many for what, when they leave, and each with its reason.

@@ -2,21 +2,17 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Final
 
 import click
 import msgspec
 
 from streamer.cli.finding import Listing, each_with_business
 from streamer.cli.kafka_access import load_for_kafka, run
-from streamer.cli.options import Duration, config_option
+from streamer.cli.options import Duration, config_option, json_option, limit_option
 from streamer.cli.profile_scan import Kept
 from streamer.cli.sends_text import table_of
 from streamer.clock import SystemClock
 from streamer.core.open_sends import STATES, Wanted, by_urgency, open_sends
-
-LIMIT: Final = 100
-LIMIT_MAX: Final = 100_000  # 1 KB each in memory
 
 
 @click.command("list", short_help="List the sends that have no outcome yet, or an unknown one.")
@@ -30,15 +26,8 @@ LIMIT_MAX: Final = 100_000  # 1 KB each in memory
 @click.option("--mapping", default="", metavar="ID", help="Only those of this mapping.")
 @click.option("--sender", default="", metavar="NAME", help="Only those of this sender.")
 @click.option("--older-than", "age_s", type=Duration(), default="0s", metavar="1h", help="Only those open for longer.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, LIMIT_MAX),
-    default=LIMIT,
-    show_default=True,
-    metavar="N",
-    help="How many are shown: what waits for you first, and of those the oldest.",
-)
-@click.option("--json", "is_json", is_flag=True, help="Print one JSON object; times are ms since the epoch.")
+@limit_option("what waits for you first, and of those the oldest")
+@json_option
 @config_option
 def list_command(
     states: tuple[str, ...], mapping: str, sender: str, age_s: float, limit: int, is_json: bool, config_path: Path

@@ -21,7 +21,7 @@ from streamer.cli.deciding import (
 )
 from streamer.cli.finding import Found, Target, by_id, by_wish
 from streamer.cli.kafka_access import Command, load_for_kafka, produce, run
-from streamer.cli.options import Duration, config_option
+from streamer.cli.options import Duration, config_option, json_option
 from streamer.cli.profile_keys import PersonKey
 from streamer.cli.sends_find import NOWHERE, judge, unknown_of
 from streamer.cli.sends_text import by_mapping
@@ -71,7 +71,7 @@ class Order(NamedTuple):
 @click.option("--older-than", "age_s", type=Duration(), metavar="1h", help="With --all: those open for longer.")
 @click.option("--yes", "is_sure", is_flag=True, help="With --all: don't ask.")
 @wait_option
-@click.option("--json", "is_json", is_flag=True, help="Print one JSON object; times are ms since the epoch.")
+@json_option
 @config_option
 @click.pass_context
 def resolve(

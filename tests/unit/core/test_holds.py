@@ -153,10 +153,24 @@ def test_a_held_send_that_waits_for_a_time_is_released(reason):
     assert GOES == became(SENT, person)
 
 
+def told(person: Person) -> tuple[str, str, str]:
+    decision = person.decision(SENT)
+    return decision.outcome, decision.reason, decision.detail
+
+
+def test_what_waits_under_a_senders_key_ends_there():
+    person = Person(held=[send(RATE)])
+    assert take_cancel(person, encode_command(Command(SENT)), Moment("s:shop/u:ada", RULES, 2_000))
+    assert ("suppressed", "cancelled", "by hand") == told(person)
+    assert ENDED == became(SENT, person)
+    assert ["u:ada"] == [each.key for each in person.outgoing], "its person's record hears of it"
+
+
 @pytest.mark.parametrize("person", [Person(parked=[parked(COLLECTING)]), Person(held=[send(RATE)])])
 def test_whatever_waits_ends_by_a_cancel(person):
     assert WAITS == became(SENT, person)
     assert take_cancel(person, encode_command(Command(SENT, "by ada")), Moment("u:ada", RULES, 2_000))
+    assert ("suppressed", "cancelled", "by ada") == told(person)
     assert ENDED == became(SENT, person)
 
 
