@@ -8,17 +8,33 @@ import click
 from streamer.cli.options import Duration, Instant
 from streamer.cli.profile_keys import key_fault
 from streamer.cli.profile_scan import Kept
-from streamer.cli.sends_find import WHY_NOT
 from streamer.cli.tables import iso, plain
 from streamer.core.holds import REASONS, Hold, Sought, holds_of
 from streamer.core.identity import is_record_key
-from streamer.core.open_sends import HELD, RESOLVABLE, open_sends, shown_key
+from streamer.core.open_sends import (
+    DUE,
+    HELD,
+    POSTING,
+    RECALLED,
+    SCHEDULED,
+    UNKNOWN,
+    UNRESOLVED,
+    WATCHED,
+    open_sends,
+    shown_key,
+)
 from streamer.core.rules import RuleSet
 
 NOWHERE: Final = "perhaps it is mistyped, or was decided and forgotten since"
-_WHY_NOT: Final = {
-    **WHY_NOT,
-    **dict.fromkeys(RESOLVABLE, "has left, and nobody knows whether its message exists: `streamer sends resolve`"),
+_RESOLVE: Final = "has left, and nobody knows whether its message exists: streamer sends resolve"
+_INSTEAD: Final = {
+    UNRESOLVED: _RESOLVE,
+    UNKNOWN: _RESOLVE,
+    RECALLED: "was accepted, and the gateway is asked not to send it",
+    WATCHED: "was accepted",
+    SCHEDULED: "was accepted, and the gateway holds it",
+    POSTING: "is at the gateway now",
+    DUE: "goes next",
 }
 
 
@@ -103,7 +119,7 @@ def judge(sent: bytes, kept: Kept, rules: RuleSet) -> Hold | str:
     whose = plain(shown_key(kept.key))
     for send in open_sends(kept.key, kept.person):
         if send.send_id == sent.hex() and send.state != HELD:
-            return f"of {whose} doesn't wait: it {_WHY_NOT[send.state]}"
+            return f"of {whose} doesn't wait: it {_INSTEAD[send.state]}"
     decision = kept.person.decision(sent)
     if decision is None:
         return ""

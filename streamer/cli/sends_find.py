@@ -20,7 +20,7 @@ from streamer.core.open_sends import (
     shown_key,
 )
 
-WHY_NOT: Final = {
+_WHY_NOT: Final = {
     WATCHED: "was accepted; there is nothing to resolve",
     SCHEDULED: "was accepted, and the gateway holds it; there is nothing to resolve",
     RECALLED: "was accepted, and the gateway is asked not to send it; that settles itself",
@@ -43,7 +43,7 @@ def judge(sent: bytes, kept: Kept) -> OpenSend | str:
     whose = plain(shown_key(kept.key))
     for send in open_sends(kept.key, kept.person):
         if send.send_id == sent.hex():
-            return send if send.state in RESOLVABLE else f"of {whose} {WHY_NOT[send.state]}"
+            return send if send.state in RESOLVABLE else f"of {whose} {_WHY_NOT[send.state]}"
     parked = next((each for each in kept.person.parked if each.id == sent), None)
     if parked is not None and parked.reason == sends.INCOMPLETE:
         return f"of {whose} waits for the profile, and was not sent yet"

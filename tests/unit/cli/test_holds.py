@@ -23,7 +23,19 @@ from streamer.core.holds import ENDED, GOES, HOUR_MS, LEFT, MOVED, REASONS, WAIT
 from streamer.core.hop import CANCEL, RELEASE
 from streamer.core.outcomes import Outcomes
 from streamer.core.rules import RuleSet
-from streamer.core.sends import BREAKER, INCOMPLETE, LATER, LIMIT, QUIET, RATE, SCHEDULED, UNKNOWN, Parked, Send
+from streamer.core.sends import (
+    AT_GATEWAY,
+    BREAKER,
+    INCOMPLETE,
+    LATER,
+    LIMIT,
+    QUIET,
+    RATE,
+    SCHEDULED,
+    UNKNOWN,
+    Parked,
+    Send,
+)
 from streamer.core.state import Person
 from streamer.kafka.groups import GroupReader
 from streamer.kafka.inspection import Span
@@ -142,6 +154,7 @@ def decided(outcome: str) -> Person:
         (Person(due=[send("")]), "goes next"),
         (Person(due=[send("", is_posting=True, attempt=1)]), "is at the gateway now"),
         (Person(followed=[send(UNKNOWN, attempt=1, told="unknown")]), "streamer sends resolve"),
+        (Person(followed=[send(AT_GATEWAY, told="accepted")]), "the gateway holds it"),
         (decided("accepted"), "its outcome is accepted"),
         (decided("suppressed"), "its outcome is suppressed"),
     ],
