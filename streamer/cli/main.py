@@ -10,6 +10,7 @@ import click
 from streamer.cli.check import check
 from streamer.cli.demo import demo
 from streamer.cli.fake_twilio import fake_twilio
+from streamer.cli.holds import holds
 from streamer.cli.import_segment import import_group
 from streamer.cli.lint import lint_command
 from streamer.cli.profiles import profiles
@@ -51,6 +52,7 @@ def main() -> None:
 main.add_command(check)
 main.add_command(demo)
 main.add_command(fake_twilio)
+main.add_command(holds)
 main.add_command(import_group)
 main.add_command(lint_command)
 main.add_command(profiles)

@@ -2,44 +2,17 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Final
 
 import click
 import msgspec
 
-from streamer.app import connection
-from streamer.cli.kafka_access import load_for_kafka, require, run
-from streamer.cli.options import Duration, config_option
-from streamer.cli.sends_find import people_with, spans_of
+from streamer.cli.finding import Listing, each_with_business
+from streamer.cli.kafka_access import load_for_kafka, run
+from streamer.cli.options import Duration, config_option, json_option, limit_option
+from streamer.cli.profile_scan import Kept
 from streamer.cli.sends_text import table_of
 from streamer.clock import SystemClock
-from streamer.config_model import Config
-from streamer.core.open_sends import STATES, OpenSend, Wanted, by_urgency, open_sends
-from streamer.core.state import has_business
-from streamer.kafka.inspection import Inspector
-
-LIMIT: Final = 100
-LIMIT_MAX: Final = 100_000  # 1 KB each in memory
-
-
-class Listing:
-    """The most urgent `limit` of the sends that are added, and how many there were of each state."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._kept: list[OpenSend] = []
-        self.counts: Counter[str] = Counter()
-
-    def add(self, send: OpenSend) -> None:
-        """Count a send, and keep it for now."""
-        self.counts[send.state] += 1
-        self._kept.append(send)
-        if len(self._kept) >= 2 * self._limit + LIMIT:
-            self._kept = self.shown()
-
-    def shown(self) -> list[OpenSend]:
-        """The most urgent ones, in order."""
-        return sorted(self._kept, key=by_urgency)[: self._limit]
+from streamer.core.open_sends import STATES, Wanted, by_urgency, open_sends
 
 
 @click.command("list", short_help="List the sends that have no outcome yet, or an unknown one.")
@@ -53,15 +26,8 @@ class Listing:
 @click.option("--mapping", default="", metavar="ID", help="Only those of this mapping.")
 @click.option("--sender", default="", metavar="NAME", help="Only those of this sender.")
 @click.option("--older-than", "age_s", type=Duration(), default="0s", metavar="1h", help="Only those open for longer.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1, LIMIT_MAX),
-    default=LIMIT,
-    show_default=True,
-    metavar="N",
-    help="How many are shown: what waits for you first, and of those the oldest.",
-)
-@click.option("--json", "is_json", is_flag=True, help="Print one JSON object; times are ms since the epoch.")
+@limit_option("what waits for you first, and of those the oldest")
+@json_option
 @config_option
 def list_command(
     states: tuple[str, ...], mapping: str, sender: str, age_s: float, limit: int, is_json: bool, config_path: Path
@@ -77,22 +43,17 @@ def list_command(
     config = load_for_kafka(config_path)
     since_max_ms = SystemClock().now_ms() - int(age_s * 1000)
     wanted = Wanted(frozenset(states or STATES), mapping, sender, since_max_ms)
-    listing = run(_list(config, wanted, limit))
+    listing, counts = Listing(limit, by_urgency), Counter[str]()
+
+    def look(kept: Kept) -> None:
+        for send in open_sends(kept.key, kept.person):
+            if wanted.takes(send):
+                counts[send.state] += 1
+                listing.add(send)
+
+    run(each_with_business(config, look))
     if is_json:
-        document = {"counts": listing.counts, "sends": listing.shown()}
+        document = {"counts": counts, "sends": listing.shown()}
         click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
     else:
-        click.echo(table_of(listing.shown(), listing.counts))
-
-
-async def _list(config: Config, wanted: Wanted, limit: int) -> Listing:
-    """Look at everybody who has something left to be done. Raises: BrokerUnusable, StateUnreadable."""
-    await require(config, config.topics.state)
-    listing = Listing(limit)
-    async with Inspector(connection(config.kafka)) as inspector:
-        spans = await spans_of(inspector, config)
-        async for kept in people_with(inspector, spans, has_business):
-            for send in open_sends(kept.key, kept.person):
-                if wanted.takes(send):
-                    listing.add(send)
-    return listing
+        click.echo(table_of(listing.shown(), counts))

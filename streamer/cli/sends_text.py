@@ -40,6 +40,8 @@ _UNTIL: Final = {
 }
 _HELD: Final = {
     sends.SCHEDULED: "for its send_at",
+    sends.QUIET: "for the hours at which its person may be written to",
+    sends.LIMIT: "for a limit to have room again",
     sends.LATER: "as the gateway takes it only later",
     sends.RATE: "for the pace of its sender or account",
     sends.BREAKER: "behind a breaker: its account, sender, region or mapping is refused",
@@ -73,6 +75,8 @@ def table_of(sends: Sequence[OpenSend], counts: Mapping[str, int]) -> str:
         lines.append(f"{len(sends):,} are shown; --limit shows more")
     if counts.get(UNRESOLVED):
         lines.append("what waits for you: streamer sends resolve SEND --as accepted|not_created|resend")
+    if counts.get(HELD):
+        lines.append("what is held, and events that wait: streamer holds list")
     return "\n".join(lines)
 
 

@@ -11,11 +11,10 @@ import click
 import msgspec
 from msgspec.structs import replace
 
-from streamer.cli.options import config_option
+from streamer.cli.options import Instant, config_option
 from streamer.cli.reading import read_up_to
 from streamer.clock import SystemClock
 from streamer.config import load
-from streamer.config_checks import instant_ms
 from streamer.config_model import AccountConfig, Config
 from streamer.core.delivery import Accepted, Answer, Attempt, Message, Refused
 from streamer.core.outcomes import Outcomes
@@ -44,7 +43,13 @@ _json = msgspec.json.Encoder()
     metavar="P.json",
     help="The traits of the event's person, as a JSON object.",
 )
-@click.option("--at", metavar="TIME", help="The time of the trial, ISO 8601 with its zone.  [default: the event's own]")
+@click.option(
+    "--at",
+    "at_ms",
+    type=Instant(),
+    metavar="TIME",
+    help="The time of the trial, ISO 8601 with its zone.  [default: the event's own]",
+)
 @click.option("--send-to", metavar="+1…", help="Really send what would be sent, to this number and to no other.")
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON object.")
 @config_option
@@ -53,7 +58,7 @@ def try_event(
     context: click.Context,
     event: Path,
     profile_path: Path | None,
-    at: str | None,
+    at_ms: int | None,
     send_to: str | None,
     is_json: bool,
     config_path: Path,
@@ -73,7 +78,7 @@ def try_event(
     traits = _traits(profile_path)
     clock_ms = SystemClock().now_ms()
     try:
-        now_ms = _at_ms(at) if at else event_time_ms(value, clock_ms)
+        now_ms = event_time_ms(value, clock_ms) if at_ms is None else at_ms
         trials = attempt(value, traits, config.mappings, now_ms)
     except BadRecord as bad:
         _tell_dead_letter(bad, is_json)
@@ -137,14 +142,6 @@ def _traits(path: Path | None) -> dict[str, Any]:
     if fault := profile_fault(traits):
         raise click.UsageError(f"the profile can't be a person's: {fault}: {path}")
     return traits
-
-
-def _at_ms(at: str) -> int:
-    try:
-        return instant_ms(at)
-    except ValueError:
-        way_out = "must be a time with its zone, as in 2026-01-31T09:00:00Z"
-        raise click.BadParameter(way_out, param_hint="--at") from None
 
 
 def _tell_dead_letter(bad: BadRecord, is_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from streamer.core import delivery, sends
+from streamer.core.identity import is_number_key, person_of
 from streamer.core.sends import Send
 from streamer.core.state import Link, Person
 
@@ -34,7 +35,7 @@ _FOLLOWED_AS: Final = {
 
 
 class OpenSend(Struct, frozen=True):
-    """A send that goes on. `key` is whose record holds it; `outcome` the one that is out, "" before.
+    """A send that goes on. `key` is whose record holds it (`shown_key`), `outcome` the one that is out, "" before.
 
     `since_ms` is when its last request left, or else when it was decided; `until_ms` when a held one is due, an unknown
     one looked for next, a recalled one asked for next, an unresolved or watched one given up, a scheduled one sent, 0:
@@ -88,6 +89,14 @@ def open_sends(key: str, person: Person) -> Iterator[OpenSend]:
         yield _open(key, send, HELD)
 
 
+def shown_key(key: str) -> str:
+    """A record's key as it may be shown: a number masked."""
+    whose = person_of(key)
+    if not is_number_key(whose):
+        return key
+    return f"{key.removesuffix(whose)}{whose[:2]}{delivery.masked(whose[2:])}"
+
+
 def by_urgency(send: OpenSend) -> tuple[int, int, str]:
     """By what they are listed: what asks for a person first, and of those the oldest."""
     return STATES.index(send.state), send.since_ms, send.send_id
@@ -111,7 +120,7 @@ def is_settled(unknown: OpenSend, links: Sequence[Link], later: Person | None) -
 def _open(key: str, send: Send, name: str) -> OpenSend:
     return OpenSend(
         send_id=send.id.hex(),
-        key=key,
+        key=shown_key(key),
         mapping=send.mapping,
         sender=send.sender,
         channel=send.message.channel,

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from streamer.cli.deciding import Unsettled
+from streamer.cli.finding import Listing, Target, people_with, search
 from streamer.cli.main import main
-from streamer.cli.sends_find import Target, people_with, search
-from streamer.cli.sends_list import LIMIT, Listing
-from streamer.cli.sends_resolve import Unsettled
+from streamer.cli.sends_find import judge
 from streamer.cli.sends_text import by_mapping, table_of, words_of
 from streamer.core.delivery import Decision, Message, Origin
 from streamer.core.following import VERDICTS
-from streamer.core.open_sends import HELD, STATES, OpenSend, by_urgency, open_sends
-from streamer.core.sends import AT_GATEWAY, BREAKER, RECALLED, UNKNOWN, UNRESOLVED, WATCHED, Parked, Send
+from streamer.core.open_sends import HELD, STATES, OpenSend, by_urgency, is_settled, open_sends
+from streamer.core.sends import AT_GATEWAY, BREAKER, QUIET, RECALLED, UNKNOWN, UNRESOLVED, WATCHED, Parked, Send
 from streamer.core.state import Person, encode, has_business
 from streamer.kafka.inspection import Inspector, Span
 from streamer.ports import Partition
@@ -123,7 +123,7 @@ def test_what_makes_no_sense_is_refused_with_the_way_out_before_it_connects(run,
 async def found(*people: Person | None, ids: Sequence[bytes] = (SEND,)):
     """What is said of ids where these are the records of u:ada, the last being the one that counts."""
     inspector = Written(*(record(0, offset, "u:ada", person) for offset, person in enumerate(people)))
-    return await search(inspector, inspector.spans(), ids)
+    return await search(inspector, inspector.spans(), ids, judge)
 
 
 def decided(outcome: str) -> Person:
@@ -150,6 +150,7 @@ async def test_an_unknown_send_is_found_with_whose_it_is(reason):
         (Person(followed=[send(reason=AT_GATEWAY, told="accepted")]), "the gateway holds it"),
         (Person(followed=[send(reason=RECALLED, told="accepted")]), "is asked not to send it"),
         (Person(parked=[Parked(SEND, "shipped", 0, ORIGIN, "m1", b"", "profile.traits.phone", 9)]), "for the profile"),
+        (Person(parked=[Parked(SEND, "shipped", 0, ORIGIN, "m1", b"", "", 9, reason=QUIET)]), "waits (quiet_hours)"),
         (decided("unknown"), "was resolved since"),
         (decided("accepted"), "its outcome is accepted"),
     ],
@@ -171,7 +172,7 @@ async def test_a_search_ends_with_the_last_that_was_asked_for():
     inspector = Written(
         record(0, 1, "u:ada", Person(followed=[unknown()])), record(1, 1, "u:bob", Person(followed=[unknown(OTHER)]))
     )
-    said = await search(inspector, inspector.spans(), (OTHER, SEND))
+    said = await search(inspector, inspector.spans(), (OTHER, SEND), judge)
     assert {SEND: "u:ada", OTHER: "u:bob"} == {sent: each.send.key for sent, each in said.items()}
     assert {Partition(TOPIC, 0), Partition(TOPIC, 1)} == set(inspector.read)
 
@@ -187,11 +188,16 @@ async def test_people_without_anything_left_to_be_done_are_not_decoded():
 
 def target(sent: bytes = SEND, key: str = "u:ada", epoch: int = 5) -> Target:
     [listed] = open_sends(key, Person(followed=[unknown(sent)]))
-    return Target(listed, epoch, [])
+    return Target(listed, key, epoch, [])
+
+
+def unknown_yet(*targets: Target[OpenSend]) -> Unsettled[OpenSend]:
+    """As `resolve` waits for them."""
+    return Unsettled(targets, lambda each, later: is_settled(each.send, each.links, later))
 
 
 def test_what_is_waited_for_ends_with_a_record_that_has_it_no_more():
-    unsettled = Unsettled([target(), target(OTHER), target(b"b" * 16, key="u:bob")])
+    unsettled = unknown_yet(target(), target(OTHER), target(b"b" * 16, key="u:bob"))
     unsettled.hear(record(0, 1, "u:cy", Person(), epoch=5))
     unsettled.hear(record(0, 2, "u:ada", Person(followed=[unknown(), unknown(OTHER)]), epoch=5))
     assert 3 == len(unsettled.left())
@@ -206,20 +212,19 @@ def test_what_is_waited_for_ends_with_a_record_that_has_it_no_more():
 
 def test_a_former_owners_record_settles_nothing():
     """It never heard of the decision, nor perhaps of the send."""
-    unsettled = Unsettled([target(epoch=5)])
+    unsettled = unknown_yet(target(epoch=5))
     unsettled.hear(record(0, 1, "u:ada", Person(), epoch=4))
     assert 1 == len(unsettled.left())
 
 
-def test_a_listing_keeps_the_most_urgent_and_counts_all():
+def test_a_listing_keeps_the_most_urgent():
     """Memory is bounded by what is shown, not by what waits."""
-    sends = [opened(unknown(number.to_bytes(16, "big"))) for number in range(3 * LIMIT)]
+    sends = [opened(unknown(number.to_bytes(16, "big"))) for number in range(300)]
     sends += [opened(unknown(number.to_bytes(16, "big"), UNRESOLVED)) for number in range(3)]
-    listing = Listing(5)
+    listing = Listing(5, by_urgency)
     for each in sends:
         listing.add(each)
     assert sorted(sends, key=by_urgency)[:5] == listing.shown()
-    assert {"unknown": 3 * LIMIT, "unresolved": 3} == listing.counts
 
 
 def test_the_table_says_what_each_waits_for_and_what_to_do():
@@ -232,7 +237,8 @@ send                              since                     mapping  sender  to 
 
 9 open: 1 unresolved, 8 held
 2 are shown; --limit shows more
-what waits for you: streamer sends resolve SEND --as accepted|not_created|resend"""  # noqa: E501
+what waits for you: streamer sends resolve SEND --as accepted|not_created|resend
+what is held, and events that wait: streamer holds list"""  # noqa: E501
         == table_of(sends, {"unresolved": 1, "held": 8})
     )
     assert "no such send" in table_of([], {})
