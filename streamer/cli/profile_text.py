@@ -20,8 +20,13 @@ def text_of(profile: ProfileView) -> str:
         ],
         "merged into it": [(each.key, iso(each.at_ms)) for each in profile.merged],
         "consent": [(each.name, each.state, iso(each.set_ms)) for each in profile.consent],
-        "parked, waiting for the profile": [
-            (each.mapping, f"lacks {each.lacks}", f"until {iso(each.until_ms)}", f"event {each.message_id or '-'}")
+        "waiting": [
+            (
+                each.mapping,
+                f"lacks {each.lacks}" if each.lacks else each.reason,
+                f"until {iso(each.until_ms)}",
+                f"event {each.message_id or '-'}",
+            )
             for each in profile.parked
         ],
         "held": [_held(each) for each in profile.held],

@@ -49,13 +49,14 @@ class ConsentView(Struct, frozen=True):
 
 
 class ParkedView(Struct, frozen=True):
-    """An event that waits for what its mapping lacks of the profile."""
+    """An event that waits: for what its mapping `lacks` of the profile, or by a policy (`reason`) until a time."""
 
     mapping: str
     lacks: str
     until_ms: int
     event_ms: int
     message_id: str
+    reason: str
 
 
 class HeldView(Struct, frozen=True):
@@ -135,7 +136,14 @@ def view_of(key: str, person: Person, sends_max: int = LAST_SENDS_MAX) -> Profil
         ],
         consent=[ConsentView(name, *person.consent[name]) for name in sorted(person.consent)],
         parked=[
-            ParkedView(each.mapping, each.lacks, each.until_ms, each.origin.event_ms, each.message_id)
+            ParkedView(
+                each.mapping,
+                each.lacks,
+                each.until_ms,
+                each.origin.event_ms,
+                each.message_id,
+                each.held_for or each.reason,
+            )
             for each in person.parked
         ],
         held=[_held(send) for send in (*person.due, *person.held)],

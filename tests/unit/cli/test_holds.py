@@ -117,7 +117,7 @@ def test_a_broker_that_is_not_there_is_one_line_and_needs_no_secret_of_twilio(ru
         (("cancel", ID, "--mapping", "shipped"), "belong to --all"),
         (("release", ID, "--within", "0s"), "belong to --all"),
         (("release", ID, "--key", "u:ada"), "belong to --all"),
-        (("cancel", ID, "--by", "x" * 118), "at most 117"),
+        (("cancel", ID, "--by", "x" * 118), "at most 77"),
         (("cancel", ID, "--by", "a\nb"), "one line"),
         (("release", ID, "--by", "me"), "No such option"),
         (("cancel", ID, "--force"), "No such option"),

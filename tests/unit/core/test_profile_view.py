@@ -72,7 +72,7 @@ def test_what_waits_says_for_what_and_until_when_and_shows_no_number():
         parked=[Parked(b"p", "shipped", 0, ORIGIN, "m7", b"", "profile.traits.phone", 4_000)],
     )
     view = view_of("u:ada", person)
-    assert [ParkedView("shipped", "profile.traits.phone", 4_000, 1_000, "m7")] == view.parked
+    assert [ParkedView("shipped", "profile.traits.phone", 4_000, 1_000, "m7", "profile_incomplete")] == view.parked
     to = "+14*******00"
     assert [
         HeldView("later", "", 0, 0, True, "sms", to, 1_000, "m8"),
