@@ -7,5 +7,5 @@ Read in this order: `records`, `identity`, `filters` (made of `filter_…`, `glo
 send when: `gcra`, `breaker`, `concurrency`, `fair`; how people are told apart: `people`, `links`, `hop`, `routing`,
 `merging`, `erasure`; and `handling`, the entry to all; then `wheel`, `frontier`, `commit_tracker`, `duration`, `caret`.
 Segment's mappings: `mapping`, `mapping_tree`, `directives`, then `liquid_sandbox` and `js_text`, on which all print.
-For the tools: `audit`, `profile_view`, `rehearsal`, `trial`, `story`, `lint`, `documents`, `schemas`.
+For the tools: `audit`, `profile_view`, `rehearsal`, `trial_policies`, `trial`, `story`, `lint`, `documents`, `schemas`.
 `now_ms`, jitter draws and limits arrive as arguments."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from streamer.core import attempts, erasure, leaving, plan, records
+from streamer.core import attempts, consent, erasure, leaving, plan, records
 from streamer.core.attempts import Moment
 from streamer.core.breaker import DOUBLINGS_MAX, OPEN_FIRST_S, OPEN_MAX_S
 from streamer.core.delivery import ACCEPTED, SUPPRESSED, Accepted, Answer, Decision, Message, Origin
@@ -111,9 +111,11 @@ class Rehearsal:
         return [each for each in self.ended if each.decision.outcome == SUPPRESSED]
 
     def know(self, key: str, traits: Mapping[str, Any]) -> None:
-        """Give a person traits from before everything that will happen."""
+        """Give a person traits from before everything that will happen, and the consents that these state."""
         person = self.people.setdefault(key, Person())
         person.traits = fold(person.traits, Update(0, "", dict(traits))).updates
+        said = consent.statements_of({"type": "identify", "traits": traits}, self.rules.people.consent)
+        consent.apply(person.consent, said.statements, 0)
 
     def home(self, key: str, event_ms: int) -> str:
         """The key whose record has the person that an event of `key` is about, as far as is known by now."""
