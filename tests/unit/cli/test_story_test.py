@@ -92,6 +92,17 @@ def test_every_example_of_policies_is_named_where_they_are_explained():
     assert [] == [name for name in names if f"*{name}*" not in told]
 
 
+def test_a_refused_message_is_told_as_a_test_would_expect_it(folder):
+    refused = GOOD.replace("name: good", "name: good, answers: [{code: 21610, to: '+12025550101'}]")
+    (folder / "good.yaml").write_text(refused)
+    said = run("good.yaml").stdout
+    assert "- send: {mapping: order-shipped}" in said
+    assert '+ fail: {mapping: order-shipped, reason: optout, detail: "HTTP 400", at: +0s, code: 21610}' in said
+    result = run("good.yaml", "--json")
+    [happened] = json.loads(result.stdout)["files"][0]["tests"][0]["happened"]
+    assert ("optout", 21610, "") == tuple(happened["fail"][key] for key in ("reason", "code", "held_for"))
+
+
 def test_the_tests_beside_a_configuration_are_the_default(monkeypatch):
     monkeypatch.chdir(SHOP)
     said = CliRunner().invoke(main, ["test"]).stdout
