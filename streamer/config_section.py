@@ -17,6 +17,7 @@ NUMBER_CHARS_MAX: Final = 64  # YAML 1.1 reads 1:2:3 in base 60, at a cost quadr
 _TEXT: Final = (SCALARS["str"],)
 TEXT_OR_NUMBER: Final = (SCALARS["str"], SCALARS["int"])
 _BOOLEANS: Final = {"yes": True, "no": False, "true": True, "false": False, "on": True, "off": False}
+_ON: Final = "on"  # a key of `else`: true to YAML 1.1, and text to YAML 1.2, which editors read
 _UNITS_MS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 # `$NAME` or `${NAME`: meant for the environment, and not replaced.
 _LOOSE_VARIABLE: Final = re.compile(r"\$([A-Za-z_]\w*|\{[A-Za-z_]\w*(?![\w}]))", re.ASCII)
@@ -279,7 +280,8 @@ def _entries(
     lines: dict[str, int] = {}
     for key, value in node.value:
         mark = mark_of(key.start_mark)
-        if not isinstance(key, ScalarNode) or SCALARS.get(kind_of(key)) not in kinds:
+        is_on = isinstance(key, ScalarNode) and key.value == _ON
+        if not is_on and (not isinstance(key, ScalarNode) or SCALARS.get(kind_of(key)) not in kinds):
             document.fault(mark, path, f"a key must be text, found {found_at(key)}; put it in quotes")
         elif key.value in lines:
             document.fault(mark, join(path, key.value), f"given twice; first on line {lines[key.value]}")

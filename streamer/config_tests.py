@@ -18,16 +18,30 @@ from streamer.config_section import Check, Section, fields
 from streamer.config_yaml import Document, Faults, Mark, join, shown
 from streamer.core.channels import CHANNELS
 from streamer.core.documents import INSTANT
-from streamer.core.documents_tests import EVENTS_MAX, PARTS_MAX, START_DEFAULT, TestCase, TestFile
+from streamer.core.documents_tests import (
+    ANSWERS_MAX,
+    CODE_MAX,
+    CODE_MIN,
+    EVENTS_MAX,
+    EXPECTED,
+    PARTS_MAX,
+    START_DEFAULT,
+    STOPPED_MAX,
+    TestCase,
+    TestFile,
+)
 from streamer.core.records import ID_CHARS_MAX, MESSAGE_ID_CHARS_MAX, TYPES
 from streamer.core.story import event_ms, moment_ms, profile_fault, start_of
-from streamer.errors import ConfigError
+from streamer.core.suppressions import EVERYONE, key_of, read_key
+from streamer.errors import BadRecord, ConfigError
 
 TESTS_FOLDER: Final = "tests"
 FILES_MAX: Final = 1_000
 TESTS_MAX: Final = 10_000
 NODES_MAX: Final = 100_000  # keys and values of a file: two tests of 1 000 events and expectations; 5 s to read
 
+_STATUS_MAX: Final = 599
+_CODE_FIRST: Final = 10_000
 _NONE: Final = "-"  # what no time and no choice can be, in place of one that isn't given
 _SUFFIXES: Final = (".yaml", ".yml")
 _TEXTS: Final = ("event", "name", "category", "groupId", "previousId")
@@ -148,6 +162,7 @@ def _check_file(section: Section) -> list[tuple[int, tuple[int, ...]]]:
     at = section.text("at", START_DEFAULT, lambda text: _fault(start_of, text))
     start_ms = start_of(at)
     _check_profile(section)
+    _check_stopped(section)
     lines = []
     names: dict[str, int] = {}
     tests = section.items("tests", is_required=True)
@@ -166,6 +181,8 @@ def _check_file(section: Section) -> list[tuple[int, tuple[int, ...]]]:
 def _check_test(test: Section, start_ms: int) -> tuple[int, ...]:
     """Note every fault; the line of each expectation."""
     _check_profile(test)
+    _check_stopped(test)
+    _check_answers(test)
     events = test.items("events", is_required=True)
     expectations = test.items("expect", is_required=True)
     if "events" in test and not events:
@@ -211,12 +228,11 @@ def _check_event(event: Section, before_ms: int, start_ms: int) -> int:
 
 
 def _check_expectation(each: Section, start_ms: int) -> None:
-    kinds = {"send": _check_send, "suppress": _check_suppression, "dead_letter": _check_dead_letter}
-    given = [kind for kind in kinds if kind in each]
+    given = [kind for kind in EXPECTED if kind in each]
     if len(given) != 1:
         found = " and ".join(given) or "none"
-        _needs(each, f"needs one of send, suppress and dead_letter; found {found}")
-    for kind, check in kinds.items():
+        _needs(each, f"needs one of {', '.join(EXPECTED)}; found {found}")
+    for kind, check in _CHECKS.items():
         section = each.section(kind)
         if kind in each:
             section.text("at", _NONE, lambda text: _fault(moment_ms, text, start_ms))
@@ -231,7 +247,7 @@ def _check_send(send: Section) -> None:
     if not any(key in send for key in ("mapping", "body", "to")):
         _needs(send, "needs a `mapping`, a `body` or a `to`, or it would be any message")
     send.choice("channel", _NONE, CHANNELS)
-    for key in ("from", "content_sid"):
+    for key in ("from", "content_sid", "held_for"):
         send.text(key, "")
     urls = send.plain("media_urls", [])
     if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
@@ -243,14 +259,70 @@ def _check_send(send: Section) -> None:
 
 
 def _check_suppression(suppress: Section) -> None:
-    for key in ("mapping", "reason", "detail"):
+    for key in ("mapping", "reason", "detail", "held_for"):
         suppress.text(key, "")
     if not any(key in suppress for key in ("mapping", "reason")):
         _needs(suppress, "needs a `mapping` or a `reason`, or it would be any suppression")
 
 
+def _check_end(end: Section) -> None:
+    _check_suppression(end)
+    end.whole("code", 0, 0, CODE_MAX)
+
+
 def _check_dead_letter(letter: Section) -> None:
     letter.text("reason")
+
+
+_CHECKS: Final[dict[str, Callable[[Section], None]]] = {
+    "send": _check_send,
+    "suppress": _check_suppression,
+    "fail": _check_end,
+    "unknown": _check_end,
+    "dead_letter": _check_dead_letter,
+}
+
+
+def _check_answers(test: Section) -> None:
+    answers = test.items("answers")
+    if len(answers) > ANSWERS_MAX:
+        test.fault("answers", f"{len(answers)} of them; at most {ANSWERS_MAX}")
+    for each in answers:
+        for key in ("mapping", "to", "from"):
+            each.text(key, "")
+        if "code" not in each:
+            _needs(each, "needs a `code`: Twilio's, such as 21610, or an HTTP status, such as 429")
+        code = each.whole("code", CODE_MAX, CODE_MIN, CODE_MAX)
+        if _STATUS_MAX < code < _CODE_FIRST:
+            each.fault("code", "is neither an HTTP status of 400 to 599 nor a code of Twilio's, which has five digits")
+        each.whole("times", 1, 1, EVENTS_MAX)
+        each.close()
+
+
+def _check_stopped(section: Section) -> None:
+    stopped = section.items("stopped")
+    if len(stopped) > STOPPED_MAX:
+        section.fault("stopped", f"{len(stopped)} numbers; at most {STOPPED_MAX}")
+    for each in stopped:
+        each.text("number", None, _number_fault)
+        each.text("group", EVERYONE, _group_fault)
+        each.close()
+
+
+def _number_fault(text: str) -> str:
+    return "" if _is_key(text, EVERYONE) else 'must be a number as E.164 in quotes, such as "+14155550100"'
+
+
+def _group_fault(text: str) -> str:
+    return "" if _is_key("+14155550100", text) else "must be the name of a group of senders, or * for all"
+
+
+def _is_key(number: str, group: str) -> bool:
+    try:
+        read_key(key_of(number, group))
+    except BadRecord:
+        return False
+    return True
 
 
 def _needs(section: Section, text: str, key: str | None = None) -> None:

@@ -20,7 +20,7 @@ FAILING_SHOWN_MAX: Final = 5  # conditions of a filter
 SEEN_CHARS_MAX: Final = 70
 
 _PLAIN: Final = re.compile(r"(?!(?:y|n|on|no|off|yes|true|null|false)\Z)[a-z][a-z0-9_-]*")  # text to every YAML
-_USUAL: Final = {"channel": "sms", "parts": 1, "media_urls": [], "content_sid": "", "content_variables": {}}
+_USUAL: Final = {"channel": "sms", "parts": 1, "media_urls": [], "content_sid": "", "content_variables": {}, "code": 0}
 _NO_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0 has no way to say it
 _json: Final = msgspec.json.Encoder()
 

@@ -20,7 +20,8 @@ from streamer.core.delivery import Accepted, Answer, Attempt, Message, Refused
 from streamer.core.outcomes import Outcomes
 from streamer.core.phone import read
 from streamer.core.story import profile_fault
-from streamer.core.trial import HOLD, NO_MATCH, PARK, SEND, SUPPRESS, Gate, Trial, attempt, event_time_ms
+from streamer.core.trial import HOLD, NO_MATCH, PARK, SEND, SUPPRESS, Trial, attempt, event_time_ms
+from streamer.core.trial_policies import Gate
 from streamer.errors import BadRecord
 from streamer.twilio.client import Credentials, TwilioGateway, create_url, form_of
 
@@ -202,6 +203,8 @@ def _text(trial: Trial, config: Config) -> str:
 def _gate_line(gate: Gate, reason: str) -> str:
     is_seen = gate.seen is not None or not (gate.passed or gate.detail or gate.name == "when")
     seen = f"   saw {_shown(gate.seen)}" if is_seen else ""
+    if gate.said:
+        seen = f"   {gate.said}"
     if gate.name == "number":
         seen = _number_line(gate.seen)
     fault = f"   {reason}: {gate.detail}" if gate.detail else ""

@@ -8,5 +8,5 @@ Read in this order: `records`, `identity`, `filters` (made of `filter_…`, `glo
 `links`, `hop`, `routing`, `merging`, `erasure`; and `handling`, the entry to all; then `wheel`, `frontier`,
 `commit_tracker`, `duration`, `caret`.
 Segment's mappings: `mapping`, `mapping_tree`, `directives`, then `liquid_sandbox` and `js_text`, on which all print.
-For the tools: `audit`, `open_sends`, `holds`, `profile_view`, `rehearsal`, `trial`, `story`, `lint`, `documents`,
-`schemas`. `now_ms`, jitter draws and limits arrive as arguments."""
+For the tools: `audit`, `open_sends`, `holds`, `profile_view`, `rehearsal`, `trial_policies`, `trial`, `story`, `lint`,
+`documents`, `schemas`. `now_ms`, jitter draws and limits arrive as arguments."""

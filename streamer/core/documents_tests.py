@@ -11,11 +11,16 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from streamer.core.channels import CHANNELS
 from streamer.core.documents import INSTANT, OFFSET, Document, Instant, chosen, needs_any, needs_one, says, shaped
 from streamer.core.records import ID_CHARS_MAX, MESSAGE_ID_CHARS_MAX, EventType
+from streamer.core.suppressions import EVERYONE
 
 START_DEFAULT: Final = "2026-01-01T00:00:00Z"
 USER_DEFAULT: Final = "test-user"  # of an event that names nobody
 EVENTS_MAX: Final = 1_000  # of a case; and as many expectations
 PARTS_MAX: Final = 100  # of a message; the longest has 24
+ANSWERS_MAX: Final = 100  # of a case
+STOPPED_MAX: Final = 1_000
+CODE_MIN, CODE_MAX = 400, 99_999  # an HTTP status, or a code of Twilio's, which have five digits
+HELD_FOR: Final = "The policies that it waited for, as the delivery event lists them; empty: none."
 
 Name = Annotated[str, Meta(min_length=1)]
 Moment = Annotated[str, shaped(OFFSET, INSTANT)]
@@ -67,6 +72,36 @@ class TestEvent(Struct, kw_only=True, rename="camel", forbid_unknown_fields=True
             raise ValueError("an event has a `type`; or `raw`, and then nothing more than `at`")
 
 
+class TestAnswer(Struct, kw_only=True, rename={"sender": "from"}, forbid_unknown_fields=True):
+    """What Twilio answers to some requests in place of taking the message."""
+
+    __test__: ClassVar[bool] = False
+
+    mapping: Annotated[str, says("Of this mapping; of any if left out.", "order-shipped")] = ""
+    to: Annotated[str, says("To this number, as E.164; to any if left out.", "+15550100001")] = ""
+    sender: Annotated[str, says("From this sender; from any if left out.", "shop")] = ""
+    code: Annotated[
+        Annotated[int, Meta(ge=CODE_MIN, le=CODE_MAX)],
+        says("Twilio's error code, or an HTTP status that comes without one.", 63003, 429),
+    ]
+    times: Annotated[
+        Annotated[int, Meta(ge=1, le=EVENTS_MAX)] | None,
+        says("How often, then others are asked; always if left out.", 1),
+    ] = None
+
+
+class TestStopped(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A number that has said STOP."""
+
+    __test__: ClassVar[bool] = False
+
+    number: Annotated[Annotated[str, shaped(r"\+[1-9][0-9]{1,14}")], says("The number, as E.164.", "+15550100001")]
+    group: Annotated[
+        Annotated[str, shaped(r"\*|[^\s/]{1,64}")],
+        says("To the senders of this group (a sender without a `group` is one of its own name); * to all.", "shop"),
+    ] = EVERYONE
+
+
 class ExpectedSend(Struct, kw_only=True, rename={"sender": "from"}, forbid_unknown_fields=True):
     """A message that has to be sent; what is left out may be anything.
 
@@ -88,6 +123,7 @@ class ExpectedSend(Struct, kw_only=True, rename={"sender": "from"}, forbid_unkno
         dict[str, str] | None, says("The variables of its content template, all of them.", {"1": "Ada"})
     ] = None
     parts: Annotated[Annotated[int, Meta(ge=1, le=PARTS_MAX)] | None, says("How many SMS it takes.", 1)] = None
+    held_for: Annotated[str | None, says(HELD_FOR, "quiet_hours")] = None
 
     def __post_init__(self) -> None:
         if self.mapping is None and self.body is None and self.to is None:
@@ -106,10 +142,31 @@ class ExpectedSuppression(Struct, kw_only=True, forbid_unknown_fields=True):
     ] = None
     detail: Annotated[str | None, says("What the delivery event says more.", "profile.traits.first_name")] = None
     at: Annotated[Moment | None, says("When that is decided: from the file's `at`, or a time.", "+5m")] = None
+    held_for: Annotated[str | None, says(HELD_FOR, "limit 1 per day over category")] = None
 
     def __post_init__(self) -> None:
         if self.mapping is None and self.reason is None:
             raise ValueError("a suppression is expected by `mapping`, `reason` or both")
+
+
+class ExpectedEnd(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A message that was asked for and refused, or of which no answer tells whether it exists.
+
+    Raises: ValueError, without both `mapping` and `reason`.
+    """
+
+    mapping: Annotated[str | None, says("The id of the mapping that sent it.", "order-shipped")] = None
+    reason: Annotated[
+        str | None, says("Why there is none, or none is known.", "optout", "recipient", "gateway_busy", "too_old")
+    ] = None
+    code: Annotated[int | None, says("Twilio's error code; 0: none.", 21610)] = None
+    detail: Annotated[str | None, says("What the delivery event says more.", "HTTP 400")] = None
+    at: Annotated[Moment | None, says("When that is known: from the file's `at`, or a time.", "+5m")] = None
+    held_for: Annotated[str | None, says(HELD_FOR, "quiet_hours")] = None
+
+    def __post_init__(self) -> None:
+        if self.mapping is None and self.reason is None:
+            raise ValueError("a failure is expected by `mapping`, `reason` or both")
 
 
 class ExpectedDeadLetter(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -120,7 +177,7 @@ class ExpectedDeadLetter(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Expectation(Struct, kw_only=True, forbid_unknown_fields=True):
-    """One thing that has to happen: a message that is sent, or one that is not, or an event that is none.
+    """One thing that has to happen: a message that is sent, or not, or refused, or unknown; or an event that is none.
 
     Raises: ValueError, unless it is exactly one.
     """
@@ -131,11 +188,23 @@ class Expectation(Struct, kw_only=True, forbid_unknown_fields=True):
     suppress: Annotated[
         Annotated[ExpectedSuppression, needs_any("mapping", "reason")] | UnsetType, says("A message that is not sent.")
     ] = UNSET
+    fail: Annotated[
+        Annotated[ExpectedEnd, needs_any("mapping", "reason")] | UnsetType, says("A message that is refused.")
+    ] = UNSET
+    unknown: Annotated[
+        Annotated[ExpectedEnd, needs_any("mapping", "reason")] | UnsetType,
+        says("A message of which no answer tells whether it exists."),
+    ] = UNSET
     dead_letter: Annotated[ExpectedDeadLetter | UnsetType, says("An event that is refused.")] = UNSET
 
     def __post_init__(self) -> None:
-        if [self.send, self.suppress, self.dead_letter].count(UNSET) != 2:
-            raise ValueError("an expectation has one key: `send`, `suppress` or `dead_letter`")
+        given = [kind for kind in EXPECTED if getattr(self, kind) is not UNSET]
+        if len(given) != 1:
+            raise ValueError(f"an expectation has one key of {', '.join(EXPECTED)}")
+
+
+EXPECTED: Final = Expectation.__struct_fields__
+"""What can be expected."""
 
 
 class TestCase(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -147,13 +216,22 @@ class TestCase(Struct, kw_only=True, forbid_unknown_fields=True):
     profile: Annotated[
         Traits | None, says("Traits of the first event's person before the events, in place of the file's.")
     ] = None
+    stopped: Annotated[
+        Annotated[list[TestStopped], Meta(max_length=STOPPED_MAX)] | None,
+        says("Who has said STOP before the events, in place of the file's."),
+    ] = None
+    answers: Annotated[
+        list[TestAnswer],
+        Meta(max_length=ANSWERS_MAX),
+        says("What Twilio refuses: the first of these that is for a request answers it; all else is accepted."),
+    ] = []
     events: Annotated[
         list[Annotated[TestEvent, needs_one("type", "raw")]],
         Meta(min_length=1, max_length=EVENTS_MAX),
         says("What comes, in order of time."),
     ]
     expect: Annotated[
-        list[Annotated[Expectation, needs_one("send", "suppress", "dead_letter")]],
+        list[Annotated[Expectation, needs_one(*EXPECTED)]],
         Meta(max_length=EVENTS_MAX),
         says("Everything that has to happen, in order of time; nothing else may. Empty: nothing at all."),
     ]
@@ -170,6 +248,9 @@ class TestFile(Struct, kw_only=True, forbid_unknown_fields=True):
         Traits,
         says("Traits of the first event's person before the events.", {"first_name": "Ada", "phone": "+15550100001"}),
     ] = {}
+    stopped: Annotated[
+        list[TestStopped], Meta(max_length=STOPPED_MAX), says("Who has said STOP before the events.")
+    ] = []
     tests: Annotated[list[TestCase], Meta(min_length=1), says("The cases; each begins anew.")]
 
 

@@ -49,7 +49,7 @@ def sender_findings(subject: Subject, setting: Setting, samples: Samples | None)
 def shared_sender_findings(subjects: Sequence[Subject], setting: Setting, samples: Samples | None) -> Iterator[Finding]:
     """What is wrong once for all mappings of a sender, told at its own place: its country, or that nothing uses it."""
     live = [each for each in subjects if each.is_live]
-    used = {name for each in live for name in _names(each)} | {setting.default_sender}
+    used = {name for each in live for name in (*_names(each), *_instead(each))} | {setting.default_sender}
     alone = [(each, name) for each in live if len(names := _names(each)) == 1 for name in names]
     to_default_region = {name for each, name in alone if _is_default(each) and _numbers(each, samples) is None}
     for name, sender in setting.senders.items():
@@ -78,11 +78,16 @@ def _names(subject: Subject) -> frozenset[str]:
     return frozenset(name for name in leaves(subject.send.get("from")) if not _has_holes(name))
 
 
+def _instead(subject: Subject) -> list[str]:
+    """The senders that a mapping goes to after a refusal, "" where the event names one."""
+    return [each.action.sender for each in subject.rule.others]
+
+
 def _is_open(subject: Subject) -> bool:
     """Whether the event names the sender, so that it may be any."""
-    return not subject.rule.action.sender and (
-        not _names(subject) or any(_has_holes(name) for name in leaves(subject.send.get("from")))
-    )
+    is_named = bool(subject.rule.action.sender)
+    names = leaves(subject.send.get("from"))
+    return "" in _instead(subject) or (not is_named and (not _names(subject) or any(map(_has_holes, names))))
 
 
 def _has_holes(text: str) -> bool:

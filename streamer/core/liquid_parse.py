@@ -5,12 +5,13 @@ python-liquid parses tags and expressions of what `liquid_lexer` cuts. None of i
 """
 
 import difflib
+import re
 from typing import Final, NoReturn
 
 from liquid import Environment, Token, TokenStream
-from liquid.ast import IllegalNode, Node
+from liquid.ast import BlockNode, IllegalNode, Node
 from liquid.builtin.content import Literal
-from liquid.builtin.expressions import FilteredExpression
+from liquid.builtin.expressions import FilteredExpression, Path
 from liquid.builtin.illegal import Illegal
 from liquid.builtin.output import Output, OutputNode
 from liquid.builtin.tags.assign_tag import AssignTag
@@ -27,7 +28,7 @@ from liquid.exceptions import LiquidError, LiquidSyntaxError
 from liquid.mode import Mode
 from liquid.parser import get_parser
 from liquid.tag import Tag
-from liquid.token import TOKEN_DOT, TOKEN_OUTPUT, TOKEN_WORD
+from liquid.token import TOKEN_DOT, TOKEN_EXPRESSION, TOKEN_OUTPUT, TOKEN_TAG, TOKEN_WORD
 
 from streamer.core.caret import describe
 from streamer.core.liquid_lexer import tokens
@@ -38,9 +39,12 @@ BLOCKS_DEPTH_MAX: Final = 16
 TAGS: Final = (
     "assign", "capture", "comment", "cycle", "decrement", "echo", "if", "increment", "liquid", "raw", "unless",
 )  # fmt: skip
-# Segment switches these off; its docs list `case` nevertheless.
+# Segment switches these off; its docs list `case` nevertheless. Here `for` goes through a burst, of 20 events at most.
 TAGS_OFF: Final = ("case", "for", "include", "layout", "render", "tablerow")
 
+ITEMS: Final = ("collapse", "items")
+_LOOP: Final = re.compile(r"\s*([A-Za-z_]\w*)\s+in\s+collapse\.items\s*", re.ASCII)
+_END_LOOP: Final = "endfor"
 _KEYWORDS: Final = frozenset(("true", "false", "nil", "null", "empty", "blank", "and", "or", "contains", "not"))
 _NO_KEYWORDS: Final = frozenset(
     ("in", "offset", "limit", "reversed", "cols", "continue", "with", "for", "as", "if", "else", "required")
@@ -98,6 +102,33 @@ class _Output(Output):
         return self.node_class(token, FilteredExpression.parse(self.env, stream.into_inner(tag=token, eat=False)))
 
 
+class LoopNode(BlockNode):
+    """What is done with each event of a burst, as `name`."""
+
+    def __init__(self, token: Token, name: str, nodes: list[Node]) -> None:
+        super().__init__(token, nodes)
+        self.name = name
+        self.path = Path(token, list(ITEMS))
+
+
+class _For(Tag):
+    name = "for"
+    end = _END_LOOP
+
+    def parse(self, stream: TokenStream) -> LoopNode:
+        """The node of a loop. Raises: LiquidSyntaxError, for one over anything else."""
+        token = stream.eat(TOKEN_TAG)
+        is_said = stream.current.kind == TOKEN_EXPRESSION
+        loop = _LOOP.fullmatch(stream.current.value) if is_said else None
+        if loop is None:
+            fault = "the tag `for` is off, save over a burst: {% for each in collapse.items %}"
+            raise LiquidSyntaxError(fault, token=token)
+        next(stream)
+        block = get_parser(self.env).parse_block(stream, frozenset((_END_LOOP,)))
+        stream.expect(TOKEN_TAG, value=_END_LOOP)
+        return LoopNode(token, loop[1], block.nodes)
+
+
 class _If(IfTag):
     mode = Mode.STRICT  # else what follows a second `else` is dropped silently
 
@@ -114,7 +145,7 @@ class _Environment(Environment):
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:  # noqa: ARG002 - the base class has it
         """Register the tags that there are."""
-        tags: list[type[Tag]] = [Literal, _Output, _UnknownTag, _If, _Unless, AssignTag, CaptureTag, CommentTag]
+        tags: list[type[Tag]] = [Literal, _Output, _UnknownTag, _If, _Unless, _For, AssignTag, CaptureTag, CommentTag]
         tags += [CycleTag, DecrementTag, EchoTag, IncrementTag, InlineCommentTag]
         for tag in tags:
             self.add_tag(tag)

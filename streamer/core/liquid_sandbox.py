@@ -1,7 +1,8 @@
-"""Liquid as Segment has it, compiled to closures that reach nothing but the scope: no file, no clock, no loop.
+"""Liquid as Segment has it, compiled to closures that reach nothing but the scope: no file, no clock.
 
 `compile_liquid` parses once. Work, texts and output are bounded by counts, never by a clock, so that an event ends the
 same way each time. Results are liquidjs'; what differs is decided:
+- `for` goes through `collapse.items` alone, which are at most 20, and not within another;
 - unknown filters and tags, ranges, parentheses and a stray comma are refused (liquidjs ignores or guesses);
 - null and what is missing are the same, and members of the host language (`.length`) aren't seen;
 - `increment` and `decrement` don't write into the event, and `cycle` counts by its own candidates;
@@ -29,10 +30,11 @@ from msgspec import Struct
 
 from streamer.core.js_text import liquid_text, printed
 from streamer.core.liquid_expressions import CALL_COST, Compiled, Expressions, Frame, Reader, known
-from streamer.core.liquid_parse import fault_at, parse_liquid
+from streamer.core.liquid_parse import ITEMS, LoopNode, fault_at, parse_liquid
 from streamer.core.template import HoleMissing, Holes, Missing
 from streamer.core.work import Work
 
+FORLOOP = "forloop"
 _Step = Callable[[Frame], None]
 
 
@@ -95,6 +97,8 @@ class _Compiler:
                 return self._counter(str(node.name), 1 if isinstance(node, IncrementNode) else -1)
             case CycleNode():
                 return self._cycle(node)
+            case LoopNode():
+                return self._loop(node)
         raise fault_at(self.text, node.token, "this is not understood here")
 
     def _check_prints(self, value: Compiled, node: OutputNode) -> None:
@@ -181,6 +185,35 @@ class _Compiler:
 
         return count
 
+    def _loop(self, node: LoopNode) -> _Step:
+        """Each item by its name, with `forloop` as liquidjs has it. Raises: LiquidFault, for one within another."""
+        origins = self.expressions.origins
+        if FORLOOP in origins:
+            raise fault_at(self.text, node.token, "a loop within a loop")
+        read = self.expressions.value(node.path).read
+        outer = dict(origins)
+        origins |= dict.fromkeys((node.name, FORLOOP), ".".join(ITEMS))
+        steps = self.steps(node.nodes)
+        for name in (node.name, FORLOOP):
+            del origins[name]
+        origins |= {name: origin for name, origin in outer.items() if name == node.name}
+
+        def loop(frame: Frame) -> None:
+            items = known(read(frame))
+            outside = frame.locals
+            for at, item in enumerate(items if isinstance(items, list) else ()):
+                frame.work.spend(CALL_COST)
+                frame.locals = {**outside, node.name: item, FORLOOP: _place(at, len(items))}
+                try:
+                    for step in steps:
+                        step(frame)
+                finally:
+                    made = frame.locals
+                    frame.locals = outside
+                    outside.update((name, each) for name, each in made.items() if name not in (node.name, FORLOOP))
+
+        return loop
+
     def _cycle(self, node: CycleNode) -> _Step:
         group = self.expressions.value(node.group).read if node.group else None
         candidates = [self._output(self.expressions.value(each)) for each in node.args]
@@ -193,6 +226,19 @@ class _Compiler:
             candidates[at](frame)
 
         return cycle
+
+
+def _place(at: int, count: int) -> dict[str, Any]:
+    """Where a loop is, of `count` items."""
+    return {
+        "first": at == 0,
+        "last": at == count - 1,
+        "index": at + 1,
+        "index0": at,
+        "rindex": count - at,
+        "rindex0": count - at - 1,
+        "length": count,
+    }
 
 
 def _spelled(frame: Frame, read: Reader) -> str:

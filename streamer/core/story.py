@@ -11,19 +11,21 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from streamer.core.action_fields import send_at_ms as instant_ms
+from streamer.core.delivery import FAILED, SUPPRESSED, UNKNOWN
 from streamer.core.documents_tests import USER_DEFAULT, Expectation, TestCase, TestEvent, TestFile
 from streamer.core.duration import parse_duration_s
 from streamer.core.plan import Applied
 from streamer.core.profile import TRAITS_BYTES_MAX, TRAITS_MAX, Update, size, values
 from streamer.core.records import Slim, slim
-from streamer.core.rehearsal import Rehearsal, Sent, Suppressed
+from streamer.core.rehearsal import Ended, Rehearsal, Reply, Sent
 from streamer.core.rules import RuleSet
 from streamer.core.story_blame import Blame, Heard, Seen
 from streamer.core.story_compare import Happened, Mismatch, Wanted, is_met, mismatches
+from streamer.core.suppressions import key_of
 from streamer.errors import BadRecord
 
 SEND: Final = "send"
-SUPPRESS: Final = "suppress"
+KINDS: Final = {SUPPRESSED: "suppress", FAILED: "fail", UNKNOWN: "unknown"}  # by outcome what can be expected of it
 DEAD_LETTER: Final = "dead_letter"
 DAY_MS: Final = 86_400_000
 STORY_MS_MAX: Final = 400 * DAY_MS  # from the start to the last event, and again to whatever waits: over a year
@@ -57,7 +59,7 @@ def play(file: TestFile, case: TestCase, rules: RuleSet, patience_ms: int = STOR
     """
     start_ms = start_of(file.at)
     wanted = [expected(each, start_ms) for each in case.expect]
-    scene = _Scene(Rehearsal(rules, start_ms))
+    scene = _Scene(_rehearsal(file, case, rules, start_ms))
     traits = file.profile if case.profile is None else case.profile
     at_ms = start_ms
     for number, event in enumerate(case.events, 1):
@@ -78,6 +80,15 @@ def play(file: TestFile, case: TestCase, rules: RuleSet, patience_ms: int = STOR
         waiting=() if is_over else tuple(send.mapping for send in scene.rehearsal.waiting()),
         is_ordered=is_passed or bool(wrong),
     )
+
+
+def _rehearsal(file: TestFile, case: TestCase, rules: RuleSet, start_ms: int) -> Rehearsal:
+    """What is there before the events: how Twilio answers, and who said STOP."""
+    replies = [Reply(each.code, each.mapping, each.to, each.sender, each.times or 0) for each in case.answers]
+    rehearsal = Rehearsal(rules, start_ms, replies=replies)
+    for each in file.stopped if case.stopped is None else case.stopped:
+        rehearsal.stops.put(key_of(each.number, each.group), b"{}")
+    return rehearsal
 
 
 def start_of(text: str) -> int:
@@ -169,8 +180,8 @@ class _Scene:
     def happened(self) -> list[Happened]:
         """Everything that came of the events, in order of time."""
         sends = [_sent(each) for each in self.rehearsal.sent]
-        suppressions = [_suppressed(each) for each in self.rehearsal.suppressed]
-        return sorted((*sends, *suppressions, *self._letters), key=lambda each: (each.at_ms, each.event))
+        ended = [_ended(each) for each in self.rehearsal.ended]
+        return sorted((*sends, *ended, *self._letters), key=lambda each: (each.at_ms, each.event))
 
 
 def _head(value: bytes) -> Slim | None:
@@ -201,15 +212,24 @@ def _sent(sent: Sent) -> Happened:
         "media_urls": list(message.media_urls),
         "content_variables": msgspec.json.decode(message.content_variables or "{}"),
         "parts": sent.parts,
+        "held_for": sent.held_for,
         "at": at_ms,
     }
     return Happened(SEND, at_ms, sent.offset + 1, seen)
 
 
-def _suppressed(each: Suppressed) -> Happened:
+def _ended(each: Ended) -> Happened:
     decision = each.decision
-    seen = {"mapping": decision.mapping, "reason": decision.reason, "detail": decision.detail, "at": each.at_ms}
-    return Happened(SUPPRESS, each.at_ms, each.offset + 1, seen)
+    seen = {
+        "mapping": decision.mapping,
+        "reason": decision.reason,
+        "detail": decision.detail,
+        "held_for": decision.held_for,
+        "at": each.at_ms,
+    }
+    if decision.outcome != SUPPRESSED:
+        seen["code"] = decision.code
+    return Happened(KINDS[decision.outcome], each.at_ms, each.offset + 1, seen)
 
 
 def _value(event: TestEvent, number: int, at_ms: int) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from streamer.core import plan
+from streamer.core import consent, plan
 from streamer.core.action import FIELDS, Action, FieldResult, Unsendable
 from streamer.core.decide import Case
 from streamer.core.delivery import Message, send_id
@@ -23,6 +23,7 @@ from streamer.core.rules import RuleSet
 from streamer.core.sends import INCOMPLETE, Parked
 from streamer.core.state import Person
 from streamer.core.template import Missing
+from streamer.core.trial_policies import ELSE, Gate, else_gates, first_gates, last_gates
 
 SEND: Final = "send"
 SUPPRESS: Final = "suppress"
@@ -30,15 +31,6 @@ NO_MATCH: Final = "no_match"
 HOLD: Final = "hold"
 PARK: Final = "park"
 _ORDER: Final = {name: at for at, name in enumerate(FIELDS)}
-
-
-class Gate(Struct, frozen=True):
-    """One question on the way to a message, its answer, the value it was asked of, and what is wrong with a field."""
-
-    name: str
-    passed: bool
-    seen: Any = None
-    detail: str = ""
 
 
 class Trial(Struct, frozen=True):
@@ -67,8 +59,18 @@ def attempt(value: bytes, traits: Mapping[str, Any], rules: RuleSet, now_ms: int
     scope = plan.scope_of(event, person, rules)
     seen = rules.filters.apply(scope, f"{origin.topic}/{origin.partition}/{origin.offset}")
     message_id = event.get("messageId") or ""
-    cases = [Case(rule, send_id(rule.id, origin, message_id), origin, message_id, now_ms) for rule in rules.mappings]
-    return tuple(_trial(person, case, seen, applied) for case in cases)
+    own = consent.preferences(event)
+    tried = []
+    for rule in rules.mappings:
+        case = Case(rule, send_id(rule.id, origin, message_id), origin, message_id, now_ms, own=own)
+        if isinstance(seen, Taken):
+            gates: tuple[Gate, ...] = (Gate("filters", passed=False, seen=seen.reason),)
+            tried.append(Trial(rule.id, NO_MATCH, seen.reason, "", gates))
+            continue
+        gates = (Gate("filters", passed=True), *_gates(person, case, seen, rules))
+        is_matched = rule.id in applied.matched
+        tried.append(_trial(person, case, seen, gates) if is_matched else Trial(rule.id, NO_MATCH, "when", "", gates))
+    return tuple(tried)
 
 
 def event_time_ms(value: bytes, now_ms: int) -> int:
@@ -76,13 +78,8 @@ def event_time_ms(value: bytes, now_ms: int) -> int:
     return Rehearsal(RuleSet.of(()), now_ms).read(value)[0].event_ms
 
 
-def _trial(person: Person, case: Case, seen: dict[str, Any] | Taken, applied: plan.Applied) -> Trial:
+def _trial(person: Person, case: Case, seen: dict[str, Any], gates: tuple[Gate, ...]) -> Trial:
     """The verdict that stands in the person's record, and the gates that led to it."""
-    if isinstance(seen, Taken):
-        return Trial(case.rule.id, NO_MATCH, seen.reason, "", (Gate("filters", passed=False, seen=seen.reason),))
-    gates = (Gate("filters", passed=True), *_gates(case, seen))
-    if case.rule.id not in applied.matched:
-        return Trial(case.rule.id, NO_MATCH, "when", "", gates)
     parked = next((each for each in person.parked if each.id == case.send_id), None)
     if parked is not None and parked.reason == INCOMPLETE:
         return Trial(case.rule.id, PARK, INCOMPLETE, parked.lacks, gates, until_ms=parked.until_ms)
@@ -90,7 +87,7 @@ def _trial(person: Person, case: Case, seen: dict[str, Any] | Taken, applied: pl
         return _held(case, parked, seen, gates)
     decision = person.decision(case.send_id)
     if decision is not None:
-        if all(gate.passed for gate in gates if not gate.name.startswith("when: ")):
+        if all(gate.passed for gate in gates if not gate.name.startswith(("when: ", ELSE))):
             gates += (Gate(decision.reason, passed=False, detail=decision.detail),)
         return Trial(case.rule.id, SUPPRESS, decision.reason, decision.detail, gates)
     send = next(each for each in (*person.due, *person.held) if each.id == case.send_id)
@@ -109,8 +106,8 @@ def _held(case: Case, parked: Parked, seen: dict[str, Any], gates: tuple[Gate, .
     return Trial(case.rule.id, HOLD, parked.reason, detail, gates, message, sender, parts, parked.until_ms)
 
 
-def _gates(case: Case, seen: dict[str, Any]) -> Iterator[Gate]:
-    """The filter and each of its conditions; then, if it matched, the age, the key and each field."""
+def _gates(person: Person, case: Case, seen: dict[str, Any], rules: RuleSet) -> Iterator[Gate]:
+    """The filter and each of its conditions; then, if it matched, the age, the policies, the key and each field."""
     rule = case.rule
     is_match = rule.when(seen)
     yield Gate("when", is_match)
@@ -120,11 +117,19 @@ def _gates(case: Case, seen: dict[str, Any]) -> Iterator[Gate]:
         return
     age_s = (case.now_ms - case.origin.event_ms) / 1000
     yield Gate("max_age", age_s <= rule.max_age_s, f"{age_s:g} s old, at most {rule.max_age_s:g} s")
+    yield from first_gates(person, case, seen, rules)
     if rule.once is not None:
         path = rule.once.key
         is_there = hash_of(rule.once, rule.id, seen) is not None
         yield Gate("once_per", is_there, path.read(seen), "" if is_there else path.text)
+    if rule.policies.collapse is not None:  # a burst of one, as far as is known
+        seen = {**seen, COLLAPSE: {"count": 1, "items": [seen.get("properties") or {}]}}
     yield from _field_gates(rule.action, seen)
+    draft = rule.action.draft(seen)
+    if isinstance(draft, Unsendable):
+        yield from else_gates(case, seen)
+    else:
+        yield from last_gates(case, seen, draft, rules)
 
 
 def _field_gates(action: Action, seen: dict[str, Any]) -> Iterator[Gate]:

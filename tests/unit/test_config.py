@@ -150,6 +150,13 @@ def test_a_mapping_is_named_by_its_file_unless_it_says_its_id(tmp_path):
     assert config.mappings.mappings[0].action.senders["shop"].account == "main"
 
 
+def test_on_is_a_key_as_it_stands_in_what_is_tried_instead(tmp_path):
+    """YAML 1.1 takes it for true, and an editor, which reads 1.2, does not."""
+    instead = "else: [{on: [stop], send: {body: x}}]\n"
+    [mapping] = loaded(tmp_path, VALID, a=MAPPING + instead).mappings.mappings
+    assert [("stop",)] == [each.on for each in mapping.others]
+
+
 def test_a_file_and_its_folder_are_the_same_configuration(tmp_path):
     folder = written(tmp_path, VALID, a=MAPPING)
     by_file = load(folder / "streamer.yaml", secrets=True)

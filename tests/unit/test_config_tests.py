@@ -25,6 +25,8 @@ FULL = {
         {
             "name": "a",
             "profile": {"first_name": "Ada", "tags": ["x", 1, None, {"y": 1.5}]},
+            "stopped": [{"number": "+12025550101", "group": "shop"}],
+            "answers": [{"mapping": "m", "to": "+12025550101", "from": "shop", "code": 21610, "times": 1}],
             "events": [
                 {
                     "at": "+5m",
@@ -61,9 +63,21 @@ FULL = {
                         "content_sid": "HX",
                         "content_variables": {"1": "Ada"},
                         "parts": 2,
+                        "held_for": "quiet_hours",
                     }
                 },
                 {"suppress": {"mapping": "m", "reason": "no_phone", "detail": "d", "at": "2026-01-31T09:00:00Z"}},
+                {
+                    "fail": {
+                        "mapping": "m",
+                        "reason": "optout",
+                        "code": 21610,
+                        "detail": "d",
+                        "at": "+5m",
+                        "held_for": "",
+                    }
+                },
+                {"unknown": {"mapping": "m", "reason": "timeout"}},
                 {"dead_letter": {"reason": "bad_request", "at": "+5m"}},
             ],
         }
@@ -216,13 +230,20 @@ def test_files_and_tests_are_bounded(tmp_path):
         (SMALL.replace("event: x", f"traits: {{a: {2**64}}}"), "1:42: tests[0].events[0].traits: holds an integer b"),
         (SMALL.replace("event: x", f"userId: {'u' * 257}"), "1:42: tests[0].events[0].userId: has over 256 character"),
         (SMALL.replace("event: x", "event: '${X}'"), "1:42: tests[0].events[0].event: ${…} is read in streamer.yaml "),
-        (SMALL.replace("[]", "[{sent: {}}]"), "1:63: tests[0].expect[0]: needs one of send, suppress and dead_letter"),
+        (SMALL.replace("[]", "[{sent: {}}]"), "1:63: tests[0].expect[0]: needs one of send, suppress, fail, unknown, "),
         (SMALL.replace("[]", "[{send: {at: +0s}}]"), "1:64: tests[0].expect[0].send: needs a `mapping`, a `body` or "),
         (SMALL.replace("[]", "[{send: {to: +15550100001}}]"), "1:71: tests[0].expect[0].send.to: expected text, fou"),
         (SMALL.replace("[]", "[{send: {body: b, bdy: c}}]"), "1:80: tests[0].expect[0].send.bdy: unknown key; did y"),
         (SMALL.replace("[]", "[{send: {body: b, channel: fax}}]"), "1:80: tests[0].expect[0].send.channel: must be "),
         (SMALL.replace("[]", "[{suppress: {detail: x}}]"), "1:64: tests[0].expect[0].suppress: needs a `mapping` or"),
         (SMALL.replace("[]", "[{dead_letter: {}}]"), "1:64: tests[0].expect[0].dead_letter.reason: is missing; it is"),
+        (SMALL.replace("[]", "[{fail: {code: 21610}}]"), "1:64: tests[0].expect[0].fail: needs a `mapping` or a `reas"),
+        (SMALL.replace("[]", "[{unknown: {reason: x, code: -1}}]"), "1:85: tests[0].expect[0].unknown.code: must be f"),
+        (SMALL.replace("name: a", "name: a, answers: [{}]"), "1:29: tests[0].answers[0]: needs a `code`: Twilio's, su"),
+        (SMALL.replace("name: a", "name: a, answers: [{code: 700}]"), "1:30: tests[0].answers[0].code: is neither an "),
+        (SMALL.replace("name: a", "name: a, answers: [{code: 429, times: 0}]"), "1:41: tests[0].answers[0].times: mus"),
+        (SMALL.replace("name: a", "name: a, stopped: [{number: '1'}]"), "1:30: tests[0].stopped[0].number: must be a "),
+        (SMALL.replace("name: a", "name: a, stopped: [{number: '+15', group: a b}]"), "1:45: tests[0].stopped[0].grou"),
         (SMALL.replace("name: a", "name: a, profile: 1"), "1:19: tests[0].profile: expected a mapping of keys to val"),
     ],
 )  # fmt: skip
@@ -271,7 +292,11 @@ def test_events_and_expectations_of_a_test_are_bounded(tmp_path):
         (("tests", 0, "expect", 0), "Expectation"),
         (("tests", 0, "expect", 0, "send"), "ExpectedSend"),
         (("tests", 0, "expect", 1, "suppress"), "ExpectedSuppression"),
-        (("tests", 0, "expect", 2, "dead_letter"), "ExpectedDeadLetter"),
+        (("tests", 0, "expect", 2, "fail"), "ExpectedEnd"),
+        (("tests", 0, "expect", 3, "unknown"), "ExpectedEnd"),
+        (("tests", 0, "expect", 4, "dead_letter"), "ExpectedDeadLetter"),
+        (("tests", 0, "answers", 0), "TestAnswer"),
+        (("tests", 0, "stopped", 0), "TestStopped"),
     ],
 )
 def test_every_mapping_has_the_keys_of_its_type(tmp_path, path, name):

@@ -10,7 +10,9 @@ from click.testing import CliRunner
 
 from streamer.cli.main import main
 
-SHOP = Path(__file__).parents[3] / "streamer" / "examples" / "shop"
+ROOT = Path(__file__).parents[3]
+SHOP = ROOT / "streamer" / "examples" / "shop"
+POLICIES = ROOT / "streamer" / "examples" / "policies"
 PROFILE = 'profile: {first_name: Ada, phone: "+12025550101"}\n'
 SHIPPED = "{type: track, event: Order Shipped, properties: {order_id: A, carrier: UPS}}"
 BODY = "Hi Ada, order A is on its way with UPS."
@@ -72,6 +74,33 @@ def test_every_mapping_of_the_example_shop_is_tested():
     expected = {mapping.stem for mapping in (SHOP / "mappings").iterdir()}
     assert expected == {each["send"]["mapping"] for each in happened if "send" in each}
     assert expected - {"order-completed"} == {each["suppress"]["mapping"] for each in happened if "suppress" in each}
+
+
+def test_the_twenty_examples_of_policies_pass_and_send_of_every_mapping():
+    said = json.loads(run("--json", config=POLICIES).stdout)
+    assert (20, 0) == (said["passed"], said["failed"])
+    happened = [each for file in said["files"] for test in file["tests"] for each in test["happened"]]
+    expected = {mapping.stem for mapping in (POLICIES / "mappings").iterdir()}
+    sent = {each["send"]["mapping"] for each in happened if "send" in each}
+    assert {"promo"} == expected - sent  # which shows who is not to have it
+
+
+def test_every_example_of_policies_is_named_where_they_are_explained():
+    said = json.loads(run("--json", config=POLICIES).stdout)
+    names = [test["name"] for file in said["files"] for test in file["tests"]]
+    told = " ".join((ROOT / "docs" / "policies.md").read_text(encoding="utf-8").split())
+    assert [] == [name for name in names if f"*{name}*" not in told]
+
+
+def test_a_refused_message_is_told_as_a_test_would_expect_it(folder):
+    refused = GOOD.replace("name: good", "name: good, answers: [{code: 21610, to: '+12025550101'}]")
+    (folder / "good.yaml").write_text(refused)
+    said = run("good.yaml").stdout
+    assert "- send: {mapping: order-shipped}" in said
+    assert '+ fail: {mapping: order-shipped, reason: optout, detail: "HTTP 400", at: +0s, code: 21610}' in said
+    result = run("good.yaml", "--json")
+    [happened] = json.loads(result.stdout)["files"][0]["tests"][0]["happened"]
+    assert ("optout", 21610, "") == tuple(happened["fail"][key] for key in ("reason", "code", "held_for"))
 
 
 def test_the_tests_beside_a_configuration_are_the_default(monkeypatch):

@@ -93,6 +93,26 @@ def test_what_would_be_sent_is_shown_with_its_exact_request(run):
     }
 
 
+def test_a_policy_is_said_in_words_and_in_json_by_its_values(run):
+    hours = """
+when: event = "Order Shipped"
+quiet_hours: {open: {daily: "08:00-09:00"}, zone: UTC}
+limits: [{count: 2, per: day}]
+send: {body: Hi}
+"""
+    [line] = [each for each in run(mappings=[("m", hours)]).stdout.split("\n") if "quiet_hours" in each and "✗" in each]
+    assert "  ✗ quiet_hours   closed, opens 2026-01-02T08:00:00Z in UTC (default)" == line
+    decision = decisions(run(EVENT, "--json", mappings=[("m", hours)]))["m"]
+    assert ("hold", "quiet_hours", "2026-01-02T08:00:00.000Z") == tuple(
+        decision[key] for key in ("verdict", "reason", "until")
+    )
+    assert [("quiet_hours", {"zones": ["UTC"], "zone_from": "default", "opens": "2026-01-02T08:00:00Z"})] == failed(
+        decision
+    )
+    [limit] = [gate["seen"] for gate in decision["gates"] if gate["name"] == "limit: 2 per day over mapping"]
+    assert {"counted": 0, "count": 2, "when_full": "hold"} == limit
+
+
 @pytest.mark.parametrize(
     ("traits", "line"),
     [

@@ -447,6 +447,13 @@ def test_a_sender_that_no_mapping_sends_from_is_told():
     assert [] == codes(senders=["shop", "uk"])
 
 
+def test_a_sender_that_stands_in_for_another_is_used():
+    instead = [{"send": {"from": "uk", "body": "Hi"}}]
+    assert [] == codes(subject(keys={"else": instead}), senders=["shop", "uk"])
+    by_event = [{"send": {"from": "{{properties.sender}}", "body": "Hi"}}]
+    assert [] == codes(subject(keys={"else": by_event}), senders=["shop", "uk"])
+
+
 def test_a_sender_that_the_event_names_may_be_any():
     assert [] == codes(subject(from_="{{properties.sender}}"), senders=["shop", "uk"])
 

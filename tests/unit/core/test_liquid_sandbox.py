@@ -5,7 +5,7 @@ import pytest
 from streamer.core.liquid_filters import FILTERS, FILTERS_OFF
 from streamer.core.liquid_parse import TAGS, TAGS_OFF, LiquidFault
 from streamer.core.liquid_sandbox import compile_liquid
-from streamer.core.template import Holes
+from streamer.core.template import HoleMissing, Holes
 from streamer.core.work import WORK_MAX, Work
 
 SCOPE = {
@@ -212,3 +212,87 @@ def test_work_is_counted():
     work = Work()
     compile_liquid("{{ name | upcase }}", Holes.ORIGINAL).render(SCOPE, work)
     assert 0 < WORK_MAX - work.left < 50
+
+
+# ── a loop over a burst ───────────────────────────────────────────────────
+
+EACH = "{% for each in collapse.items %}"
+END = "{% endfor %}"
+
+
+def listed(text, *items, holes=Holes.SUPPRESS, **others):
+    return compile_liquid(text, holes).render({"collapse": {"items": list(items)}, **others}, Work())
+
+
+@pytest.mark.parametrize(
+    ("inside", "expected"),
+    [
+        ("{{each.by}} ", "Bob Cleo Dan "),
+        ("{{each.by}}{% unless forloop.last %}, {% endunless %}", "Bob, Cleo, Dan"),
+        (
+            "{{forloop.index}}/{{forloop.length}}{{forloop.rindex}}{{forloop.index0}}{{forloop.rindex0}} ",
+            "1/3302 2/3211 3/3120 ",
+        ),
+        ("{% if forloop.first %}first {% endif %}", "first "),
+        ("{% cycle 'a', 'b' %}", "aba"),
+        ("{% if each.by == 'Cleo' %}{{each.by | upcase}}{% endif %}", "CLEO"),
+    ],
+)
+def test_each_event_of_a_burst_can_be_told(inside, expected):
+    items = [{"by": name} for name in ("Bob", "Cleo", "Dan")]
+    assert expected == listed(f"{EACH}{inside}{END}", *items)
+    assert "" == listed(f"{EACH}{inside}{END}")
+
+
+def test_a_loop_notes_the_path_that_it_reads():
+    """By which a mapping knows that the items are to be kept."""
+    assert ("collapse.items", "name") == compile_liquid(f"{EACH}{{{{each.by}}}}{END}{{{{name}}}}", Holes.SUPPRESS).paths
+
+
+def test_what_an_item_lacks_is_missing():
+    with pytest.raises(HoleMissing, match=r"collapse\.items"):
+        listed(f"{EACH}{{{{each.by}}}}{END}", {"by": "Bob"}, {})
+    assert "Bob" == listed(f"{EACH}{{{{each.by}}}}{END}", {"by": "Bob"}, {}, holes=Holes.EMPTY)
+
+
+def test_names_of_a_loop_end_with_it_and_others_set_in_it_stay():
+    text = "{% assign each = 'before' %}" + EACH + "{% assign last = each.by %}" + END + "{{each}} {{last}}"
+    assert "before Bob" == listed(text, {"by": "Bob"})
+    assert "outer" == listed(f"{EACH}{END}{{{{each}}}}", {"by": "Bob"}, each="outer")
+
+
+def test_a_captured_loop_is_whole_or_missing():
+    text = f"{{% capture all %}}{EACH}{{{{each.by}}}}{END}{{% endcapture %}}{{{{all | default: 'some'}}}}"
+    assert ["Bob", "some"] == [listed(text, item) for item in ({"by": "Bob"}, {"to": "Bob"})]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% for each in items %}{% endfor %}",
+        "{% for each in collapse.items limit:2 %}{% endfor %}",
+        "{% for each in collapse.items reversed %}{% endfor %}",
+        "{% for each in (1..5) %}{% endfor %}",
+        "{% for each in collapse %}{% endfor %}",
+        "{% for %}{% endfor %}",
+        f"{EACH}",
+        f"{EACH}{{% else %}}{END}",
+        END,
+        f"{EACH}{{% break %}}{END}",
+        f"{EACH}{EACH}{END}{END}",
+    ],
+)
+def test_other_loops_are_refused(text):
+    fault(text)
+
+
+def test_a_loop_over_whatever_is_no_list_does_nothing():
+    text = f"{EACH}x{END}"
+    assert "" == compile_liquid(text, Holes.ORIGINAL).render({"collapse": {"items": "abc"}}, Work())
+    assert "" == compile_liquid(text, Holes.ORIGINAL).render({}, Work())
+
+
+def test_a_loop_costs_work_for_each_item():
+    text = f"{EACH}x{END}"
+    with pytest.raises(ValueError, match=r"."):
+        listed(text, *[1] * WORK_MAX)

@@ -17,9 +17,10 @@ SENDERS = {
 }
 
 
-def rule(name="shipped", event="Shipped", max_age_s=86_400.0, wait_s=600.0, **send):
+def rule(name="shipped", event="Shipped", max_age_s=86_400.0, wait_s=600.0, limits=(), **send):
     document = {
         "when": f'type = "track" and event = "{event}"',
+        "limits": list(limits),
         "send": {"body": "Order {{properties.order}}", **send},
     }
     return compile_rule(name, document, SENDERS, RuleDefaults("US", "shop", max_age_s, wait_s))
@@ -303,3 +304,16 @@ def test_an_event_too_old_when_it_comes_is_suppressed():
     story.feed(track(order=2, timestamp="2026-01-01T00:01:00Z"))
     assert ["too_old"] == [each.decision.reason for each in story.suppressed]
     assert ["Order 2"] == bodies(story)
+
+
+def test_people_of_one_number_are_counted_together_where_the_mapping_says_so():
+    """What leaves for the number's record, and comes back to wait, is a send like any other to a story."""
+    limit = {"count": 1, "per": "1h", "over": "number"}
+    story = Rehearsal(RuleSet.of([rule(limits=[limit])]), NOW_MS)
+    for key in ("u:1", "u:2"):
+        story.know(key, {"phone": "+12025550101"})
+    story.feed(track(1))
+    story.feed(track(2, user="2"))
+    assert ["Order 1"] == bodies(story)
+    assert story.finish(NOW_MS + 24 * 60 * MINUTE_MS)
+    assert (["Order 1", "Order 2"], NOW_MS + 60 * MINUTE_MS) == (bodies(story), story.now_ms)

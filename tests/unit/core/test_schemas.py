@@ -450,6 +450,17 @@ GOOD_TESTS = """
         - send: {to: "+15550100001", from: shop, channel: mms, media_urls: ["https://a.example/1"], parts: 1}
         - send: {to: "+15550100001", content_sid: HX, content_variables: {"1": x}}
         - dead_letter: {reason: bad_request, at: +5m}
+  stopped: [{number: "+15550100001"}]
+- tests:
+    - name: what Twilio refuses
+      stopped: [{number: "+15550100001", group: shop}, {number: "+15550100001", group: "*"}]
+      answers: [{code: 429}, {mapping: order-shipped, to: "+15550100001", from: shop, code: 63003, times: 2}]
+      events: [{type: track}]
+      expect:
+        - fail: {mapping: order-shipped, reason: optout, code: 21610, detail: HTTP 400, at: +5m, held_for: quiet_hours}
+        - unknown: {reason: timeout, code: 0}
+        - send: {body: Hi, held_for: ""}
+        - suppress: {reason: limit, held_for: limit 1 per day over category}
 """
 BAD_TESTS = """
 - {}
@@ -476,6 +487,12 @@ BAD_TESTS = """
 - {tests: [{name: x, events: [{type: track}], expect: [{send: {body: x}, suppress: {reason: x}}]}]}
 - {tests: [{name: x, events: [{type: track}], expect: [{send: {body: x, frm: shop}}]}]}
 - {tests: [{name: x, events: [{type: track}], expect: {send: {body: x}}}]}
+- {tests: [{name: x, events: [{type: track}], expect: [{fail: {code: 21610}}]}]}
+- {tests: [{name: x, events: [{type: track}], expect: [{unknown: {reason: x, cod: 1}}]}]}
+- {tests: [{name: x, answers: [{}], events: [{type: track}], expect: []}]}
+- {tests: [{name: x, answers: [{code: 200}], events: [{type: track}], expect: []}]}
+- {tests: [{name: x, answers: [{code: 429, times: 0}], events: [{type: track}], expect: []}]}
+- {tests: [{name: x, stopped: [{group: shop}], events: [{type: track}], expect: []}]}
 - {at: now, tests: [{name: x, events: [{type: track}], expect: []}]}
 - {at: 2026-01-31, tests: [{name: x, events: [{type: track}], expect: []}]}
 - {profile: [], tests: [{name: x, events: [{type: track}], expect: []}]}
@@ -492,13 +509,13 @@ def is_convertible(document):
 
 
 def test_test_files_are_right_for_the_decoder_and_the_schema_alike():
-    assert [(True, [])] * 2 == [(is_convertible(each), faults("test", each)) for each in from_yaml(GOOD_TESTS)]
+    assert [(True, [])] * 3 == [(is_convertible(each), faults("test", each)) for each in from_yaml(GOOD_TESTS)]
     assert [] == [each for each in from_yaml(BAD_TESTS) if is_convertible(each) or not faults("test", each)]
 
 
 def test_an_event_of_a_test_is_given_back_as_it_was_written():
     """What becomes of it must not depend on fields that nobody wrote."""
-    small, large = (msgspec.convert(each, TestFile) for each in from_yaml(GOOD_TESTS))
+    small, large, _ = (msgspec.convert(each, TestFile) for each in from_yaml(GOOD_TESTS))
     assert {"type": "identify"} == msgspec.to_builtins(small.tests[0].events[0])
     assert from_yaml(GOOD_TESTS)[1]["tests"][0]["events"] == msgspec.to_builtins(large.tests[0].events)
     assert (START_DEFAULT, {}, []) == (small.at, small.profile, small.tests[0].expect)

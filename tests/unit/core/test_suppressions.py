@@ -217,4 +217,4 @@ def test_a_rehearsal_keeps_what_its_people_list():
     story.know("u:1", {"phone": ADA})
     story.people["u:1"].outgoing.append(Outgoing(f"{ADA}/shop", SUPPRESSION_KIND, SAID, NOW_MS))
     story.feed(b'{"type":"track","event":"Shipped","userId":"1","messageId":"m1"}')
-    assert story.suppressions.stops(ADA, "shop")
+    assert story.stops.stops(ADA, "shop")
