@@ -174,7 +174,7 @@ class Dispatcher:
         now_s = self._clock.now_s()
         if self._breakers:
             attempt = Attempt(send.id, send.attempt + 1, send.origin.key)
-            if isinstance(self._breakers.check(self.keys(send), attempt.id, now_s), Blocked):
+            if isinstance(self._breakers.check(keys_of(self._account.name, send), attempt.id, now_s), Blocked):
                 return BREAKER
         is_passing = False
         opens_s = self._paces.opens_s(send.sender, send.parts, now_s)
@@ -206,10 +206,9 @@ class Dispatcher:
     def is_free(self, sender: str, mapping: str) -> bool:
         """Whether a message would go at once that is not made yet, as far as can be told. Costs: 2 µs."""
         now_s = self._clock.now_s()
-        is_open = self.slots_free > 0 and self._paces.opens_s(sender, 1, now_s) <= now_s
-        return (
-            is_open and not self._line.is_next(sender) and self._stopped_s(sender, Group(mapping, _ANY_REGION)) <= now_s
-        )
+        if self.slots_free <= 0 or self._line.is_next(sender) or self._paces.opens_s(sender, 1, now_s) > now_s:
+            return False
+        return self._stopped_s(sender, Group(mapping, _ANY_REGION)) <= now_s
 
     def queue_person(self, owner: Waiter, key: bytes, sender: str, mapping: str, *, is_urgent: bool) -> None:
         """Have a person wait of whom something undecided is due; `owner.ring` is called when it may go."""
@@ -284,10 +283,6 @@ class Dispatcher:
         """Take this process's share of every pace, as `Paces.share` says."""
         self._paces.share(owned, total, at_home, self._clock.now_s())
         self._line.rouse()
-
-    def keys(self, send: Send) -> tuple[Key, ...]:
-        """The breakers that a send stands behind."""
-        return keys_of(self._account.name, send)
 
     @property
     def sends_queued(self) -> int:
