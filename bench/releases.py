@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+from msgspec.structs import replace
+
 from bench.stores import rss_anon_mb
 from streamer.core import gcra, state
 from streamer.core.channels import Sender
@@ -24,6 +26,7 @@ from streamer.core.plan import apply_event
 from streamer.core.policies import Common
 from streamer.core.quiet_hours import compile_quiet_hours
 from streamer.core.rules import RuleDefaults, RuleSet, compile_rule
+from streamer.core.sends import QUIET
 from streamer.core.state import Person
 from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.dead_letters import DeadLetters
@@ -64,33 +67,45 @@ def rules() -> RuleSet:
     return RuleSet.of(made, common=common)
 
 
-def record(number: int, name: str, ruleset: RuleSet, offset: int) -> tuple[bytes, bytes]:
-    """Key and state record of a person whose event came at night: 300 bytes of traits, an event of 300."""
-    key, at_ms = f"u:user-{number:07d}", EPOCH_MS + offset
+def sample(name: str, ruleset: RuleSet, at_ms: int) -> Person:
+    """Somebody whose event came at that time, which is at night: 300 bytes of traits, an event of 300."""
     person = Person()
     traits = {
         "firstName": "Alexandra",
         "lastName": "Jones",
-        "email": f"alexandra.{number}@example.com",
-        "phone": f"+1212{5_000_000 + number % 4_000_000}",
+        "email": "alexandra.jones@example.com",
+        "phone": "+12125550123",
         "timezone": "Etc/UTC",
         "plan": "family",
         "address": {"city": "New York", "postalCode": "10001", "country": "US"},
         "createdAt": "2026-01-01T00:00:00.000Z",
-        "orders": number % 40,
     }
-    origin = Origin(key, "events", 0, offset, at_ms, at_ms)
-    apply_event(person, {"type": "identify", "messageId": f"i{number}", "traits": traits}, origin, ruleset, at_ms)
-    text = f"your order {number} of 24 January is at the counter of our shop in New York, 10 Main Street, " * 2
-    event = {"type": "track", "event": name, "messageId": f"t{number}", "properties": {"text": text[:120], "n": number}}
+    origin = Origin("u:user-0000000", "events", 0, 0, at_ms, at_ms)
+    apply_event(person, {"type": "identify", "messageId": "i", "traits": traits}, origin, ruleset, at_ms)
+    text = "your order is at the counter of our shop in New York, 10 Main Street, until Saturday at 6 pm. " * 2
+    event = {"type": "track", "event": name, "messageId": "t", "properties": {"text": text[:140]}}
     apply_event(person, event, origin, ruleset, at_ms)
+    assert [each.reason for each in person.parked] == [QUIET]
+    return person
+
+
+def record(number: int, like: Person) -> tuple[bytes, bytes]:
+    """Key and state record of a person with what `like` has."""
+    key = f"u:user-{number:07d}"
+    (update,), (parked,) = like.traits, like.parked
+    phone = f"+1212{5_000_000 + number % 4_000_000}"  # a number in New York
+    traits = update.traits | {"phone": phone, "email": f"alexandra.{number}@example.com"}
+    origin = replace(parked.origin, key=key, offset=number)
+    parked = replace(parked, id=number.to_bytes(16, "big"), origin=origin, message_id=f"t{number}")
+    person = Person(traits=[replace(update, id=f"i{number}", traits=traits)], seen=like.seen, parked=[parked])
     return key.encode(), state.encode(person, 1)
 
 
 def records(people: int, ruleset: RuleSet) -> Iterator[tuple[int, bytes, bytes]]:
     """(partition, key, value) of everybody, those of the other sender last."""
+    likes = {name: sample(name, ruleset, EPOCH_MS) for name in SENDERS}
     for number in range(people + OTHERS):
-        key, value = record(number, "slow" if number < people else "quick", ruleset, number)
+        key, value = record(number, likes["slow" if number < people else "quick"])
         yield partition_of(key, PARTITIONS), key, value
 
 
@@ -168,19 +183,17 @@ async def measure(people: int) -> dict[str, Any]:
             opened_s = world.clock.now_s() - OPENS_S
             late_s |= {each.to: opened_s for each in world.gateway.posted[seen:] if each.sender_from.endswith("1111")}
         running.cancel()
-    offsets = [int(each.origin.rsplit("-")[1]) for each in world.gateway.attempts]
-    slow = [offset for offset in offsets if offset < people]
-    writes = sum(world.log.end_offset(place) for place in world.log.group("none").committed) or len(
-        world.log.records("state")
-    )
+    numbers = [int(each.key.rpartition("-")[2]) for each in world.gateway.attempts]
+    slow = [number for number in numbers if number < people]
+    orders = [[n for n in slow if partition_of(f"u:user-{n:07d}".encode(), PARTITIONS) == p] for p in range(PARTITIONS)]
     return {
         "people": people,
         "sent": len(slow),
         "sent_per_s": len(slow) / SECONDS,
         "others_sent": len(late_s),
         "others_late_s": max(late_s.values(), default=float("inf")),
-        "out_of_order": sum(a > b for a, b in pairwise(slow)),
-        "writes_each": writes / len(offsets),
+        "out_of_order": sum(a > b for order in orders for a, b in pairwise(order)),
+        "writes_each": len(world.log.records("state")) / len(numbers),
         "cpu_peak": max(cpu),
         "cpu_s": [round(each, 3) for each in cpu],
         "memory_mb": peak_mb - before_mb,

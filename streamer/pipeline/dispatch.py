@@ -156,6 +156,7 @@ class Dispatcher:
         self._is_waking = False
         self._has_moved = False  # breakers, and who stands behind one in memory has not been looked for since
         self._asking = Asking(account.name, gateway, clock, self._paces, self._is_stopped)
+        self._deferred = RELEASES_DEFERRED.labels(account.name)
         self._ticked_s = clock.now_s()
         self._lag_s = 0.0  # about how long what has come waits for our loop
         self._warn_s = -inf  # before then trouble is not logged again
@@ -206,7 +207,7 @@ class Dispatcher:
     def is_free(self, sender: str, mapping: str) -> bool:
         """Whether a message would go at once that is not made yet, as far as can be told. Costs: 2 µs."""
         now_s = self._clock.now_s()
-        if self.slots_free <= 0 or self._line.is_next(sender) or self._paces.opens_s(sender, 1, now_s) > now_s:
+        if self._line.is_next(sender) or self.slots_free <= 0 or self._paces.opens_s(sender, 1, now_s) > now_s:
             return False
         return self._stopped_s(sender, Group(mapping, _ANY_REGION)) <= now_s
 
@@ -214,7 +215,7 @@ class Dispatcher:
         """Have a person wait of whom something undecided is due; `owner.ring` is called when it may go."""
         entry = _Entry(owner, key, 1, is_held=True, is_rung=True)
         self._push(sender, Group(mapping, _ANY_REGION), entry, is_urgent=is_urgent)
-        RELEASES_DEFERRED.labels(self._account.name).inc()
+        self._deferred.inc()
 
     def _push(self, sender: str, group: Group, entry: _Entry, *, is_urgent: bool) -> None:
         self._line.push(sender, group, entry, is_urgent=is_urgent)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 
 from streamer.core.sends import POLICIES, QUEUED, Parked, Send
-from streamer.core.state import Person
+from streamer.core.state import Waiting
 from streamer.pipeline.dispatch import Waiter
 from streamer.pipeline.lane import Services
 
@@ -48,7 +48,7 @@ class Held:
         while self._attempts and self._attempts[0][0] <= now_ms:
             yield heappop(self._attempts)[1]
 
-    def defer(self, key: bytes, person: Person, handled_ms: int) -> bool:
+    def defer(self, key: bytes, person: Waiting, handled_ms: int) -> bool:
         """Have a person of whom something is due wait for their turn; False if some of it has nobody to wait for.
 
         They take it in the line of the first sender that they would wait for, undecided, and are rung there. Nothing is
@@ -73,7 +73,7 @@ class Held:
         return True
 
 
-def _due(person: Person, handled_ms: int) -> Iterator[Parked | Send]:
+def _due(person: Waiting, handled_ms: int) -> Iterator[Parked | Send]:
     """Of what waits for a time or for the profile, and of what is followed, that whose time has come."""
     every: tuple[Parked | Send, ...] = (*person.parked, *person.held, *person.followed)
     return (each for each in every if 0 < each.until_ms <= handled_ms)
