@@ -92,12 +92,19 @@ def sample(name: str, ruleset: RuleSet, at_ms: int) -> Person:
 def record(number: int, like: Person) -> tuple[bytes, bytes]:
     """Key and state record of a person with what `like` has."""
     key = f"u:user-{number:07d}"
-    (update,), (parked,) = like.traits, like.parked
+    (update,) = like.traits
     phone = f"+1212{5_000_000 + number % 4_000_000}"  # a number in New York
     traits = update.traits | {"phone": phone, "email": f"alexandra.{number}@example.com"}
-    origin = replace(parked.origin, key=key, offset=number)
-    parked = replace(parked, id=number.to_bytes(16, "big"), origin=origin, message_id=f"t{number}")
-    person = Person(traits=[replace(update, id=f"i{number}", traits=traits)], seen=like.seen, parked=[parked])
+    parked = [
+        replace(
+            each,
+            id=number.to_bytes(16, "big"),
+            origin=replace(each.origin, key=key, offset=number),
+            message_id=f"t{number}",
+        )
+        for each in like.parked
+    ]
+    person = Person(traits=[replace(update, id=f"i{number}", traits=traits)], seen=like.seen, parked=parked)
     return key.encode(), state.encode(person, 1)
 
 
