@@ -2,8 +2,8 @@
 
 A state topic of 8 partitions with one event a person that waits for the morning (300 bytes of it, as much of traits);
 then the real `streamer run` as one owner of them all, from the topic and, once more, from the copy that it left on
-disk. Beside it the same people with nothing that waits. Printed, as a line of JSON too: seconds from the first claim to the
-last partition being open with every timer set, and what is resident then.
+disk. Beside it the same people with nothing that waits. Printed, as a line of JSON too: seconds from the first claim
+to the last partition being open with every timer set, and what is resident then.
 """
 
 import asyncio

@@ -125,6 +125,8 @@ def fullest(
     alike one that drops is named. Where more is counted than a record may hold, that is a limit too.
     Costs: 1 µs with one rolling limit and few postings, 3 with three of which two are of the calendar.
     """
+    if not counted:
+        return None
     found: Full | None = None
     total = sum(map(len, counted.values()))
     for limit in limits:
@@ -133,7 +135,7 @@ def fullest(
             found is None or (until_ms, limit.is_dropped) > (found.until_ms, found.limit.is_dropped)
         ):
             found = Full(limit, until_ms)
-    if limits and total and (total >= COUNTED_MAX or (name not in counted and len(counted) >= COUNTS_MAX)):
+    if limits and (total >= COUNTED_MAX or (name not in counted and len(counted) >= COUNTS_MAX)):
         oldest_ms = min(times[0] for times in counted.values())
         over = Full(_TOO_MANY, max(oldest_ms + counting.kept_ms, now_ms + 1))
         found = over if found is None or over.until_ms > found.until_ms else found
@@ -142,7 +144,7 @@ def fullest(
 
 def _full_until_ms(limit: Limit, counted: Counted, name: str, zones: Sequence[str], now_ms: int) -> int:
     """Until when a limit is full; 0: it is not."""
-    asked = [times for each, times in counted.items() if _is_in_scope(limit.over, each, name)]
+    asked = _in_scope(limit.over, counted, name)
     if sum(map(len, asked)) < limit.count:
         return 0
     at_ms = (asked[0] if len(asked) == 1 else sorted(chain.from_iterable(asked)))[-limit.count]
@@ -152,13 +154,16 @@ def _full_until_ms(limit: Limit, counted: Counted, name: str, zones: Sequence[st
     return max([end_ms for begin_ms, end_ms in ends if at_ms >= begin_ms], default=0)
 
 
-def _is_in_scope(over: str, each: str, name: str) -> bool:
-    """Whether postings of `each` count for `name` too; both are `mapping/category`."""
-    if over in (ALL, NUMBER) or (each == name and over == MAPPING):
-        return True
-    mapping, _, category = each.partition("/")
-    asked_mapping, _, asked_category = name.partition("/")
-    return mapping == asked_mapping if over == MAPPING else category == asked_category != ""
+def _in_scope(over: str, counted: Counted, name: str) -> list[list[int]]:
+    """The postings that count for `name`, each list in order."""
+    if over in (ALL, NUMBER):
+        return list(counted.values())
+    mapping, slash, category = name.partition("/")
+    if over == MAPPING:
+        return [times for each, times in counted.items() if each.startswith(mapping + slash)]
+    if not category:
+        return []
+    return [times for each, times in counted.items() if each == name or each.partition("/")[2] == category]
 
 
 @lru_cache(maxsize=_DAYS_CACHED)
