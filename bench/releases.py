@@ -44,7 +44,8 @@ PARTITIONS = 8
 PACE = 100.0
 SECONDS = 90  # of the clock, watched
 OPENS_S = 9 * 3_600
-GOALS = {"cpu_peak": 0.5, "memory_mb": 200.0, "others_late_s": 60.0, "writes_each": 4.0}
+# A look at a million takes a minute of the clock, 16 000 a second; the others here are looked at last.
+GOALS = {"cpu_peak": 0.5, "memory_mb": 200.0, "others_late_s": 75.0, "writes_each": 4.0}
 SENDERS = {
     "slow": Sender("slow", "main", "+15550006789", parts_per_s=PACE),
     "quick": Sender("quick", "main", "+15550001111", parts_per_s=PACE),

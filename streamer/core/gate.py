@@ -101,7 +101,7 @@ def waits(person: Person, send: Send, rule: Rule, standing: Standing) -> Wait | 
                 at_ms = leaves_ms(hours, policies.quiet.spread_s, draw_of(send.id))
                 found = Wait(at_ms, QUIET, _said(hours))
                 continue
-        full = _full(person, send, rule, standing, at_ms) if limits else None
+        full = _full(person, send, rule, standing, at_ms) if limits and person.counted else None
         if full is None:
             return found
         if full.limit.is_dropped:
