@@ -205,7 +205,7 @@ class Dispatcher:
         self._lines += not is_held
 
     def is_free(self, sender: str, mapping: str) -> bool:
-        """Whether a message would go at once that is not made yet, as far as can be told. Costs: 2 µs."""
+        """Whether a message would go at once that is not made yet, as far as can be told."""
         now_s = self._clock.now_s()
         if self._line.is_next(sender) or self.slots_free <= 0 or self._paces.opens_s(sender, 1, now_s) > now_s:
             return False

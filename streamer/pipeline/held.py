@@ -52,7 +52,7 @@ class Held:
         """Have a person of whom something is due wait for their turn; False if some of it has nobody to wait for.
 
         They take it in the line of the first sender that they would wait for, undecided, and are rung there. Nothing is
-        written: after a restart their record's timer brings them back. Costs: 5 µs.
+        written: after a restart their record's timer brings them back. A look costs 9 µs in all.
         """
         services, first = self._services, None
         for each in _due(person, handled_ms):
