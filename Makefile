@@ -56,10 +56,12 @@ CHAOS := STREAMER_CHAOS_KILLS=100 STREAMER_CHAOS_SENDS=10000 STREAMER_CHAOS_SPEE
 chaos: setup ## long forms, on a real Kafka: 100 kills, 10 000 sends in a storm, the fault matrix; 3000 histories of the simulation
 	$(CHAOS) $(BIN)/python -m pytest --timeout 1800 tests/chaos tests/property/test_simulation.py
 
-bench: setup ## HTTP clients compared, the cost of a decision, the state stores, then figures beside hand-written loops, on a real Kafka, as a table and as JSON in bench/results/
+bench: setup ## HTTP clients compared, the cost of a decision and of each policy, the state stores, a million held sends released and restored, then figures beside hand-written loops, on a real Kafka, as a table and as JSON in bench/results/
 	$(BIN)/python -m bench.http_clients
 	$(BIN)/python -m bench.decide
 	$(BIN)/python -m bench.stores
+	$(BIN)/python -m bench.releases
+	$(BIN)/python -m bench.held
 	$(BIN)/python -m bench.run $(BENCH)
 
 schemas: setup ## write the JSON Schemas in schemas/ again

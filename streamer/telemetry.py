@@ -82,6 +82,11 @@ SENDS_QUEUED: Final = Gauge(
     ("account",),
     multiprocess_mode=_SUM,
 )
+RELEASES_DEFERRED: Final = Counter(
+    "streamer_deferred_releases_total",
+    "How many people's time came while their sender was busy, so that they wait in line undecided?",
+    ("account",),
+)
 BREAKERS_OPEN: Final = Gauge(
     "streamer_open_breakers", "What is stopped, until a person mends it?", ("account", "scope"), multiprocess_mode=_SUM
 )

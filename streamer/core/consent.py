@@ -6,6 +6,7 @@ Source: the Segment spec's consent and subscription fields; README's promise tha
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -37,6 +38,7 @@ TOO_MANY_CONSENTS: Final = "too_many_consents"
 Consent = tuple[str, int]  # state, event time in ms that set it
 Consents = dict[str, Consent]
 
+_KEYS_MAX: Final = 4_096  # categories of 1 000 mappings, by channel
 _command: Final = msgspec.json.Decoder(dict[str, Any])
 _CHANNEL_OF: Final = {channel: WHATSAPP if channel == WHATSAPP else SMS for channel in CHANNELS}
 _WORDS: Final = {
@@ -179,12 +181,17 @@ def verdict(consents: Consents, own: Mapping[str, Any], category: str, channel: 
     An opt-out holds wherever it covers the message, in `own` (the event's `preferences`) too. OPT_IN asks the most
     specific consent that is known. Costs: 1 µs.
     """
-    asked = _CHANNEL_OF.get(channel, channel)
-    keys = (f"{category}/{asked}", f"{category}/{ANY}") if category else ()
-    known = [consents[key][0] for key in (*keys, f"{ANY}/{asked}", f"{ANY}/{ANY}") if key in consents]
+    known = [consents[key][0] for key in _keys_of(category, _CHANNEL_OF.get(channel, channel)) if key in consents]
     if UNSUBSCRIBED in known or (category and _state(own.get(category)) == UNSUBSCRIBED):
         return OPTED_OUT
     return NOT_OPTED_IN if mode == OPT_IN and category and known[:1] != [SUBSCRIBED] else ""
+
+
+@lru_cache(maxsize=_KEYS_MAX)
+def _keys_of(category: str, channel: str) -> tuple[str, ...]:
+    """The keys that cover a message, the most specific first."""
+    keys = (f"{category}/{channel}", f"{category}/{ANY}") if category else ()
+    return (*keys, f"{ANY}/{channel}", f"{ANY}/{ANY}")
 
 
 def view(consents: Consents) -> dict[str, dict[str, str]]:

@@ -170,15 +170,16 @@ def _timed(
         return replace(send, message=replace(draft.message, send_at_ms=at_ms))
     if wait_s > 0:
         return _waiting(scope, case, Wait(at_ms, sends.SCHEDULED, ""), send.cancel)
-    match judge(person, send, rule, standing):
+    match judge(person, send, rule, standing, is_agreed=True):
+        case None:
+            return send
         case Bar(reason, detail):
             return case.suppressed(reason, detail, masked(send.message.to))
-        case Wait() as wait:
+        case wait:
             if wait.until_ms > expires_ms:
                 detail = f"{wait.detail}, which {TOO_LATE}" if wait.detail else TOO_LATE
                 return case.suppressed(wait.reason, detail, masked(send.message.to))
             return _waiting(scope, case, wait, send.cancel)
-    return send
 
 
 def _lacking(scope: Mapping[str, Any], case: Case, unsendable: Unsendable) -> Parked | Decision:
@@ -225,7 +226,8 @@ def _cancel(scope: Mapping[str, Any], case: Case) -> bytes:
 
 def _send(scope: Mapping[str, Any], case: Case, draft: Draft, expires_ms: int) -> Send:
     rule = case.rule
-    send = Send(
+    may_wait = rule.policies.may_wait
+    return Send(
         id=case.send_id,
         mapping=rule.id,
         mapping_version=rule.version,
@@ -236,17 +238,11 @@ def _send(scope: Mapping[str, Any], case: Case, draft: Draft, expires_ms: int) -
         parts=draft.parts,
         decided_ms=case.now_ms,
         expires_ms=expires_ms,
-    )
-    if rule.is_plain:
-        return send
-    is_kept = rule.policies.may_wait and case.burst is None
-    return replace(
-        send,
-        event=pruned(scope, rule.reads) if is_kept else b"",
-        zone=zone_of(scope) if rule.policies.may_wait else "",
+        event=pruned(scope, rule.reads) if may_wait and case.burst is None else b"",
+        zone=zone_of(scope) if may_wait else "",
         held_for=case.held_for,
         cancel=_cancel(scope, case),
-        others=tuple(_other(each.on, each.action.draft(scope)) for each in rule.others),
+        others=tuple([_other(each.on, each.action.draft(scope)) for each in rule.others]) if rule.others else (),
         is_released=case.is_forced,
     )
 

@@ -56,12 +56,15 @@ class Standing(NamedTuple):
     whose: str = OWN
 
 
-def judge(person: Person, send: Send, rule: Rule, standing: Standing) -> Wait | Bar | None:
+def judge(person: Person, send: Send, rule: Rule, standing: Standing, *, is_agreed: bool = False) -> Wait | Bar | None:
     """Whether a decided message may leave now: None, or until when it waits, or why it never leaves.
+
+    `is_agreed`: consent has just been asked.
 
     Costs: 0.4 µs where no policy holds; 5 µs with quiet hours and three limits.
     """
-    return barred(person, send, rule, standing) or (None if send.is_released else waits(person, send, rule, standing))
+    bar = barred(person, send, None if is_agreed else rule, standing)
+    return bar or (None if send.is_released else waits(person, send, rule, standing))
 
 
 def barred(person: Person, send: Send, rule: Rule | None, standing: Standing) -> Bar | None:
@@ -96,7 +99,7 @@ def waits(person: Person, send: Send, rule: Rule, standing: Standing) -> Wait | 
         if shut is not None:
             at_ms, found = shut.until_ms, shut
             continue
-        full = _full(person, send, rule, standing, at_ms) if limits else None
+        full = _full(person, send, rule, standing, at_ms) if limits and person.counted else None
         if full is None:
             return found
         if full.limit.is_dropped:

@@ -5,9 +5,10 @@ none came of it. A limit counts those of one mapping, of one category, of all, o
 Read after `sends` and `state`, whose `Person.counted` it keeps; before `gate`, which asks it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import chain
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -129,14 +130,17 @@ def fullest(
     alike one that drops is named. Where more is counted than a record may hold, that is a limit too.
     Costs: 1 µs with one rolling limit and few postings, 3 with three of which two are of the calendar.
     """
+    if not counted:
+        return None
     found: Full | None = None
+    total = sum(map(len, counted.values()))
     for limit in limits:
-        until_ms = _full_until_ms(limit, counted, name, zones, now_ms)
+        until_ms = _full_until_ms(limit, counted, name, zones, now_ms) if total >= limit.count else 0
         if until_ms > now_ms and (
             found is None or (until_ms, limit.is_dropped) > (found.until_ms, found.limit.is_dropped)
         ):
             found = Full(limit, until_ms)
-    if limits and not _has_room(counted, name):
+    if limits and (total >= COUNTED_MAX or (name not in counted and len(counted) >= COUNTS_MAX)):
         oldest_ms = min(times[0] for times in counted.values())
         over = Full(_TOO_MANY, max(oldest_ms + counting.kept_ms, now_ms + 1))
         found = over if found is None or over.until_ms > found.until_ms else found
@@ -145,29 +149,26 @@ def fullest(
 
 def _full_until_ms(limit: Limit, counted: Counted, name: str, zones: Sequence[str], now_ms: int) -> int:
     """Until when a limit is full; 0: it is not."""
-    times = sorted(_in_scope(limit, counted, name))
-    if len(times) < limit.count:
+    asked = _in_scope(limit.over, counted, name)
+    if sum(map(len, asked)) < limit.count:
         return 0
+    at_ms = (asked[0] if len(asked) == 1 else sorted(chain.from_iterable(asked)))[-limit.count]
     if limit.per not in PERIODS:
-        return times[-limit.count] + int(limit.per_s * 1000)
-    ends = (_period(zone, limit.per, now_ms // 60_000) for zone in zones)
-    full = [end_ms for begin_ms, end_ms in ends if times[-limit.count] >= begin_ms]
-    return max(full, default=0)
+        return at_ms + int(limit.per_s * 1000)
+    ends = [_period(zone, limit.per, now_ms // 60_000) for zone in zones]
+    return max([end_ms for begin_ms, end_ms in ends if at_ms >= begin_ms], default=0)
 
 
-def _in_scope(limit: Limit, counted: Counted, name: str) -> Iterator[int]:
-    mapping, _, category = name.partition("/")
-    for each, times in counted.items():
-        its_mapping, _, its_category = each.partition("/")
-        is_ours = limit.over in (ALL, NUMBER) or (limit.over == MAPPING and its_mapping == mapping)
-        if is_ours or (limit.over == CATEGORY and category != "" and its_category == category):
-            yield from times
-
-
-def _has_room(counted: Counted, name: str) -> bool:
-    if name not in counted and len(counted) >= COUNTS_MAX:
-        return False
-    return sum(map(len, counted.values())) < COUNTED_MAX
+def _in_scope(over: str, counted: Counted, name: str) -> list[list[int]]:
+    """The postings that count for `name`, each list in order."""
+    if over in (ALL, NUMBER):
+        return list(counted.values())
+    mapping, slash, category = name.partition("/")
+    if over == MAPPING:
+        return [times for each, times in counted.items() if each.startswith(mapping + slash)]
+    if not category:
+        return []
+    return [times for each, times in counted.items() if each == name or each.partition("/")[2] == category]
 
 
 @lru_cache(maxsize=_DAYS_CACHED)

@@ -5,6 +5,7 @@ has them compiled; what they do is in `plan` and `gate`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -39,6 +40,7 @@ WITH_PROFILE: Final = ROOTS - {COLLAPSE}
 _OF_EVENTS: Final = WITH_PROFILE - {"profile"}
 _HOLD: Final = ("hold", "drop")
 _UTC: Final = "UTC"
+_KNOWN_MAX: Final = 256  # each is asked for twice in one decision
 
 Fault = Callable[[str, str], None]
 """Notes a fault: its dotted path, and the text with the way out."""
@@ -76,10 +78,12 @@ class CancelWhen(Struct, frozen=True):
     def hash_of(self, scope: Mapping[str, Any]) -> bytes:
         """What an event is known by, both the one that waits and the one that ends it; b"" if it has no value there."""
         text = printed(self.key.read(scope))
-        if text is None:
-            return b""
-        told = f"{len(self.event)} {self.event} {self.key.text} {text}"
-        return blake2b(told.encode(), digest_size=HASH_BYTES).digest()
+        return b"" if text is None else _known_by(self.event, self.key.text, text)
+
+
+@lru_cache(maxsize=_KNOWN_MAX)
+def _known_by(event: str, path: str, text: str) -> bytes:
+    return blake2b(f"{len(event)} {event} {path} {text}".encode(), digest_size=HASH_BYTES).digest()
 
 
 class Policies(Struct, frozen=True):

@@ -1,6 +1,7 @@
 """What a mapping reads of an event: all that is kept of one that waits."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -9,6 +10,7 @@ EVERYTHING: Final = (("", ""),)  # what is read of an event by who may read all 
 # The event's own traits lie over the profile, which is always read; its own preferences may forbid the message.
 _ALWAYS: Final = (("context", "traits"), ("context", "consent"))
 _NESTED: Final = ("properties", "context", "traits")  # of these the named keys are kept, of other fields all
+_READS_MAX: Final = 4_096  # one a mapping, of which there are 1 000
 _encoder: Final = msgspec.msgpack.Encoder()
 
 Reads = tuple[tuple[str, str], ...]
@@ -39,12 +41,22 @@ def pruned(event: Mapping[str, Any], reads: Reads) -> bytes:
     if reads == EVERYTHING:
         return _encoder.encode({name: value for name, value in event.items() if name != "profile"})
     kept: dict[str, Any] = {}
-    for root, key in reads:
+    for root, keys in _by_root(reads):
         field = event.get(root)
         if field is None:
             continue
-        if not key or not isinstance(field, dict):
-            kept[root] = field
-        elif key in field:
-            kept.setdefault(root, {})[key] = field[key]
+        if keys and isinstance(field, dict):
+            field = {key: field[key] for key in keys if key in field}
+            if not field:
+                continue
+        kept[root] = field
     return _encoder.encode(kept)
+
+
+@lru_cache(maxsize=_READS_MAX)
+def _by_root(reads: Reads) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """By field the keys in it that are read, none for the whole."""
+    keys: dict[str, tuple[str, ...]] = {}
+    for root, key in reads:
+        keys[root] = (*keys.get(root, ()), key) if key else ()
+    return tuple(keys.items())

@@ -83,11 +83,6 @@ class Rule(Struct, frozen=True):
     others: tuple[Instead, ...] = ()
 
     @property
-    def is_plain(self) -> bool:
-        """Whether a send of it needs nothing kept beside its message."""
-        return not (self.others or self.policies.may_end)
-
-    @property
     def reads_items(self) -> bool:
         """Whether its texts list the events of a burst."""
         return any(path.startswith(_ITEMS) for action in self.actions for path in action.paths)

@@ -3,7 +3,8 @@
 A slot is held from the decision to post until the gateway's answer: it covers the acked intent and the request. There
 are twice as many slots as requests in flight: while one half is at the gateway, the intents of the other half are being
 acked. How many requests may be in flight is learnt (`core.concurrency`); who finds no slot waits in line, in turns
-(`core.fair`). What would wait for a pace or behind a breaker is held by its owner instead, and only its key waits here.
+(`core.fair`). What would wait for a pace or behind a breaker is held by its owner instead, and only its key waits here;
+as does that of a person whose time has come while their sender is busy: they are decided once it is their turn.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from streamer.ports import Clock, SmsGateway
 from streamer.telemetry import (
     BREAKERS_MOVED,
     BREAKERS_OPEN,
+    RELEASES_DEFERRED,
     REQUEST_SECONDS,
     REQUESTS,
     REQUESTS_MAX,
@@ -93,14 +95,18 @@ class Waiter(Protocol):
     def wake(self, key: bytes, account: str, sender: str, group: Group, *, is_held: bool) -> None:
         """What waits in line for this person, or a held send with this sender in this group, is to ask again now."""
 
+    def ring(self, key: bytes) -> None:
+        """What this person waited for has come, and it is their turn: whatever is due is to be decided, and to ask."""
+
 
 class _Entry(NamedTuple):
-    """One that waits: in its owner's memory, or held."""
+    """One that waits: in its owner's memory, or held; or, still undecided (`is_rung`), as if it were held."""
 
     owner: Waiter
     key: bytes
     parts: int
     is_held: bool
+    is_rung: bool = False
 
 
 class Account(NamedTuple):
@@ -150,6 +156,7 @@ class Dispatcher:
         self._is_waking = False
         self._has_moved = False  # breakers, and who stands behind one in memory has not been looked for since
         self._asking = Asking(account.name, gateway, clock, self._paces, self._is_stopped)
+        self._deferred = RELEASES_DEFERRED.labels(account.name)
         self._ticked_s = clock.now_s()
         self._lag_s = 0.0  # about how long what has come waits for our loop
         self._warn_s = -inf  # before then trouble is not logged again
@@ -168,7 +175,7 @@ class Dispatcher:
         now_s = self._clock.now_s()
         if self._breakers:
             attempt = Attempt(send.id, send.attempt + 1, send.origin.key)
-            if isinstance(self._breakers.check(self.keys(send), attempt.id, now_s), Blocked):
+            if isinstance(self._breakers.check(keys_of(self._account.name, send), attempt.id, now_s), Blocked):
                 return BREAKER
         is_passing = False
         opens_s = self._paces.opens_s(send.sender, send.parts, now_s)
@@ -194,10 +201,25 @@ class Dispatcher:
 
     def queue(self, owner: Waiter, key: bytes, send: Send, *, is_urgent: bool, is_held: bool) -> None:
         """Have a send wait; `owner.wake` is called when it may go."""
-        group = group_of(send)
-        self._line.push(send.sender, group, _Entry(owner, key, send.parts, is_held), is_urgent=is_urgent)
+        self._push(send.sender, group_of(send), _Entry(owner, key, send.parts, is_held), is_urgent=is_urgent)
         self._lines += not is_held
-        self._waiting[owner] = self._waiting.get(owner, 0) + 1
+
+    def is_free(self, sender: str, mapping: str) -> bool:
+        """Whether a message would go at once that is not made yet, as far as can be told."""
+        now_s = self._clock.now_s()
+        if self._line.is_next(sender) or self.slots_free <= 0 or self._paces.opens_s(sender, 1, now_s) > now_s:
+            return False
+        return self._stopped_s(sender, Group(mapping, _ANY_REGION)) <= now_s
+
+    def queue_person(self, owner: Waiter, key: bytes, sender: str, mapping: str, *, is_urgent: bool) -> None:
+        """Have a person wait of whom something undecided is due; `owner.ring` is called when it may go."""
+        entry = _Entry(owner, key, 1, is_held=True, is_rung=True)
+        self._push(sender, Group(mapping, _ANY_REGION), entry, is_urgent=is_urgent)
+        self._deferred.inc()
+
+    def _push(self, sender: str, group: Group, entry: _Entry, *, is_urgent: bool) -> None:
+        self._line.push(sender, group, entry, is_urgent=is_urgent)
+        self._waiting[entry.owner] = self._waiting.get(entry.owner, 0) + 1
 
     def may_leave(self, job: Job) -> bool:
         """Whether an attempt may go on, with its slot: asked as it begins and right before its request.
@@ -263,10 +285,6 @@ class Dispatcher:
         self._paces.share(owned, total, at_home, self._clock.now_s())
         self._line.rouse()
 
-    def keys(self, send: Send) -> tuple[Key, ...]:
-        """The breakers that a send stands behind."""
-        return keys_of(self._account.name, send)
-
     @property
     def sends_queued(self) -> int:
         """How many are in line, in memory or held; what an ended tenure left counts until it is dropped."""
@@ -287,7 +305,7 @@ class Dispatcher:
         """In line, as long as that is short enough for memory."""
         return LINE if self._lines < line_max else reason
 
-    def _stopped_s(self, sender: str, group: Group, _entry: _Entry) -> float:
+    def _stopped_s(self, sender: str, group: Group, _entry: _Entry | None = None) -> float:
         """Until when a group waits behind a breaker."""
         if not self._breakers:
             return -inf
@@ -323,7 +341,10 @@ class Dispatcher:
             del self._waiting[entry.owner]
         self._is_waking = may_pass
         try:
-            entry.owner.wake(entry.key, self._account.name, sender, group, is_held=entry.is_held)
+            if entry.is_rung:
+                entry.owner.ring(entry.key)
+            else:
+                entry.owner.wake(entry.key, self._account.name, sender, group, is_held=entry.is_held)
         finally:
             self._is_waking = False
 
@@ -462,6 +483,7 @@ class Dispatcher:
 
 _SILENT: Final = frozenset(("not_sent", "timeout"))  # no answer came in time
 _NOBODYS: Final = "-"  # an attempt that is no breaker's probe
+_ANY_REGION: Final = ""  # of a group whose messages are not made yet: no breaker of a region stops it
 _SCOPES: Final = ("account", "sender", "region", "mapping")
 
 
