@@ -111,6 +111,23 @@ def test_who_said_stop_is_not_written_to_by_any_sender_of_that_group(group, is_s
     assert told(expect, stopped=[{"number": NUMBER, "group": group}]).is_passed
 
 
+def test_a_refusal_as_opted_out_stops_whatever_else_goes_to_that_number():
+    """To the senders of its group alone."""
+    other = rule("spare", send={"from": "billing", "body": "Hi"}, when='event = "Other"')
+    answers = [{"code": 21610, "times": 1}]
+    events = [SHIPPED, {**SHIPPED, "userId": "sister", "context": {"traits": {"phone": NUMBER}}}]
+    events.append({"type": "track", "event": "Other"})
+    result = told([], rule(), other, events=events, answers=answers)
+    assert [("fail", "optout", 21610), ("suppress", "stopped", 0), ("send", "", 0)] == happened(result)
+
+
+def test_what_is_counted_with_its_number_ends_once():
+    """Its outcome is decided in the number's record, and told to the person's."""
+    shared = rule(limits=[{"count": 1, "per": "1h", "over": "number"}])
+    result = told([], shared, answers=[{"code": 21211}])
+    assert [("fail", "recipient", 21211)] == happened(result)
+
+
 def test_a_case_may_say_otherwise_than_its_file_who_said_stop():
     case = {"name": "a", "events": [SHIPPED], "expect": []}
     file = {"profile": {"phone": NUMBER}, "stopped": [{"number": NUMBER}]}
