@@ -112,8 +112,8 @@ def opening(hours: QuietHours, number: str, zone: str, now_ms: int) -> Opening:
     """The opening of now, or else the next one, for a person whose zone is `zone`, or else ("") one of their number's.
 
     It must be open in every zone that the number could be in. Where it has none, or they have no common opening in
-    COMMON_DAYS_MAX days (the 42 of a toll-free number never do), the configured zone is asked alone. A zone that is
-    asked alone and has no opening in SEARCH_DAYS_MAX days has none: `opens_ms` is 0.
+    COMMON_DAYS_MAX days (as the 42 of a toll-free number, of 09:00-17:00), the configured zone is asked alone. A zone
+    that is asked alone and has no opening in SEARCH_DAYS_MAX days has none: `opens_ms` is 0.
     Raises: nothing, for a `zone` that `zone_named` gave.
     Costs: 0.8 to 1.5 µs when the same was asked in this minute, 2 with `by_country`; 3 to 6 in the next minute. After 5
     days, or of zones not seen before: 20 µs for one, 150 for Australia's 8, 400 for a toll-free number's 42, and 1 ms

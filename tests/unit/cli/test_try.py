@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -358,3 +359,18 @@ def test_an_event_may_come_from_a_process_substitution(tmp_path):
     assert (3, "profile_incomplete") == (done.returncode, json.loads(done.stdout)["decisions"][0]["reason"]), (
         done.stderr
     )
+
+
+def test_what_the_documentation_of_policies_shows_is_what_is_printed(tmp_path):
+    root = Path(__file__).parents[3]
+    (tmp_path / "p.json").write_text('{"phone": "+12125550101"}')
+    cart = {"cart_url": "https://shop.example/1"}
+    event = {"type": "track", "event": "Cart Abandoned", "userId": "u1", "properties": cart}
+    value = json.dumps({**event, "timestamp": "2026-03-03T11:30:00Z"})
+    config = str(root / "streamer" / "examples" / "policies")
+    options = ["try", "-", "--profile", str(tmp_path / "p.json"), "--config", config]
+    printed = CliRunner().invoke(main, options, input=value).stdout
+    text = (root / "docs" / "policies.md").read_text(encoding="utf-8").partition("## In `streamer try`")[2]
+    shown = text.split("```")[1].strip("\n").split("\n")
+    assert [] == [line for line in shown if line not in printed and "…" not in line]
+    assert 5 < len(shown)

@@ -111,6 +111,23 @@ def test_who_said_stop_is_not_written_to_by_any_sender_of_that_group(group, is_s
     assert told(expect, stopped=[{"number": NUMBER, "group": group}]).is_passed
 
 
+def test_a_refusal_as_opted_out_stops_whatever_else_goes_to_that_number():
+    """To the senders of its group alone."""
+    other = rule("spare", send={"from": "billing", "body": "Hi"}, when='event = "Other"')
+    answers = [{"code": 21610, "times": 1}]
+    events = [SHIPPED, {**SHIPPED, "userId": "sister", "context": {"traits": {"phone": NUMBER}}}]
+    events.append({"type": "track", "event": "Other"})
+    result = told([], rule(), other, events=events, answers=answers)
+    assert [("fail", "optout", 21610), ("suppress", "stopped", 0), ("send", "", 0)] == happened(result)
+
+
+def test_what_is_counted_with_its_number_ends_once():
+    """Its outcome is decided in the number's record, and told to the person's."""
+    shared = rule(limits=[{"count": 1, "per": "1h", "over": "number"}])
+    result = told([], shared, answers=[{"code": 21211}])
+    assert [("fail", "recipient", 21211)] == happened(result)
+
+
 def test_a_case_may_say_otherwise_than_its_file_who_said_stop():
     case = {"name": "a", "events": [SHIPPED], "expect": []}
     file = {"profile": {"phone": NUMBER}, "stopped": [{"number": NUMBER}]}
@@ -145,6 +162,30 @@ def test_a_definite_refusal_gives_its_limit_back_and_an_unknown_one_keeps_it():
     assert [("fail", "recipient", 21211), ("send", "", 0)] == happened(refused)
     unknown = told([], daily, events=[SHIPPED, SHIPPED], answers=[{"code": 12400, "times": 1}])
     assert [("unknown", "gateway_error", 12400), ("suppress", "limit", 0)] == happened(unknown)
+
+
+def test_a_retry_that_falls_into_the_night_waits_for_the_morning():
+    hours = {"open": {"daily": "08:00-09:03"}, "zone": "UTC"}
+    expect = [{"send": {"mapping": "shipped", "at": "2026-02-01T08:00:00Z", "held_for": "quiet_hours"}}]
+    at_night = rule(quiet_hours=hours, max_age="2d")
+    answers = [{"code": 14107, "times": 1}]
+    profile = {"phone": NUMBER, "timezone": "UTC"}
+    assert told(expect, at_night, answers=answers, profile=profile).is_passed
+    late = rule(quiet_hours=hours, max_age="1h")
+    detail = "in UTC, which lasts longer than max_age"
+    failed = [{"fail": {"mapping": "shipped", "reason": "quiet_hours", "code": 14107, "detail": detail, "at": "+5m"}}]
+    assert told(failed, late, answers=answers, profile=profile).is_passed
+
+
+def test_a_retry_that_finds_a_limit_full_waits_until_it_is_not():
+    """The refused one gave its place back, and another took it meanwhile."""
+    hourly = rule(limits=[{"count": 1, "per": "1h"}])
+    events = [SHIPPED, {**SHIPPED, "at": "+1m"}]
+    expect = [
+        {"send": {"mapping": "shipped", "at": "+1m", "held_for": ""}},
+        {"send": {"mapping": "shipped", "at": "+61m", "held_for": "limit 1 per 1h over mapping"}},
+    ]
+    assert told(expect, hourly, events=events, answers=[{"code": 14107, "times": 1}]).is_passed
 
 
 def test_a_message_that_twilio_holds_hides_no_later_time_of_its_person():
