@@ -93,7 +93,7 @@ def waits(person: Person, send: Send, rule: Rule, standing: Standing) -> Wait | 
         return None
     at_ms, found = now_ms, None
     for _ in range(ROUNDS_MAX):
-        shut = closed(send, rule, standing._replace(now_ms=at_ms)) if policies.quiet is not None else None
+        shut = closed(send, rule, at_ms) if policies.quiet is not None else None
         if isinstance(shut, Bar):
             return shut if found is None else found
         if shut is not None:
@@ -109,12 +109,12 @@ def waits(person: Person, send: Send, rule: Rule, standing: Standing) -> Wait | 
     return found
 
 
-def closed(send: Send, rule: Rule, standing: Standing) -> Wait | Bar | None:
+def closed(send: Send, rule: Rule, now_ms: int) -> Wait | Bar | None:
     """Whether hours have a message wait: None, or until when, or that it is dropped for it."""
     quiet = rule.policies.quiet
     if quiet is None:
         return None
-    hours = opening(quiet, send.message.to, send.zone, standing.now_ms)
+    hours = opening(quiet, send.message.to, send.zone, now_ms)
     if hours.is_open:
         return None
     if quiet.is_dropped:

@@ -92,7 +92,7 @@ def confirm(person: Person, moment: Moment) -> bool:
         return False
     found: Bar | Wait | None = barred(person, send, rule, standing)
     if found is None and rule is not None and not send.is_released:
-        found = closed(send, rule, standing)
+        found = closed(send, rule, moment.now_ms)
     if found is None:
         return True
     unbegin(person)
