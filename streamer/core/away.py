@@ -12,6 +12,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from streamer.core import limits
 from streamer.core.delivery import MS_MAX, WITHOUT_MESSAGE, Decision, encode_decision
 from streamer.core.hop import ORDER, OUTCOME
 from streamer.core.identity import sender_key
@@ -48,7 +49,7 @@ _report: Final = msgspec.msgpack.Decoder(Report)
 
 def has_room(person: Person, send: Send) -> bool:
     """Whether one more send of a person may be away."""
-    return away_bytes({**person.away, send.id: _away(send)}) <= AWAY_BYTES_MAX
+    return away_bytes({**person.away, send.id: _away(send, MS_MAX)}) <= AWAY_BYTES_MAX
 
 
 def expire(person: Person, now_ms: int) -> None:
@@ -63,14 +64,15 @@ def order(person: Person, key: str, send: Send, now_ms: int) -> None:
     person.homes[send.sender] = number
     if len(person.homes) > HOMES_MAX:
         del person.homes[next(iter(person.homes))]
-    person.away[send.id] = _away(send)
+    person.away[send.id] = _away(send, now_ms)
     value = _encoder.encode(Order(number, send))
     person.outgoing.append(Outgoing(sender_key(send.sender, key), ORDER, value, send.origin.event_ms))
 
 
-def _away(send: Send) -> Away:
+def _away(send: Send, now_ms: int) -> Away:
     mark = mark_of(send.origin, send.message_id)
-    return Away(send.sender, mark, send.origin.event_ms, send.expires_ms + KEEP_MS, send.cancel)
+    until_ms = send.expires_ms + KEEP_MS
+    return Away(send.sender, mark, send.origin.event_ms, until_ms, send.cancel, ordered_ms=now_ms)
 
 
 def take_order(person: Person, key: str, value: bytes, now_ms: int) -> bool:
@@ -106,15 +108,19 @@ def report(person: Person, decision: Decision, status: str = "") -> None:
 def take_outcome(person: Person, value: bytes) -> bool:
     """Note what became of a send that was sent away; whether anything changed. Raises: BadRecord.
 
-    Its delivery event was published where it was made. One that ends without a message gives back its `once_per` key.
+    Its delivery event was published where it was made. One that ends without a message gives back its `once_per` key,
+    and, if nothing was told of it before, is not counted any more.
     """
     said = _decoded(_report, value)
     send_id, ended = said.decision.send_id, said.status or said.decision.outcome
-    is_changed = person.away.pop(send_id, None) is not None
+    noted = person.away.pop(send_id, None)
+    is_changed = noted is not None
     if is_changed and not said.status:
         person.decided[send_id] = encode_decision(said.decision)
         person.evict()
     if ended in WITHOUT_MESSAGE:
+        if noted is not None:
+            limits.give_back(person.counted, said.decision.mapping, noted.ordered_ms)
         is_changed |= person.once.pop(send_id, None) is not None
     return is_changed
 

@@ -36,6 +36,7 @@ from streamer.core.delivery import (
     Message,
     Refused,
 )
+from streamer.core.limits import give_back
 from streamer.core.outcomes import STOP
 from streamer.core.sends import AT_GATEWAY, EXISTING, RECALLED, THERE, UNKNOWN, UNRESOLVED, WATCHED, Send
 from streamer.core.state import Person
@@ -139,6 +140,7 @@ def take_resolution(person: Person, value: bytes, moment: Moment) -> bool:
     person.followed.remove(send)
     if said.verdict == NOT_CREATED:
         person.once.pop(send.id, None)
+        give_back(person.counted, send.mapping, send.posted_ms)
         tell(person, moment, end_of(send, moment.now_ms, send.told, "decided"), NOT_CREATED)
     else:
         _again(person, send, moment)
@@ -264,6 +266,7 @@ def _again(person: Person, send: Send, moment: Moment) -> None:
     if moment.now_ms > send.expires_ms:
         conclude(person, moment, send, end_of(send, moment.now_ms, delivery.FAILED, "too_old"))
     else:
+        give_back(person.counted, send.mapping, send.posted_ms)  # else a limit would have it wait for itself
         person.held.append(replace(send, until_ms=moment.now_ms, reason=RETRYING, checks=0))
 
 
@@ -331,6 +334,7 @@ def _heard_failure(person: Person, send: Send, said: Callback, moment: Moment) -
         tell(person, moment, decision, delivery.FAILED)
     else:
         tell(person, moment, decision, RETRYING)
+        give_back(person.counted, send.mapping, send.posted_ms)
         person.held.append(held)
     return True
 

@@ -25,6 +25,7 @@ HELD_FOR_CHARS_MAX: Final = 200
 OWN: Final = "own"
 OF_NUMBER: Final = "number"
 OF_SENDER: Final = "sender"
+_NEVER: Final = "never open"
 _DROPPED: Final = "closed, and when_closed is drop"
 
 
@@ -93,6 +94,8 @@ def waits(person: Person, send: Send, rule: Rule, standing: Standing) -> Wait | 
         if policies.quiet is not None:
             hours = opening(policies.quiet, send.message.to, send.zone, at_ms)
             if not hours.is_open:
+                if not hours.opens_ms:
+                    return Bar(QUIET, _NEVER)
                 if policies.quiet.is_dropped:
                     return Bar(QUIET, _DROPPED) if found is None else found
                 at_ms = leaves_ms(hours, policies.quiet.spread_s, draw_of(send.id))

@@ -9,12 +9,14 @@ from msgspec.structs import replace
 
 from streamer.core import away, limits, outcomes, state
 from streamer.core.attempts import Moment, expire, has_room, in_event_order, instead_of, stop
-from streamer.core.decide import SCHEDULE_MIN_S, TOO_LATE
-from streamer.core.gate import OF_SENDER, OWN, Bar, Wait, barred, count_name, held_for, judge
+from streamer.core.decide import CANCELLED, SCHEDULE_MIN_S, TOO_LATE, cancelled_by
+from streamer.core.gate import OF_SENDER, OWN, Bar, Standing, Wait, barred, count_name, held_for, judge
 from streamer.core.plan import FULL, TOO_MANY_HELD, Turn
+from streamer.core.profile import values
 from streamer.core.rules import Rule
 from streamer.core.sends import RATE, SCHEDULED, Parked, Send
 from streamer.core.state import Person
+from streamer.core.zones import zone_named
 
 SCHEDULE_MARGIN_S: Final = 10  # more, when the request leaves: the longest it may take to get there
 FRESH_MS: Final = 1_000  # a send decided so lately is not decided again before it leaves
@@ -51,15 +53,21 @@ def may_leave(person: Person, moment: Moment) -> bool:
     if now_ms > send.expires_ms:
         expire(person, moment)
         return False
+    if by := cancelled_by(person, send.cancel, send.origin, send.message_id):  # while it was looked for, say
+        stop(person, moment, person.due.pop(0), CANCELLED, by)
+        return False
     standing = moment.standing
     if rule is None:
         barred_by = barred(person, send, None, standing)
         if barred_by is not None:
             stop(person, moment, person.due.pop(0), *barred_by)
         return barred_by is None
-    if send.event and not send.attempt and now_ms - send.decided_ms > FRESH_MS and rule.version == send.mapping_version:
-        _decide_again(person, moment, person.due.pop(0), rule)
-        return False
+    if _is_still_its_event(send, rule, standing):
+        if now_ms - send.decided_ms > FRESH_MS:
+            _decide_again(person, moment, person.due.pop(0), rule)
+            return False
+    elif rule.policies.may_wait and standing.whose == OWN:
+        send = person.due[0] = _where_they_are(person, send)
     match judge(person, send, rule, standing):
         case Bar(reason, detail):
             stop(person, moment, person.due.pop(0), reason, detail)
@@ -68,6 +76,21 @@ def may_leave(person: Person, moment: Moment) -> bool:
             put_off(person, moment, person.due.pop(0), wait)
             return False
     return True
+
+
+def _is_still_its_event(send: Send, rule: Rule, standing: Standing) -> bool:
+    """Whether a send can be decided anew: what was kept of its event is what its mapping reads, of a person known here.
+
+    The record of a sender key knows no profile, and of a number's it is not that of whose event it was.
+    """
+    is_known = standing.whose == OWN and rule.version == send.mapping_version
+    return bool(send.event) and not send.attempt and is_known
+
+
+def _where_they_are(person: Person, send: Send) -> Send:
+    """A send whose message stays as it is, with the zone that its person is in by now."""
+    zone = zone_named(values(person.traits).get("timezone"))
+    return replace(send, zone=zone) if zone and zone != send.zone else send
 
 
 def _decide_again(person: Person, moment: Moment, send: Send, rule: Rule) -> None:
@@ -103,7 +126,7 @@ def put_off(person: Person, moment: Moment, send: Send, wait: Wait) -> None:
         stop(person, moment, send, wait.reason, f"{wait.detail}, which {TOO_LATE}")
     elif not has_room(person, replace(send, reason=wait.reason)):
         stop(person, moment, send, TOO_MANY_HELD, FULL)
-    elif rule is not None and send.event and not send.attempt:
+    elif rule is not None and _is_still_its_event(send, rule, moment.standing):
         waiting = replace(_parked(send, rule), until_ms=wait.until_ms, reason=wait.reason, held_for=told)
         person.parked.append(waiting)
     else:
@@ -140,6 +163,7 @@ def send_away(person: Person, moment: Moment) -> None:
     away.expire(person, moment.now_ms)
     if away.has_room(person, send):
         away.order(person, moment.key, send, moment.now_ms)
+        _count(person, moment, replace(send, posted_ms=moment.now_ms))
     else:
         stop(person, moment, send, TOO_MANY_HELD, _MANY_AWAY)
 

@@ -120,7 +120,8 @@ class Parked(Struct, frozen=True, array_like=True):
 class Away(Struct, frozen=True, array_like=True):
     """What is noted of a send that is away: the mark of its event is `mark_of` it; `cancel` as in Send.
 
-    Units: ms since the epoch; no word of it can come any more after `until_ms`.
+    `key` is whose it was when it was sent away, "" if the record has not moved since. Units: ms since the epoch; no
+    word of it can come any more after `until_ms`; as of `ordered_ms` it is counted for limits.
     """
 
     sender: str
@@ -128,6 +129,8 @@ class Away(Struct, frozen=True, array_like=True):
     event_ms: int
     until_ms: int
     cancel: bytes = b""
+    key: str = ""
+    ordered_ms: _Ms = 0
 
 
 class Outgoing(Struct, frozen=True, array_like=True):
