@@ -62,11 +62,10 @@ def may_leave(person: Person, moment: Moment) -> bool:
         if barred_by is not None:
             stop(person, moment, person.due.pop(0), *barred_by)
         return barred_by is None
-    if _is_still_its_event(send, rule, standing):
-        if now_ms - send.decided_ms > FRESH_MS:
-            _decide_again(person, moment, person.due.pop(0), rule)
-            return False
-    elif rule.policies.may_wait and standing.whose == OWN:
+    if now_ms - send.decided_ms > FRESH_MS and _is_still_its_event(send, rule, standing):
+        _decide_again(person, moment, person.due.pop(0), rule)
+        return False
+    if rule.policies.may_wait and standing.whose == OWN:
         send = person.due[0] = _where_they_are(person, send)
     match judge(person, send, rule, standing):
         case Bar(reason, detail):

@@ -4,7 +4,6 @@ import json
 
 from streamer.core import attempts, leaving
 from streamer.core.attempts import Moment
-from streamer.core.channels import Sender
 from streamer.core.handling import handle
 from streamer.core.hop import EVENT
 from streamer.core.policies import Common
@@ -15,15 +14,14 @@ from tests.unit.core.town import NOW_MS, SENDERS, Town, identify
 PHONE = "+12122001234"  # of New York alone
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-DAYTIME = {"open": {"daily": "09:00-20:00"}, "zone": "UTC"}  # NOW_MS is midnight in UTC
-CHAIN = {**SENDERS, "second": Sender("second", "main", number="+15550002222")}
+DAYTIME = {"open": {"daily": "09:00-18:00"}, "zone": "UTC"}  # NOW_MS is midnight in UTC, and seven in New York
 
 
 def mapping(name="m", event="Shipped", body="Hi", common=None, wait="10m", max_age="7d", send=None, **keys):
     """A mapping that sends `body` to the profile's phone after a track of this name."""
     document = {"when": f'event = "{event}"', "send": {"body": body, **(send or {})}, "max_age": max_age}
     defaults = RuleDefaults("US", "shop", 86_400.0, common=common or Common())
-    return compile_rule(name, {**document, "identify_wait": wait, **keys}, CHAIN, defaults)
+    return compile_rule(name, {**document, "identify_wait": wait, **keys}, SENDERS, defaults)
 
 
 def common(*limits, hours=None, **more):
