@@ -175,7 +175,8 @@ def report(person: Person, decision: Decision, status: str = "") -> None:
 def take_outcome(person: Person, value: bytes) -> bool:
     """Note what became of a send that was sent away; whether anything changed. Raises: BadRecord.
 
-    Its delivery event was published where it was made. One that ends without a message gives back its `once_per` key.
+    Its delivery event was published where it was made. One that ends without a message gives back its `once_per` key,
+    and, if nothing was told of it before, is not counted any more.
     """
     said = _decoded(_report, value)
     send_id, ended = said.decision.send_id, said.status or said.decision.outcome

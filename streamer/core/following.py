@@ -271,6 +271,7 @@ def _again(person: Person, send: Send, moment: Moment) -> None:
     if moment.now_ms > send.expires_ms:
         conclude(person, moment, send, end_of(send, moment.now_ms, delivery.FAILED, "too_old"))
     else:
+        limits.give_back(person.counted, send.mapping, send.posted_ms)  # else a limit would have it wait for itself
         person.held.append(replace(send, until_ms=moment.now_ms, reason=RETRYING, checks=0))
 
 
@@ -342,6 +343,7 @@ def _heard_failure(person: Person, send: Send, said: Callback, moment: Moment) -
         tell(person, moment, decision, delivery.FAILED)
     else:
         tell(person, moment, decision, RETRYING)
+        limits.give_back(person.counted, send.mapping, send.posted_ms)
         person.held.append(held)
     return True
 

@@ -25,6 +25,7 @@ HELD_FOR_CHARS_MAX: Final = 200
 OWN: Final = "own"
 OF_NUMBER: Final = "number"
 OF_SENDER: Final = "sender"
+_NEVER: Final = "never open"
 _DROPPED: Final = "closed, and when_closed is drop"
 
 
@@ -117,6 +118,8 @@ def closed(send: Send, rule: Rule, now_ms: int) -> Wait | Bar | None:
     hours = opening(quiet, send.message.to, send.zone, now_ms)
     if hours.is_open:
         return None
+    if not hours.opens_ms:
+        return Bar(QUIET, _NEVER)
     if quiet.is_dropped:
         return Bar(QUIET, _DROPPED)
     return Wait(leaves_ms(hours, quiet.spread_s, draw_of(send.id)), QUIET, _said(hours))

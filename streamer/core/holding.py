@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from streamer.core import consent
 from streamer.core.attempts import Moment, release_one, stop
-from streamer.core.decide import CANCELLED, is_erased
+from streamer.core.decide import CANCELLED, cancelled_by, is_erased, name_of
 from streamer.core.delivery import Origin
 from streamer.core.hop import CANCEL, RELEASE
 from streamer.core.identity import home_key
@@ -68,11 +68,11 @@ def hear(person: Person, event: dict[str, Any], origin: Origin, moment: Moment) 
         known = person.cancels.get(told)
         if not told or (known is not None and known[0] >= origin.event_ms):
             continue
-        by = f"{event['event'][:40]} {event.get('messageId') or f'{origin.topic}/{origin.partition}/{origin.offset}'}"
+        by = f"{event['event'][:40]} {name_of(origin, event.get('messageId') or '')}"
         until_ms = origin.event_ms + int(canceller.kept_s * 1000)
         person.cancels[told] = (origin.event_ms, until_ms, by[:BY_CHARS_MAX])
+        end_cancelled(person, moment)  # before it is forgotten: it may be late, and what waits may be scheduled
         left_out = bound(person, moment.now_ms) or left_out
-        end_cancelled(person, moment)
         is_changed = True
     return is_changed, left_out
 
@@ -88,19 +88,15 @@ def bound(person: Person, now_ms: int) -> str:
 
 
 def end_cancelled(person: Person, moment: Moment) -> None:
-    """End whatever waits and was cancelled by an event of its own time or later."""
-
-    def by(cancel: bytes, event_ms: int) -> str:
-        known = person.cancels.get(cancel) if cancel else None
-        return f"by {known[2]}" if known is not None and known[0] >= event_ms else ""
-
-    _end(person, moment, lambda each: by(each.cancel, each.origin.event_ms))
+    """End whatever waits and was cancelled; of what is away that may be its own event only where times differ."""
+    _end(person, moment, lambda each: cancelled_by(person, each.cancel, each.origin, each.message_id))
     for send in [each for each in person.followed if each.reason == AT_GATEWAY]:
-        if detail := by(send.cancel, send.origin.event_ms):
+        if detail := cancelled_by(person, send.cancel, send.origin, send.message_id):
             recall(person, send, moment, CANCELLED, detail)
     for send_id, away in person.away.items():
-        if detail := by(away.cancel, away.event_ms):
-            person.outgoing.append(_sent_after(person, moment, send_id, detail))
+        known = person.cancels.get(away.cancel) if away.cancel else None
+        if known is not None and known[0] > away.event_ms:
+            person.outgoing.append(_sent_after(person, moment, send_id, f"by {known[2]}"))
 
 
 def end_refused(person: Person, moment: Moment) -> bool:
@@ -166,7 +162,7 @@ def _end(person: Person, moment: Moment, by: Callable[[Parked | Send], str]) -> 
 def _sent_after(person: Person, moment: Moment, send_id: bytes, by: str) -> Outgoing:
     """The word to where a send lies that is away."""
     away = person.away[send_id]
-    home = home_key(away.home, moment.key)
+    home = home_key(away.home, away.key or moment.key)
     return Outgoing(home, CANCEL, encode_command(Command(send_id, by[:BY_CHARS_MAX])), away.event_ms)
 
 

@@ -10,13 +10,27 @@ from msgspec.structs import replace
 
 from streamer.core import away, limits, outcomes, state
 from streamer.core.attempts import Moment, expire, has_room, in_event_order, instead_of, stop, unbegin
-from streamer.core.decide import SCHEDULE_MIN_S, TOO_LATE
-from streamer.core.gate import OF_NUMBER, OF_SENDER, OWN, Bar, Wait, barred, closed, count_name, held_for, judge
+from streamer.core.decide import CANCELLED, SCHEDULE_MIN_S, TOO_LATE, cancelled_by
+from streamer.core.gate import (
+    OF_NUMBER,
+    OF_SENDER,
+    OWN,
+    Bar,
+    Standing,
+    Wait,
+    barred,
+    closed,
+    count_name,
+    held_for,
+    judge,
+)
 from streamer.core.identity import is_persons_key, number_key
 from streamer.core.plan import FULL, TOO_MANY_HELD, Turn
+from streamer.core.profile import trait_of
 from streamer.core.rules import Rule
 from streamer.core.sends import RATE, SCHEDULED, Parked, Send
 from streamer.core.state import Person
+from streamer.core.zones import zone_named
 
 SCHEDULE_MARGIN_S: Final = 10  # more, when the request leaves: the longest it may take to get there
 FRESH_MS: Final = 1_000  # a send decided so lately is not decided again before it leaves
@@ -53,15 +67,20 @@ def may_leave(person: Person, moment: Moment) -> bool:
     if now_ms > send.expires_ms:
         expire(person, moment)
         return False
+    if by := cancelled_by(person, send.cancel, send.origin, send.message_id):  # while it was looked for, say
+        stop(person, moment, person.due.pop(0), CANCELLED, by)
+        return False
     standing = moment.standing
     if rule is None:
         barred_by = barred(person, send, None, standing)
         if barred_by is not None:
             stop(person, moment, person.due.pop(0), *barred_by)
         return barred_by is None
-    if standing.whose == OWN and _is_stale(send, rule, now_ms):
+    if now_ms - send.decided_ms > FRESH_MS and _is_still_its_event(send, rule, standing):
         _decide_again(person, moment, person.due.pop(0), rule)
         return False
+    if rule.policies.may_wait and standing.whose == OWN:
+        send = person.due[0] = _where_they_are(person, send)
     match judge(person, send, rule, standing):
         case Bar(reason, detail):
             stop(person, moment, person.due.pop(0), reason, detail)
@@ -73,12 +92,6 @@ def may_leave(person: Person, moment: Moment) -> bool:
             put_off(person, moment, person.due.pop(0), wait)
             return False
     return True
-
-
-def _is_stale(send: Send, rule: Rule, now_ms: int) -> bool:
-    """Whether a send was decided a while ago, and can be again: by the mapping that kept its event."""
-    is_whole = send.event != b"" and not send.attempt and rule.version == send.mapping_version
-    return is_whole and now_ms - send.decided_ms > FRESH_MS
 
 
 def confirm(person: Person, moment: Moment) -> bool:
@@ -104,6 +117,21 @@ def confirm(person: Person, moment: Moment) -> bool:
     else:
         put_off(person, moment, send, found)
     return False
+
+
+def _is_still_its_event(send: Send, rule: Rule, standing: Standing) -> bool:
+    """Whether a send can be decided anew: what was kept of its event is what its mapping reads, of a person known here.
+
+    The record of a sender key knows no profile, and of a number's it is not that of whose event it was.
+    """
+    is_known = standing.whose == OWN and rule.version == send.mapping_version
+    return bool(send.event) and not send.attempt and is_known
+
+
+def _where_they_are(person: Person, send: Send) -> Send:
+    """A send whose message stays as it is, with the zone that its person is in by now."""
+    zone = zone_named(trait_of(person.traits, "timezone"))
+    return replace(send, zone=zone) if zone and zone != send.zone else send
 
 
 def _decide_again(person: Person, moment: Moment, send: Send, rule: Rule) -> None:
@@ -139,7 +167,7 @@ def put_off(person: Person, moment: Moment, send: Send, wait: Wait) -> None:
         stop(person, moment, send, wait.reason, f"{wait.detail}, which {TOO_LATE}")
     elif not has_room(person, replace(send, reason=wait.reason)):
         stop(person, moment, send, TOO_MANY_HELD, FULL)
-    elif rule is not None and send.event and not send.attempt:
+    elif rule is not None and _is_still_its_event(send, rule, moment.standing):
         waiting = replace(_parked(send, rule), until_ms=wait.until_ms, reason=wait.reason, held_for=told)
         person.parked.append(waiting)
     else:

@@ -26,6 +26,7 @@ WEEK: Final = "week"  # begins on Monday, as ISO 8601 has it
 PERIODS: Final = (DAY, WEEK)
 COUNT_MAX: Final = 100  # of a limit: so many of the newest postings of each mapping tell whether any limit is full
 PER_MAX_S: Final = 31 * 86_400
+SPARE: Final = 4  # postings of a mapping more: given back, a refusal heard late may uncover so many older ones
 WEEK_MS: Final = 8 * 86_400_000  # the longest that a posting counts in a calendar week: clocks are changed, people move
 _DAYS_CACHED: Final = 4_096  # 1 MB: zones times the minutes of an hour
 
@@ -90,10 +91,8 @@ def note(counted: Counted, name: str, posted_ms: int, counting: Counting) -> Non
     Only the newest `counting.newest` of a name can fill a limit. A clock that was set back leaves later ones in place.
     """
     expire(counted, posted_ms, counting)
-    times = counted.setdefault(name, [])
-    times.append(posted_ms)
-    times.sort()
-    del times[: -counting.newest]
+    counted[name] = _newest((*counted.get(name, ()), posted_ms), counting)
+    _bound(counted)
 
 
 def give_back(counted: Counted, mapping: str, posted_ms: int) -> None:
@@ -118,7 +117,25 @@ def expire(counted: Counted, now_ms: int, counting: Counting) -> None:
 def unite(counted: Counted, other: Mapping[str, Sequence[int]], counting: Counting) -> None:
     """Add what another key of the person was sent."""
     for name, times in other.items():
-        counted[name] = sorted((*counted.get(name, ()), *times))[-max(counting.newest, 1) :]
+        counted[name] = _newest((*counted.get(name, ()), *times), counting)
+    _bound(counted)
+
+
+def _newest(times: Sequence[int], counting: Counting) -> list[int]:
+    return sorted(times)[-counting.newest - SPARE :]
+
+
+def _bound(counted: Counted) -> None:
+    """Forget the oldest beyond what a record may hold: what a message of no limit, or another key's, made too much.
+
+    Until there is room again no message leaves that has a limit; by then what was forgotten would count no more.
+    """
+    while len(counted) > COUNTS_MAX:
+        del counted[min(counted, key=lambda name: counted[name][-1])]
+    surplus = sum(map(len, counted.values())) - COUNTED_MAX
+    if surplus > 0:
+        for at_ms, name in sorted((at_ms, name) for name, times in counted.items() for at_ms in times)[:surplus]:
+            give_back(counted, name.partition("/")[0], at_ms)
 
 
 def fullest(

@@ -95,7 +95,7 @@ def move_out(person: Person, key: str, target: str, event_ms: int, now_ms: int) 
         is_suppressed=person.is_suppressed,
         followed=person.followed,
         once=person.once,
-        away=person.away,
+        away={send_id: each if each.key else replace(each, key=key) for send_id, each in person.away.items()},
         adopted=person.adopted,
         counted=person.counted,
         cancels=person.cancels,
@@ -145,6 +145,7 @@ def moved_of(value: bytes) -> Moved:
             check_storable(update.traits)
         for parked in moved.parked:
             check_storable(parking.event_of(parked))
+            check_storable(parking.burst_of(parked))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRecord("bad_request", f"a move that does not decode: {error}"[:200]) from None
     if not _is_plausible(moved):
@@ -168,6 +169,7 @@ def _is_plausible(moved: Moved) -> bool:
     times += [ms for posted in moved.counted.values() for ms in posted]
     times += [ms for event_ms, until_ms, _ in moved.cancels.values() for ms in (event_ms, until_ms)]
     times += [ms for each in moved.away.values() for ms in (each.event_ms, each.until_ms)]
+    keys &= all(not each.key or is_identity_key(each.key.encode()) for each in moved.away.values())
     sizes &= all(len(sent) == _SEND_ID_BYTES and len(each.mark) == MARK_BYTES for sent, each in moved.away.items())
     sizes &= sum(map(len, moved.counted.values())) <= COUNTED_MAX and len(moved.counted) <= COUNTS_MAX
     sizes &= len(moved.cancels) <= CANCELS_MAX and all(moved.counted.values())
@@ -198,8 +200,8 @@ def take_in(person: Person, moved: Moved, moment: Moment) -> tuple[bool, str]:
     limits.unite(person.counted, moved.counted, moment.rules.counting)
     for told, each in moved.cancels.items():
         person.cancels[told] = max(each, person.cancels.get(told, each))
-    holding.bound(person, now_ms)
     holding.end_cancelled(person, moment)
+    holding.bound(person, now_ms)
     agreed = {name: each for name, each in moved.consent.items() if not is_erased(person, each[1])}
     _, refused = consent.merge(person.consent, agreed)
     person.is_suppressed = person.is_suppressed or moved.is_suppressed
@@ -286,8 +288,10 @@ def _unite_once(person: Person, turn: Turn, moment: Moment, moved: Moved) -> Non
 def _take_parked(person: Person, turn: Turn, parked: Parked, is_proven: bool) -> None:
     if person.is_waiting(parked.id) or parked.id in person.decided:
         return
-    if is_proven:
-        turn.park(parked)  # erased ones are told so when they are decided again
+    if is_erased(person, parked.origin.event_ms):  # now: it must not come to stand for a burst that isn't
+        turn.suppress([parked], "forgotten")
+    elif is_proven:
+        turn.park(parked)
     else:
         turn.suppress([parked], "cannot_prove_new")
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from streamer.core.delivery import Origin
 from streamer.core.js_text import printed
 from streamer.core.policies import COUNT, FIRST, HASH_BYTES, Collapse
 from streamer.core.sends import INCOMPLETE, Parked, parked_bytes
@@ -24,6 +25,7 @@ ITEMS_MAX: Final = 20  # events of a burst that are kept, the newest
 ITEMS_BYTES_MAX: Final = 4 * 1024  # of their properties
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(dict[str, Any])
+_item: Final = msgspec.msgpack.Decoder(tuple[int, int, dict[str, Any]])  # event time, offset, properties
 
 
 def event_of(parked: Parked) -> dict[str, Any]:
@@ -66,18 +68,20 @@ def group_of(collapse: Collapse, mapping: str, scope: Mapping[str, Any]) -> byte
     return blake2b(f"{len(mapping)} {mapping} {text or ''}".encode(), digest_size=HASH_BYTES).digest()
 
 
-def items_of(collapse: Collapse, scope: Mapping[str, Any], *, is_listed: bool) -> tuple[bytes, ...]:
-    """What is kept of an event so that its burst can be listed: its properties, unless nobody reads them."""
+def items_of(collapse: Collapse, scope: Mapping[str, Any], origin: Origin, *, is_listed: bool) -> tuple[bytes, ...]:
+    """What is kept of an event so that its burst can be listed in event order: its properties, unless nobody reads
+    them.
+    """
     properties = scope.get("properties")
     if collapse.keep != COUNT or not is_listed or not isinstance(properties, dict):
         return ()
-    return (_encoder.encode(properties),)
+    return (_encoder.encode((origin.event_ms, origin.offset, properties)),)
 
 
 def burst_of(parked: Parked) -> dict[str, Any]:
     """What templates see of the events that one stands for: how many, and the properties of those that are kept."""
     if parked.items:
-        items = [_decoder.decode(each) for each in parked.items]
+        items = [_item.decode(each)[2] for each in parked.items]
     else:
         items = [event_of(parked).get("properties") or {}]
     return {"count": parked.count, "items": items}
@@ -90,7 +94,7 @@ def joined(waiting: Parked, newcomer: Parked, keep: str) -> tuple[Parked, Parked
     """
     first, last = sorted((waiting, newcomer), key=in_event_order)
     stands, gone = (first, last) if keep == FIRST else (last, first)
-    items = (*first.items, *last.items)[-ITEMS_MAX:]
+    items = tuple(sorted((*first.items, *last.items), key=_item_order))[-ITEMS_MAX:]
     while len(items) > 1 and sum(map(len, items)) > ITEMS_BYTES_MAX:
         items = items[1:]
     one = replace(
@@ -103,6 +107,10 @@ def joined(waiting: Parked, newcomer: Parked, keep: str) -> tuple[Parked, Parked
         items=items,
     )
     return one, gone
+
+
+def _item_order(item: bytes) -> tuple[int, int]:
+    return _item.decode(item)[:2]
 
 
 def in_event_order(parked: Parked) -> tuple[int, int, bytes]:

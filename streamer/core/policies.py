@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
@@ -20,6 +19,7 @@ from streamer.core.mapping import ROOTS
 from streamer.core.paths import Path, compile_path
 from streamer.core.quiet_hours import QuietHours, compile_quiet_hours
 from streamer.core.quiet_presets import Preset
+from streamer.core.zones import zone_named
 from streamer.errors import MappingError
 
 LIMITS_MAX: Final = 16  # of one list
@@ -224,11 +224,7 @@ def quiet_of(value: object, presets: Mapping[str, Preset], fault: Fault) -> Quie
 
 def timezone_fault(name: str) -> str:
     """Why a text is no time zone's name, or ""."""
-    try:
-        ZoneInfo(name)
-    except (ValueError, OSError):
-        return "no such time zone; write its IANA name, as in America/New_York"
-    return ""
+    return "" if zone_named(name) else "no such time zone; write its IANA name, as in America/New_York"
 
 
 def _holdout(value: object, mapping_id: str, fault: Fault) -> Holdout | None:

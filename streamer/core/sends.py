@@ -122,7 +122,8 @@ class Away(Struct, frozen=True, array_like=True):
     """What is noted of a send that is away: the mark of its event is `mark_of` it; `cancel` as in Send.
 
     `home` is the name of its sender that has one owner, or the key of its number. `number` is that of its order, and
-    `counted_ms` when it was counted for the limits of `mapping`, 0: it was not.
+    `counted_ms` when it was counted for the limits of `mapping`, 0: it was not. `key` is whose it was when it was sent
+    away, "" if the record has not moved since.
     Units: ms since the epoch; no word of it can come any more after `until_ms`.
     """
 
@@ -134,6 +135,7 @@ class Away(Struct, frozen=True, array_like=True):
     number: int = 0
     counted_ms: int = 0
     mapping: str = ""
+    key: str = ""
 
 
 class Outgoing(Struct, frozen=True, array_like=True):

@@ -20,6 +20,7 @@ NOW_MS = 1_767_225_600_000
 MINUTE_MS = 60_000
 SENDERS = {
     "shop": Sender("shop", "main", number="+15550006789"),
+    "second": Sender("second", "main", number="+15550002222"),
     "slow": Sender("slow", "main", number="+15550001111", parts_per_s=0.1, has_one_owner=True),
 }
 
