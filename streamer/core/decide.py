@@ -236,6 +236,7 @@ def _send(scope: Mapping[str, Any], case: Case, draft: Draft, expires_ms: int) -
         parts=draft.parts,
         decided_ms=case.now_ms,
         expires_ms=expires_ms,
+        held_for=case.held_for,
     )
     if rule.is_plain:
         return send
@@ -244,7 +245,6 @@ def _send(scope: Mapping[str, Any], case: Case, draft: Draft, expires_ms: int) -
         send,
         event=pruned(scope, rule.reads) if is_kept else b"",
         zone=zone_of(scope) if rule.policies.may_wait else "",
-        held_for=case.held_for,
         cancel=_cancel(scope, case),
         others=tuple(_other(each.on, each.action.draft(scope)) for each in rule.others),
         is_released=case.is_forced,
