@@ -12,7 +12,7 @@ import pytest
 
 from streamer.testing.fake_twilio_faults import Faults
 from tests.chaos.crashing import HOLD, RELEASE, UNACKED, UNWRITTEN, program
-from tests.service import PARTITIONS, SHORT_SESSION, Send, audit, identify, outcomes_of, track, until, world
+from tests.service import ANSWER_S, PARTITIONS, SHORT_SESSION, Send, audit, identify, outcomes_of, track, until, world
 
 SLOTS = 2 * 8  # sends that may be open, and so unknown after a kill
 
@@ -37,6 +37,16 @@ def mappings_of(window):
 def phone(mapping, number):
     """The number that a mapping's people of this place have, or share."""
     return f"+1415555{('paced', 'shared', 'later', 'burst').index(mapping)}{number:03}"
+
+
+def person(mapping, number, at):
+    """Whose the event of that place is: those to one number are of different people, and else all of one."""
+    return f"u:{mapping}{number}.{at if mapping == 'shared' else 0}"
+
+
+def event(mapping, number, at):
+    """That event, named so that `assert_paced` can read whose it is."""
+    return track(person(mapping, number, at), f"{number}.{mapping}.{at}", mapping)
 
 
 def assert_paced(outcomes, window_ms):
@@ -65,12 +75,6 @@ PEOPLE = 3  # of each mapping
 CRASH_WINDOW_MS = 10_000  # it has to outlast a start: else what was read again would not have to wait
 
 
-def two_of(mapping, number, at):
-    """Somebody's event; a number's second one is of another person."""
-    key = f"u:{mapping}{number}.{at if mapping == 'shared' else 0}"
-    return track(key, f"{number}.{mapping}.{at}", mapping)
-
-
 async def test_killed_at_the_write_of_every_hold_and_of_every_release_it_holds_again_and_sends_once(
     kafka, topic_prefix, tmp_path
 ):
@@ -78,18 +82,18 @@ async def test_killed_at_the_write_of_every_hold_and_of_every_release_it_holds_a
     unknown: nothing of it was sent, and still the next one of that window waits, for it might have been.
     """
     mappings = mappings_of(f"{CRASH_WINDOW_MS // 1000}s")
+    del mappings["shared"]  # an order whose write has no ack holds up the handled time, by which all others go
     everyone = [(mapping, number) for mapping in mappings for number in range(PEOPLE)]
-    limited = [(mapping, number) for mapping, number in everyone if mapping in ("paced", "shared")]
+    limited = [("paced", number) for number in range(PEOPLE)]
     async with world(kafka, topic_prefix, tmp_path) as here:
         here.configure(mappings, kafka=SHORT_SESSION)
         points = [f"{what}.{when}" for what in (HOLD, RELEASE) for when in (UNWRITTEN, UNACKED)]
         service = await here.start(program=program(points[0], len(everyone)))
-        people = [f"u:{mapping}{number}.{at}" for mapping, number in everyone for at in range(3)]
-        await here.put(*(identify(key, phone=phone(key[2:].rstrip("0123456789."), int(key[-3]))) for key in people))
-        await here.put(*(two_of(*each, 0) for each in limited))
+        await here.put(*(identify(person(*each, 0), phone=phone(*each)) for each in everyone))
+        await here.put(*(event(*each, 0) for each in limited))
         first = {Send(f"{number}.{mapping}.0", mapping) for mapping, number in limited}
         await here.decided(first)
-        await here.put(*(two_of(*each, 1) for each in everyone))
+        await here.put(*(event(*each, 1) for each in everyone))
         assert -9 == await service.ended(), service.log()
         for point in points[1:]:
             service = await here.start(program=program(point, len(everyone)))
@@ -99,7 +103,7 @@ async def test_killed_at_the_write_of_every_hold_and_of_every_release_it_holds_a
 
         service = await here.start()
         await here.decided(second)
-        await here.put(*(two_of(*each, 2) for each in limited))
+        await here.put(*(event(*each, 2) for each in limited))
         third = {Send(f"{number}.{mapping}.2", mapping) for mapping, number in limited}
         await here.decided(third)
         await assert_idle(here)
@@ -115,49 +119,50 @@ async def test_killed_at_the_write_of_every_hold_and_of_every_release_it_holds_a
 
 
 WINDOW_MS = 2_000
-KILLS = 3
+KILLS_A_KILL = 10  # of those of the load without policies one here
 CROWD = 15  # people, or numbers, of each mapping
 EACH = 4  # events of one person, or people of one number
 
 
 @pytest.mark.parametrize("more", range(3))
 async def test_killed_at_random_moments_while_limits_hold_and_release_it_loses_nothing_and_exceeds_no_window(
-    more, kafka, topic_prefix, tmp_path, seed
+    more, kafka, topic_prefix, tmp_path, seed, kills
 ):
-    draw = random.Random(seed + more)
+    """Slow answers keep requests open at whatever moment it dies: what may have left fills its window."""
+    draw, kills = random.Random(seed + more), max(2, kills // KILLS_A_KILL)
     mappings = mappings_of(f"{WINDOW_MS // 1000}s")
     del mappings["burst"]
     people = {
-        f"u:{mapping}{number}.{at if mapping == 'shared' else 0}": phone(mapping, number)
+        person(mapping, number, at): phone(mapping, number)
         for mapping in mappings
         for number in range(CROWD)
         for at in range(EACH)
     }
-    events = [two_of(mapping, number, at) for mapping in mappings for number in range(CROWD) for at in range(EACH)]
+    events = [event(mapping, number, at) for mapping in mappings for number in range(CROWD) for at in range(EACH)]
     draw.shuffle(events)
-    sends = {Send(event["messageId"], event["event"]) for event in events}
-    async with world(kafka, topic_prefix, tmp_path, Faults(latency_s=(0.02, 0.1)), seed + more) as here:
+    sends = {Send(each["messageId"], each["event"]) for each in events}
+    async with world(kafka, topic_prefix, tmp_path, Faults(latency_s=(0.1, 0.6)), seed + more) as here:
         here.configure(mappings, kafka=SHORT_SESSION)
         await here.put(*(identify(key, phone=to) for key, to in people.items()))
-        for kill in range(KILLS):
+        for kill in range(kills):
             service = await here.start()
-            await here.put(*events[kill::KILLS])
             if draw.random() < 0.8:
                 await service.ready()
+            await here.put(*events[kill::kills])
             await asyncio.sleep(draw.uniform(0.2, 2.5))  # the moment of the kill
             await service.kill()
             assert "Traceback" not in service.log()
         service = await here.start()
-        await here.decided(sends)
+        await here.decided(sends, timeout_s=2 * ANSWER_S)
         await assert_idle(here)
         await service.stop()
         assert "Traceback" not in service.log()
         counts = audit(sends, await here.deliveries(), here.twilio.messages, PARTITIONS)
         assert {"accepted", "unknown"} >= counts.keys()
-        assert counts.get("unknown", 0) <= KILLS * SLOTS
+        assert counts.get("unknown", 0) <= kills * SLOTS
         assert counts["accepted"] > len(sends) / 2
         outcomes = outcomes_of(await here.deliveries(), PARTITIONS)
         assert_paced(outcomes, WINDOW_MS)
         held = sum(1 for each in outcomes.values() if each.said.get("held_for"))
-        print(f"\nseed {seed + more}, {KILLS} kills: {len(sends)} sends {counts}, {held} were held; 0 lost, 0 doubled")
-        assert held > len(sends) / 2
+        print(f"\nseed {seed + more}, {kills} kills: {len(sends)} sends {counts}, {held} were held; 0 lost, 0 doubled")
+        assert held > len(sends) / 5
