@@ -119,7 +119,7 @@ async def test_killed_at_the_write_of_every_hold_and_of_every_release_it_holds_a
 
 
 WINDOW_MS = 2_000
-KILLS_A_KILL = 10  # of those of the load without policies one here
+KILLS_A_KILL = 20  # of those of the load without policies one here
 CROWD = 15  # people, or numbers, of each mapping
 EACH = 4  # events of one person, or people of one number
 
@@ -165,4 +165,4 @@ async def test_killed_at_random_moments_while_limits_hold_and_release_it_loses_n
         assert_paced(outcomes, WINDOW_MS)
         held = sum(1 for each in outcomes.values() if each.said.get("held_for"))
         print(f"\nseed {seed + more}, {kills} kills: {len(sends)} sends {counts}, {held} were held; 0 lost, 0 doubled")
-        assert held > len(sends) / 5
+        assert held > CROWD
