@@ -29,7 +29,7 @@ from tests.service import (
 )
 
 SLOW = Faults(latency_s=(0.05, 0.2))
-SLOTS = 2 * 8  # requests that a process may have begun when it dies
+SLOTS = 2 * 2 * 8  # requests open when a process dies, and as many again whose answers are not on the log yet
 ORDER_SHIPPED = "Order Shipped"
 
 
