@@ -279,9 +279,11 @@ class World:
         topics: Mapping[str, Any] | None = None,
         store: Mapping[str, Any] | None = None,
         listen: str = "127.0.0.1:0",
-        more: Mapping[str, Mapping[str, Any]] | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write the configuration folder anew; the arguments change what is in it by default, `more` any section."""
+        """Write the configuration folder anew; the arguments change what is in it by default, `more` any section, or
+        any list.
+        """
         fake = self.twilio.account
         document: dict[str, Any] = {
             "kafka": {"bootstrap_servers": self.bootstrap, "group": self.group},
@@ -309,7 +311,7 @@ class World:
         document["topics"].update(topics or {})
         document["accounts"]["main"].update(account or {})
         for name, section in (more or {}).items():
-            document[name].update(section)
+            document[name] = {**document.get(name, {}), **section} if isinstance(section, Mapping) else section
         self.partitions = document["topics"]["partitions"]
         folder = self.folder / "mappings"
         folder.mkdir(parents=True, exist_ok=True)

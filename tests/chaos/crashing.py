@@ -19,6 +19,7 @@ from streamer.cli.main import main
 from streamer.core import attempts, following
 from streamer.core.delivery import Answer, Attempt, Message
 from streamer.core.identity import RESERVED
+from streamer.core.sends import POLICIES
 from streamer.core.state import decode
 from streamer.kafka.producer import BatchSink
 from streamer.ports import Partition
@@ -30,6 +31,7 @@ NEVER = "never"
 WAITS = ((attempts, "CALLBACK_WAIT_MS"), (following, "CHECKS_MS"), (following, "LIST_RETRY_MS"))
 # Of each record the process dies before it is written, or when it is on the log and its ack was not heard.
 INTENT, OUTCOME, EVENT = "intent", "outcome", "event"
+HOLD, RELEASE = "hold", "release"  # that a policy has an event wait, and the intent of what had waited for one
 UNWRITTEN, UNACKED = "unwritten", "unacked"
 ACKED = "intent.acked"  # and the request has not left
 
@@ -61,8 +63,11 @@ class Doom:
         if value is None or key.startswith(RESERVED) or not partition.topic.endswith("state"):
             return False
         person = decode(value)
-        if self.what == INTENT:
-            return bool(person.due) and person.due[0].is_posting
+        if self.what == HOLD:
+            return any(each.reason in POLICIES for each in person.parked)
+        if self.what in (INTENT, RELEASE):
+            is_one = bool(person.due) and person.due[0].is_posting
+            return is_one and (self.what == INTENT or bool(person.due[0].held_for))
         return self.what == OUTCOME and bool(person.out)
 
 

@@ -75,6 +75,7 @@ def test_we_hold_what_is_nearer_or_from_a_number(minutes, sender):
     posting = leaving.begin(person, at(until_ms))
     assert posting is not None
     assert (posting.is_posting, posting.until_ms, posting.message.send_at_ms) == (True, 0, 0)
+    assert SCHEDULED == posting.held_for
 
 
 @pytest.mark.parametrize("sender", ["service", "shop"])
