@@ -28,7 +28,8 @@ SCHEDULE_MAX_S: Final = 3_024_000
 HELD_OUT: Final = "holdout"
 CANCELLED: Final = "cancelled"
 TOO_LATE: Final = "lasts longer than max_age"
-NAME_CHARS_TOLD: Final = 59  # of an event's name are surely in what is kept of who cancelled something
+EVENT_CHARS_TOLD: Final = 40  # of the name of an event that cancelled something, in what is kept of it
+NAME_CHARS_TOLD: Final = 39  # and of its message id
 
 
 class Case(Struct, frozen=True):

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from streamer.core import consent
 from streamer.core.attempts import Moment, release_one, stop
-from streamer.core.decide import CANCELLED, cancelled_by, is_erased, name_of
+from streamer.core.decide import CANCELLED, EVENT_CHARS_TOLD, NAME_CHARS_TOLD, cancelled_by, is_erased, name_of
 from streamer.core.delivery import Origin
 from streamer.core.hop import CANCEL, RELEASE
 from streamer.core.identity import home_key
@@ -68,9 +68,10 @@ def hear(person: Person, event: dict[str, Any], origin: Origin, moment: Moment) 
         known = person.cancels.get(told)
         if not told or (known is not None and known[0] >= origin.event_ms):
             continue
-        by = f"{event['event'][:40]} {name_of(origin, event.get('messageId') or '')}"
+        name = name_of(origin, event.get("messageId") or "")
+        by = f"{event['event'][:EVENT_CHARS_TOLD]} {name[:NAME_CHARS_TOLD]}"
         until_ms = origin.event_ms + int(canceller.kept_s * 1000)
-        person.cancels[told] = (origin.event_ms, until_ms, by[:BY_CHARS_MAX])
+        person.cancels[told] = (origin.event_ms, until_ms, by)
         end_cancelled(person, moment)  # before it is forgotten: it may be late, and what waits may be scheduled
         left_out = bound(person, moment.now_ms) or left_out
         is_changed = True

@@ -149,6 +149,7 @@ class Assignment:
             if may_wait and self.held.defer(key, state.decode_waiting(value), self.handled_ms):
                 return
             lane = self._lane(key)
+        lane.timer_ms = 0  # it rang: what still has this time, as where too much would be due, is rung again
         moment, now_ms = self._moment(lane), self._now_ms()
         is_given_up = plan.ring(lane.person, moment.rules, self.handled_ms, now_ms, moment.passage)
         attempts.release(lane.person, now_ms, self.handled_ms)
@@ -412,7 +413,8 @@ class Assignment:
             posting.is_written = True
         lane.writes += 1
         lane.is_dirty = lane.is_refused = False
-        self._set_timer(lane)
+        if value is not None:
+            self._set_timer(lane)
         write = Write(value, tuple(offsets), tuple(fresh), outgoing, posting)
         self.claim.append(lane.key, value, self._acked, lane, write)
 

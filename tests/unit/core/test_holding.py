@@ -148,7 +148,7 @@ def test_what_an_outcome_says_of_it_is_short():
     name = "Order " + "x" * 80
     found = town(mapping(cancel_when={**CANCEL_WHEN, "event": name}, send={"delay": "2h"})).event("u:1", track(1))
     found.event("u:1", {**cancelled(name=name), "messageId": "y" * 100}, 1)
-    assert f"by {name[:60]} {'y' * 59}" == only(found)[1]
+    assert f"by {name[:40]} {'y' * 39}" == only(found)[1]
 
 
 def test_an_event_with_a_long_message_id_does_not_cancel_itself():

@@ -282,7 +282,7 @@ def test_one_that_was_cancelled_while_it_was_looked_for_is_not_attempted_again()
 def ordered(found, now_ms=NOW_MS):
     """The record of the sender's key after the person's one due send was ordered there."""
     person, home = found.person("u:1"), Person()
-    leaving.send_away(person, moment(found.rules, now_ms))
+    leaving.send_away(person, moment(found.rules, now_ms), person.due[0].sender)
     [order] = [each for each in person.outgoing if each.kind == ORDER]
     assert away.take_order(home, "s:slow/u:1", order.value, now_ms)
     person.outgoing.clear()

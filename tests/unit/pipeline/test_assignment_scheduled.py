@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from streamer.core import state
 from streamer.core.delivery import Accepted, Refused
 from streamer.core.sends import SCHEDULED
-from streamer.core.state import HELD_MAX
+from streamer.core.state import DUE_MAX, HELD_MAX
 from streamer.core.wheel import SLOT_MS
 from streamer.pipeline.assignment import Assignment
 from streamer.testing.fakes import ManualClock
@@ -128,3 +128,17 @@ async def test_a_send_whose_account_was_taken_out_ends_with_its_outcome():
         here.services.dispatchers.clear()
         await pass_time(here, LATER_S)
         assert [("suppressed", "account_removed", "l1")] == here.outcomes()
+
+
+async def test_more_than_may_be_due_at_once_all_leave_one_after_the_other():
+    async with sending(rig()) as here:
+        for n in range(DUE_MAX + 6):
+            here.arrive(later(here, n))
+            await go_on(here)
+        await pass_time(here, LATER_S)
+        for _ in range(DUE_MAX + 6):
+            await pass_time(here, 0.1)
+            here.gateway.answer(here.gateway.open[0], ACCEPTED)
+            await go_on(here)
+        assert [f"later {n}" for n in range(DUE_MAX + 6)] == here.bodies()
+        assert (here.person().due, here.person().parked) == ([], [])
