@@ -107,12 +107,13 @@ def decide(person: Person, scope: Mapping[str, Any], case: Case, standing: Stand
     is_old = now_ms > case.origin.event_ms + int(rule.max_age_s * 1000)
     if is_old and case.reason in _PROFILE:  # else it may have been wished for later, and ages from then on
         return case.suppressed("too_old")
-    if ended := _ended(person, scope, case):
+    cancel = rule.policies.cancel.hash_of(scope) if rule.policies.cancel is not None else b""
+    if ended := _ended(person, case, cancel):
         return ended
     if refusal := _refusal(person, case, rule.action.channel, standing):
         return case.suppressed(refusal)
     if rule.policies.collapse is not None and case.burst is None:
-        return _collected(scope, case)
+        return _collected(scope, case, cancel)
     draft = rule.action.draft(_with_burst(scope, case))
     if not isinstance(draft, Unsendable) and not rule.action.channel:
         refusal = _refusal(person, case, draft.message.channel, standing)
@@ -126,19 +127,17 @@ def decide(person: Person, scope: Mapping[str, Any], case: Case, standing: Stand
     if isinstance(draft, Unsendable):
         if not draft.lacks:
             return case.suppressed(draft.reason, draft.detail, draft.to)
-        return case.suppressed(sends.INCOMPLETE, draft.lacks) if is_old else _lacking(scope, case, draft)
-    return _timed(person, scope, case, draft, standing)
+        return case.suppressed(sends.INCOMPLETE, draft.lacks) if is_old else _lacking(scope, case, draft, cancel)
+    return _timed(person, scope, case, draft, standing, cancel)
 
 
-def _ended(person: Person, scope: Mapping[str, Any], case: Case) -> Decision | None:
+def _ended(person: Person, case: Case, cancel: bytes) -> Decision | None:
     """Why nobody gets it, whatever it would say."""
     policies = case.rule.policies
     if policies.holdout is not None and policies.holdout.has(case.key or case.origin.key):
         return case.suppressed(HELD_OUT, policies.holdout.group)
-    if policies.cancel is not None and person.cancels:
-        by = cancelled_by(person, policies.cancel.hash_of(scope), case.origin, case.message_id)
-        return case.suppressed(CANCELLED, by) if by else None
-    return None
+    by = cancelled_by(person, cancel, case.origin, case.message_id)
+    return case.suppressed(CANCELLED, by) if by else None
 
 
 def cancelled_by(person: Person, cancel: bytes, origin: Origin, message_id: str) -> str:
@@ -169,7 +168,7 @@ def _refusal(person: Person, case: Case, channel: str, standing: Standing) -> st
 
 
 def _timed(
-    person: Person, scope: Mapping[str, Any], case: Case, draft: Draft, standing: Standing
+    person: Person, scope: Mapping[str, Any], case: Case, draft: Draft, standing: Standing, cancel: bytes
 ) -> Decision | Parked | Send:
     """The message now, or its event until the message may leave."""
     rule, now_ms, event_ms = case.rule, case.now_ms, case.origin.event_ms
@@ -177,7 +176,7 @@ def _timed(
     expires_ms = max(event_ms, at_ms) + int(rule.max_age_s * 1000)  # what is wished for later ages from then on
     if now_ms > expires_ms:
         return case.suppressed("too_old", to=masked(draft.message.to))
-    send = _send(scope, case, draft, expires_ms)
+    send = _send(scope, case, draft, expires_ms, cancel)
     wait_s = 0.0 if case.is_released else (at_ms - now_ms) / 1000
     if wait_s > SCHEDULE_MAX_S:
         return case.suppressed("send_at_too_far", f"more than {SCHEDULE_MAX_S // 86_400} days ahead")
@@ -197,21 +196,21 @@ def _timed(
             return _waiting(scope, case, wait, send.cancel)
 
 
-def _lacking(scope: Mapping[str, Any], case: Case, unsendable: Unsendable) -> Parked | Decision:
+def _lacking(scope: Mapping[str, Any], case: Case, unsendable: Unsendable, cancel: bytes) -> Parked | Decision:
     """The event, waiting for what its mapping lacks; or suppressed at once, where it is not to wait."""
     lacks = unsendable.lacks.encode()[:DETAIL_BYTES_MAX].decode(errors="ignore")
     if not case.rule.wait_s:
         return case.suppressed(sends.INCOMPLETE, lacks, unsendable.to)
     until_ms = case.until_ms or case.now_ms + int(case.rule.wait_s * 1000)
-    return replace(_waiting(scope, case, Wait(until_ms, sends.INCOMPLETE, ""), _cancel(scope, case)), lacks=lacks)
+    return replace(_waiting(scope, case, Wait(until_ms, sends.INCOMPLETE, ""), cancel), lacks=lacks)
 
 
-def _collected(scope: Mapping[str, Any], case: Case) -> Parked:
+def _collected(scope: Mapping[str, Any], case: Case, cancel: bytes) -> Parked:
     """The event as the first of its burst: from when it came to Kafka on others may join it."""
     collapse = case.rule.policies.collapse
     assert collapse is not None
     until_ms = max(case.origin.received_ms, 0) + int(collapse.wait_s * 1000)
-    waiting = _waiting(scope, case, Wait(until_ms, sends.COLLECTING, ""), _cancel(scope, case))
+    waiting = _waiting(scope, case, Wait(until_ms, sends.COLLECTING, ""), cancel)
     items = parking.items_of(collapse, scope, case.origin, is_listed=case.rule.reads_items)
     return replace(waiting, group=parking.group_of(collapse, case.rule.id, scope), items=items)
 
@@ -234,12 +233,7 @@ def _waiting(scope: Mapping[str, Any], case: Case, wait: Wait, cancel: bytes) ->
     )
 
 
-def _cancel(scope: Mapping[str, Any], case: Case) -> bytes:
-    cancel = case.rule.policies.cancel
-    return b"" if cancel is None else cancel.hash_of(scope)
-
-
-def _send(scope: Mapping[str, Any], case: Case, draft: Draft, expires_ms: int) -> Send:
+def _send(scope: Mapping[str, Any], case: Case, draft: Draft, expires_ms: int, cancel: bytes) -> Send:
     rule = case.rule
     may_wait = rule.policies.may_wait
     return Send(
@@ -256,7 +250,7 @@ def _send(scope: Mapping[str, Any], case: Case, draft: Draft, expires_ms: int) -
         event=pruned(scope, rule.reads) if may_wait and case.burst is None else b"",
         zone=zone_of(scope) if may_wait else "",
         held_for=case.held_for,
-        cancel=_cancel(scope, case),
+        cancel=cancel,
         others=_others(scope, case) if rule.others else (),
         is_released=case.is_forced,
     )
