@@ -52,9 +52,9 @@ test: lint type ## everything CI checks: lint, types, architecture, unit, proper
 integration: setup ## only the tests on a real Apache Kafka
 	$(BIN)/python -m pytest tests/integration tests/chaos
 
-CHAOS := STREAMER_CHAOS_KILLS=100 STREAMER_CHAOS_SENDS=10000 STREAMER_CHAOS_SPEED=10 STREAMER_SIMULATIONS=3000
-chaos: setup ## long forms, on a real Kafka: 100 kills, 10 000 sends in a storm, the fault matrix; 3000 histories of the simulation
-	$(CHAOS) $(BIN)/python -m pytest --timeout 1800 tests/chaos tests/property/test_simulation.py
+CHAOS := STREAMER_CHAOS_KILLS=100 STREAMER_CHAOS_SENDS=10000 STREAMER_CHAOS_SPEED=10 STREAMER_CHAOS_HOLDS=3 STREAMER_SIMULATIONS=3000 STREAMER_POLICIES=3000
+chaos: setup ## long forms, on a real Kafka: 100 kills, 10 000 sends in a storm, the fault matrix; 3000 histories of the simulation and of the policies
+	$(CHAOS) $(BIN)/python -m pytest --timeout 1800 tests/chaos tests/property/test_simulation.py tests/property/test_policies.py
 
 bench: setup ## HTTP clients compared, the cost of a decision and of each policy, the state stores, a million held sends released and restored, then figures beside hand-written loops, on a real Kafka, as a table and as JSON in bench/results/
 	$(BIN)/python -m bench.http_clients

@@ -1,6 +1,7 @@
 """Every test of this folder carries the marker `chaos`; `make chaos` chooses the long forms.
 
 STREAMER_CHAOS_KILLS: how often the service is killed under load. STREAMER_CHAOS_SENDS: how many go through the storm.
+STREAMER_CHAOS_HOLDS: how many seeds of kills while policies hold and release.
 STREAMER_CHAOS_SPEED: how much shorter the waits for an unknown send's truth are than a service's.
 """
 

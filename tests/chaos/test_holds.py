@@ -4,6 +4,7 @@ Nothing is lost or sent twice, and no window has more than its limit, whoever di
 """
 
 import asyncio
+import os
 import random
 from collections import defaultdict
 from itertools import pairwise
@@ -119,12 +120,13 @@ async def test_killed_at_the_write_of_every_hold_and_of_every_release_it_holds_a
 
 
 WINDOW_MS = 2_000
+SEEDS = int(os.environ.get("STREAMER_CHAOS_HOLDS", "1"))
 KILLS_A_KILL = 20  # of those of the load without policies one here
 CROWD = 15  # people, or numbers, of each mapping
 EACH = 4  # events of one person, or people of one number
 
 
-@pytest.mark.parametrize("more", range(3))
+@pytest.mark.parametrize("more", range(SEEDS))
 async def test_killed_at_random_moments_while_limits_hold_and_release_it_loses_nothing_and_exceeds_no_window(
     more, kafka, topic_prefix, tmp_path, seed, kills
 ):
