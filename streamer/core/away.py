@@ -28,6 +28,7 @@ from streamer.errors import BadRecord
 # it, two weeks and the one of its segment; an unknown send waits a week for somebody to decide; and what is counted
 # with a number counts for a month.
 KEEP_MS: Final = 35 * 86_400_000
+AHEAD_MAX_MS: Final = 86_400_000  # an order's number is a time; no owner's clock is a day ahead of another's
 FULL_WAIT_MS: Final = 3_600_000  # until somebody new to a number that is shared by too many is asked for again
 _TOO_MANY_PEOPLE: Final = f"over {SEEN_MAX} people have this number"
 _ORDERS: Final = "orders"  # in `seen`, which is no topic's partition: the highest number taken
@@ -104,7 +105,7 @@ def take_order(person: Person, key: str, value: bytes, now_ms: int) -> bool:
     they can't be told apart any more sends to none but those it knows.
     """
     said = _decoded(_order, value)
-    if not _is_plausible(said.send, key):
+    if not _is_plausible(said.send, key) or said.number > now_ms + AHEAD_MAX_MS:
         raise BadRecord("bad_request", "an order that no owner wrote")
     place = _orders_of(said.send.person)
     if person.was_seen(place, said.number):
@@ -125,15 +126,19 @@ def _orders_of(whose: str) -> str:
 
 def _is_plausible(send: Send, key: str) -> bool:
     """Whether a send is one that was due, of the key's sender or number: strangers can write to the topic too."""
-    times = (send.decided_ms, send.expires_ms, send.posted_ms, send.until_ms)
-    is_whole = len(send.id) == _SEND_ID_BYTES and send_bytes(send) <= DUE_BYTES_MAX
-    is_due = not send.is_posting and 0 <= send.attempt < 2**31 and all(0 <= ms <= MS_MAX for ms in times)
     if is_number_key(key):
         is_here = key == number_key(send.message.to) and is_persons_key(send.person)
         is_here &= is_identity_key(send.person.encode())
     else:
         is_here = not send.person and key.startswith(sender_key(send.sender, ""))
-    return is_whole and is_due and is_here
+    return _is_sound(send) and is_here
+
+
+def _is_sound(send: Send) -> bool:
+    """Whether a send is such as an owner orders: whole, due, and of times that there are."""
+    times = (send.decided_ms, send.expires_ms, send.posted_ms, send.until_ms)
+    is_whole = len(send.id) == _SEND_ID_BYTES and send_bytes(send) <= DUE_BYTES_MAX
+    return is_whole and not send.is_posting and 0 <= send.attempt < 2**31 and all(0 <= ms <= MS_MAX for ms in times)
 
 
 def return_order(person: Person, send: Send, until_ms: int, reason: str, detail: str) -> None:
@@ -148,14 +153,15 @@ def _list_returned(person: Person, returned: Returned) -> None:
     person.outgoing.append(Outgoing(send.person, RETURNED, value, send.origin.event_ms))
 
 
-def take_returned(person: Person, value: bytes) -> Returned | None:
-    """The send that comes back, which is away no more and not counted; None: it did before. Raises: BadRecord."""
+def take_returned(person: Person, value: bytes) -> tuple[Returned, bool]:
+    """The send that comes back, and whether it was away: then it is no more, and not counted. Raises: BadRecord."""
     said = _decoded(_returned, value)
+    if not _is_sound(said.send):
+        raise BadRecord("bad_request", "a send come back that no owner wrote")
     known = person.away.get(said.send.id)
     if known is None or known.number > said.number:
-        return None
-    _end_away(person, said.send.id, is_counted=False)
-    return said
+        return said, False
+    return said, _end_away(person, said.send.id, is_counted=False)
 
 
 def _end_away(person: Person, send_id: bytes, *, is_counted: bool) -> bool:

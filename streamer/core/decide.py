@@ -145,7 +145,7 @@ def cancelled_by(person: Person, cancel: bytes, origin: Origin, message_id: str)
     known = person.cancels.get(cancel) if cancel and person.cancels else None
     if known is None or known[0] < origin.event_ms:
         return ""
-    is_itself = known[0] == origin.event_ms and f" {name_of(origin, message_id)[:NAME_CHARS_TOLD]}" in known[2]
+    is_itself = known[0] == origin.event_ms and known[2].endswith(f" {name_of(origin, message_id)[:NAME_CHARS_TOLD]}")
     return "" if is_itself else f"by {known[2]}"
 
 

@@ -82,7 +82,9 @@ def told(other: str, key: str, event_ms: int) -> Outgoing:
 def _told_senders(person: Person, key: str, event_ms: int) -> list[Outgoing]:
     """The word to the records where this key's sends lie that left it."""
     value = encode_forget(Forget(by=key))
-    return [Outgoing(home_key(home, key), FORGET, value, event_ms) for home in person.homes]
+    homes = [home_key(home, key) for home in person.homes]
+    homes += [home_key(each.home, each.key or key) for each in person.away.values()]
+    return [Outgoing(home, FORGET, value, event_ms) for home in dict.fromkeys(homes)]
 
 
 def erase_orders(person: Person, by: str, event_ms: int, moment: Moment) -> bool:

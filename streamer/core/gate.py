@@ -12,12 +12,12 @@ from typing import Final, NamedTuple
 from streamer.core import consent
 from streamer.core.limits import Full, Limit, fullest
 from streamer.core.policies import Policies
-from streamer.core.quiet_hours import Opening, leaves_ms, opening
+from streamer.core.quiet_hours import Opening, QuietHours, leaves_ms, opening
 from streamer.core.rules import Rule, RuleSet
 from streamer.core.sends import LIMIT, QUIET, Send
 from streamer.core.state import Person
 from streamer.core.suppressions import STOPPED, Suppressions
-from streamer.core.zones import zones_of_number
+from streamer.core.zones import zone_named, zones_of_number
 
 NOT_ALLOWED: Final = "not_allowed"  # a number that is none of `allow_numbers`
 ROUNDS_MAX: Final = 8  # of hours and limits that put each other off; what has not settled is asked again then
@@ -57,18 +57,20 @@ class Standing(NamedTuple):
     whose: str = OWN
 
 
-def judge(person: Person, send: Send, rule: Rule, standing: Standing, *, is_agreed: bool = False) -> Wait | Bar | None:
+def judge(
+    person: Person, send: Send, rule: Rule | None, standing: Standing, *, is_agreed: bool = False
+) -> Wait | Bar | None:
     """Whether a decided message may leave now: None, or until when it waits, or why it never leaves.
 
-    `is_agreed`: consent has just been asked.
+    One of a mapping that is no more is asked by what holds for all. `is_agreed`: consent has just been asked.
 
     Costs: 0.4 µs where no policy holds; 5 µs with quiet hours and three limits.
     """
-    bar = barred(person, send, None if is_agreed else rule, standing)
+    bar = barred(person, send, rule, standing, is_agreed=is_agreed)
     return bar or (None if send.is_released else waits(person, send, rule, standing))
 
 
-def barred(person: Person, send: Send, rule: Rule | None, standing: Standing) -> Bar | None:
+def barred(person: Person, send: Send, rule: Rule | None, standing: Standing, *, is_agreed: bool = False) -> Bar | None:
     """Why a message never leaves; of a mapping that is no more, by what holds for all."""
     rules, to = standing.rules, send.message.to
     allowed = rules.common.allow_numbers
@@ -76,31 +78,38 @@ def barred(person: Person, send: Send, rule: Rule | None, standing: Standing) ->
         return Bar(NOT_ALLOWED)
     if len(standing.stops) and standing.stops.stops(to, rules.stop_group(send.sender)):
         return Bar(STOPPED)
-    if rule is not None and standing.whose == OWN and rule.policies.needs_consent and (person.consent or rule.category):
+    category = rule.category if rule is not None else ""
+    is_asked = not is_agreed and (rule is None or rule.policies.needs_consent)
+    if is_asked and standing.whose == OWN and (person.consent or category):
         mode = rules.people.consent.mode
-        if refusal := consent.verdict(person.consent, {}, rule.category, send.message.channel, mode):
+        if refusal := consent.verdict(person.consent, {}, category, send.message.channel, mode):
             return Bar(refusal)
     return None
 
 
-def waits(person: Person, send: Send, rule: Rule, standing: Standing) -> Wait | Bar | None:
+def quiet_of(rule: Rule | None, rules: RuleSet) -> QuietHours | None:
+    """The hours of a mapping; of one that is no more those that hold for all."""
+    return rule.policies.quiet if rule is not None else rules.common.quiet
+
+
+def waits(person: Person, send: Send, rule: Rule | None, standing: Standing) -> Wait | Bar | None:
     """Until when hours and limits have a message wait; the reason is that of the one that lasts.
 
     A limit that drops does so only where the hours are open: what waits for the morning is counted in the morning.
     """
-    policies, now_ms = rule.policies, standing.now_ms
-    limits = _limits(policies, standing.whose)
-    if not (limits or policies.quiet):
+    now_ms, quiet = standing.now_ms, quiet_of(rule, standing.rules)
+    limits = _limits(rule.policies, standing.whose) if rule is not None else ()
+    if not (limits or quiet):
         return None
     at_ms, found = now_ms, None
     for _ in range(ROUNDS_MAX):
-        shut = closed(send, rule, at_ms) if policies.quiet is not None else None
+        shut = closed(send, quiet, at_ms) if quiet is not None else None
         if isinstance(shut, Bar):
             return shut if found is None else found
         if shut is not None:
             at_ms, found = shut.until_ms, shut
             continue
-        full = _full(person, send, rule, standing, at_ms) if limits and person.counted else None
+        full = _full(person, send, rule, standing, at_ms) if rule and limits and person.counted else None
         if full is None:
             return found
         if full.limit.is_dropped:
@@ -110,12 +119,11 @@ def waits(person: Person, send: Send, rule: Rule, standing: Standing) -> Wait | 
     return found
 
 
-def closed(send: Send, rule: Rule, now_ms: int) -> Wait | Bar | None:
+def closed(send: Send, quiet: QuietHours | None, now_ms: int) -> Wait | Bar | None:
     """Whether hours have a message wait: None, or until when, or that it is dropped for it."""
-    quiet = rule.policies.quiet
     if quiet is None:
         return None
-    hours = opening(quiet, send.message.to, send.zone, now_ms)
+    hours = opening(quiet, send.message.to, zone_named(send.zone), now_ms)
     if hours.is_open:
         return None
     if not hours.opens_ms:
@@ -133,7 +141,8 @@ def _limits(policies: Policies, whose: str) -> tuple[Limit, ...]:
 
 def _full(person: Person, send: Send, rule: Rule, standing: Standing, at_ms: int) -> Full | None:
     policies = rule.policies
-    zones = (send.zone,) if send.zone else zones_of_number(send.message.to) or (policies.timezone,)
+    zone = zone_named(send.zone)  # another machine may know others
+    zones = (zone,) if zone else zones_of_number(send.message.to) or (policies.timezone,)
     limits = _limits(policies, standing.whose)
     return fullest(limits, person.counted, count_name(rule), zones, at_ms, standing.rules.counting)
 

@@ -72,7 +72,7 @@ def hear(person: Person, event: dict[str, Any], origin: Origin, moment: Moment) 
         by = f"{event['event'][:EVENT_CHARS_TOLD]} {name[:NAME_CHARS_TOLD]}"
         until_ms = origin.event_ms + int(canceller.kept_s * 1000)
         person.cancels[told] = (origin.event_ms, until_ms, by)
-        end_cancelled(person, moment)  # before it is forgotten: it may be late, and what waits may be scheduled
+        end_cancelled(person, moment, told)  # before it is forgotten: it may be late, and what waits may be scheduled
         left_out = bound(person, moment.now_ms) or left_out
         is_changed = True
     return is_changed, left_out
@@ -88,14 +88,17 @@ def bound(person: Person, now_ms: int) -> str:
     return TOO_MANY_CANCELS if surplus else ""
 
 
-def end_cancelled(person: Person, moment: Moment) -> None:
-    """End whatever waits and was cancelled; of what is away that may be its own event only where times differ."""
+def end_cancelled(person: Person, moment: Moment, told: bytes = b"") -> None:
+    """End whatever waits and was cancelled; of what is away that may be its own event only where times differ.
+
+    Where that was `told` just now, what is away hears of nothing else: it was told of the rest.
+    """
     _end(person, moment, lambda each: cancelled_by(person, each.cancel, each.origin, each.message_id))
     for send in [each for each in person.followed if each.reason == AT_GATEWAY]:
         if detail := cancelled_by(person, send.cancel, send.origin, send.message_id):
             recall(person, send, moment, CANCELLED, detail)
     for send_id, away in person.away.items():
-        known = person.cancels.get(away.cancel) if away.cancel else None
+        known = person.cancels.get(away.cancel) if away.cancel and told in (b"", away.cancel) else None
         if known is not None and known[0] > away.event_ms:
             person.outgoing.append(_sent_after(person, moment, send_id, f"by {known[2]}"))
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from streamer.core import away, limits, outcomes, state
 from streamer.core.attempts import Moment, expire, has_room, in_event_order, instead_of, stop, unbegin
-from streamer.core.decide import CANCELLED, SCHEDULE_MIN_S, TOO_LATE, cancelled_by
+from streamer.core.decide import CANCELLED, SCHEDULE_MIN_S, TOO_LATE, cancelled_by, is_erased
 from streamer.core.gate import (
     OF_NUMBER,
     OF_SENDER,
@@ -23,13 +23,14 @@ from streamer.core.gate import (
     count_name,
     held_for,
     judge,
+    quiet_of,
 )
 from streamer.core.identity import is_persons_key, number_key
 from streamer.core.plan import FULL, TOO_MANY_HELD, Turn
 from streamer.core.profile import trait_of
 from streamer.core.rules import Rule
-from streamer.core.sends import RATE, SCHEDULED, Parked, Send
-from streamer.core.state import Person
+from streamer.core.sends import RATE, SCHEDULED, Other, Parked, Send, parked_bytes
+from streamer.core.state import WAITING_BYTES_MAX, Person
 from streamer.core.zones import zone_named
 
 SCHEDULE_MARGIN_S: Final = 10  # more, when the request leaves: the longest it may take to get there
@@ -42,8 +43,11 @@ def begin(person: Person, moment: Moment) -> Send | None:
 
     A send that Twilio was to hold, and that waited so long that Twilio would refuse it, is held by us instead.
     """
-    if not may_leave(person, moment):
-        return None
+    return start(person, moment) if may_leave(person, moment) else None
+
+
+def start(person: Person, moment: Moment) -> Send | None:
+    """Mark the first due send as posting, which `may_leave` has just let; None if we hold it in the gateway's place."""
     send, now_ms = person.due[0], moment.now_ms
     if send.message.send_at_ms:
         send = _due_time(send, now_ms)
@@ -71,27 +75,35 @@ def may_leave(person: Person, moment: Moment) -> bool:
         stop(person, moment, person.due.pop(0), CANCELLED, by)
         return False
     standing = moment.standing
-    if rule is None:
-        barred_by = barred(person, send, None, standing)
-        if barred_by is not None:
-            stop(person, moment, person.due.pop(0), *barred_by)
-        return barred_by is None
-    if now_ms - send.decided_ms > FRESH_MS and _is_still_its_event(send, rule, standing):
+    if rule is not None and now_ms - send.decided_ms > FRESH_MS and _is_still_its_event(send, rule, standing):
         _decide_again(person, moment, person.due.pop(0), rule)
-        return False
-    if rule.policies.may_wait and standing.whose == OWN:
-        send = person.due[0] = _where_they_are(person, send)
-    match judge(person, send, rule, standing):
-        case Bar(reason, detail):
-            stop(person, moment, person.due.pop(0), reason, detail)
-            return False
-        case Wait() as wait if standing.whose == OF_NUMBER:
-            away.return_order(person, person.due.pop(0), *wait)
-            return False
-        case Wait() as wait:
-            put_off(person, moment, person.due.pop(0), wait)
-            return False
-    return True
+        if not person.due or not _goes_alike(person.due[0], send):
+            return False  # it waits, or goes another way: what was asked for it was asked for another
+    if standing.whose == OWN and (rule is None or rule.policies.may_wait):
+        person.due[0] = _where_they_are(person, person.due[0])
+    found = judge(person, person.due[0], rule, standing)
+    if found is not None:
+        _keep_back(person, moment, person.due.pop(0), found)
+    return found is None
+
+
+def _goes_alike(send: Send, before: Send) -> bool:
+    """Whether a send that was decided again is to the same number, by the same sender, and as dear."""
+    is_same = send.id == before.id and send.sender == before.sender and send.parts == before.parts
+    return is_same and send.message.to == before.message.to and send.message.account == before.message.account
+
+
+def _keep_back(person: Person, moment: Moment, send: Send, found: Bar | Wait) -> None:
+    """Have a send that is not due any more wait, or end.
+
+    From a number's record it goes back to who knows its person; unless its outcome is out: nobody there waits for it.
+    """
+    if isinstance(found, Bar):
+        stop(person, moment, send, *found)
+    elif moment.standing.whose == OF_NUMBER and not send.told:
+        away.return_order(person, send, *found)
+    else:
+        put_off(person, moment, send, found)
 
 
 def confirm(person: Person, moment: Moment) -> bool:
@@ -104,18 +116,12 @@ def confirm(person: Person, moment: Moment) -> bool:
         expire(person, moment)
         return False
     found: Bar | Wait | None = barred(person, send, rule, standing)
-    if found is None and rule is not None and not send.is_released:
-        found = closed(send, rule, moment.now_ms)
+    if found is None and not send.is_released:
+        found = closed(send, quiet_of(rule, moment.rules), moment.now_ms)
     if found is None:
         return True
     unbegin(person)
-    send = person.due.pop(0)
-    if isinstance(found, Bar):
-        stop(person, moment, send, *found)
-    elif standing.whose == OF_NUMBER:
-        away.return_order(person, send, *found)
-    else:
-        put_off(person, moment, send, found)
+    _keep_back(person, moment, person.due.pop(0), found)
     return False
 
 
@@ -163,15 +169,19 @@ def put_off(person: Person, moment: Moment, send: Send, wait: Wait) -> None:
     """Have a send wait for a time: as its event, to be decided again, unless it was attempted, or began as a burst."""
     told = held_for(send.held_for, wait.reason, wait.detail)
     rule = moment.rule(send)
+    held = replace(send, until_ms=wait.until_ms, reason=wait.reason, held_for=told)
     if wait.until_ms > send.expires_ms:
         stop(person, moment, send, wait.reason, f"{wait.detail}, which {TOO_LATE}")
-    elif not has_room(person, replace(send, reason=wait.reason)):
-        stop(person, moment, send, TOO_MANY_HELD, FULL)
     elif rule is not None and _is_still_its_event(send, rule, moment.standing):
         waiting = replace(_parked(send, rule), until_ms=wait.until_ms, reason=wait.reason, held_for=told)
-        person.parked.append(waiting)
+        if person.waiting_bytes() + parked_bytes(waiting) <= WAITING_BYTES_MAX:
+            person.parked.append(waiting)
+        else:
+            stop(person, moment, send, TOO_MANY_HELD, FULL)
+    elif has_room(person, held):
+        person.held.append(held)
     else:
-        person.held.append(replace(send, until_ms=wait.until_ms, reason=wait.reason, held_for=told))
+        stop(person, moment, send, TOO_MANY_HELD, FULL)
 
 
 def _count(person: Person, moment: Moment, send: Send, now_ms: int) -> bool:
@@ -215,6 +225,9 @@ def send_away(person: Person, moment: Moment, home: str) -> None:
     if not may_leave(person, moment):
         return
     send = person.due.pop(0)
+    refused = [each for each in send.others if each.message is not None and _is_refused(person, moment, send, each)]
+    if refused:  # nobody knows there what the person agreed to
+        send = replace(send, others=tuple(each for each in send.others if each not in refused))
     away.expire(person, moment.now_ms)
     if away.has_room(person, send):
         is_counted = _count(person, moment, send, moment.now_ms)
@@ -225,10 +238,22 @@ def send_away(person: Person, moment: Moment, home: str) -> None:
 
 def take_returned(person: Person, value: bytes, moment: Moment) -> bool:
     """Have a send wait here that came back from its number's record; whether it did. Raises: BadRecord."""
-    said = away.take_returned(person, value)
-    if said is not None:
-        put_off(person, moment, said.send, Wait(said.until_ms, said.reason, said.detail))
-    return said is not None
+    said, is_away = away.take_returned(person, value)
+    send = said.send
+    if is_away:
+        put_off(person, moment, send, Wait(said.until_ms, said.reason, said.detail))
+    elif is_erased(person, send.origin.event_ms) and not (person.is_waiting(send.id) or send.id in person.decided):
+        stop(person, moment, send, "forgotten")  # while it was on its way back
+    else:
+        return False
+    return True
+
+
+def _is_refused(person: Person, moment: Moment, send: Send, other: Other) -> bool:
+    """Whether what would be tried instead is by a channel that the person refused."""
+    assert other.message is not None
+    instead = replace(send, message=other.message, sender=other.sender)
+    return barred(person, instead, moment.rule(send), moment.standing) is not None
 
 
 def turn_aside(person: Person) -> bool:

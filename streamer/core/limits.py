@@ -28,6 +28,7 @@ COUNT_MAX: Final = 100  # of a limit: so many of the newest postings of each map
 PER_MAX_S: Final = 31 * 86_400
 SPARE: Final = 4  # postings of a mapping more: given back, a refusal heard late may uncover so many older ones
 WEEK_MS: Final = 8 * 86_400_000  # the longest that a posting counts in a calendar week: clocks are changed, people move
+AHEAD_MAX_MS: Final = 86_400_000  # no owner's clock is so far ahead of another's
 _DAYS_CACHED: Final = 4_096  # 1 MB: zones times the minutes of an hour
 
 Counted = dict[str, list[int]]
@@ -114,10 +115,12 @@ def expire(counted: Counted, now_ms: int, counting: Counting) -> None:
             del counted[name]
 
 
-def unite(counted: Counted, other: Mapping[str, Sequence[int]], counting: Counting) -> None:
-    """Add what another key of the person was sent."""
+def unite(counted: Counted, other: Mapping[str, Sequence[int]], counting: Counting, now_ms: int) -> None:
+    """Add what another key of the person was sent; what lies over a day ahead no owner counted."""
     for name, times in other.items():
-        counted[name] = _newest((*counted.get(name, ()), *times), counting)
+        known = [at_ms for at_ms in times if at_ms <= now_ms + AHEAD_MAX_MS]
+        if known:
+            counted[name] = _newest((*counted.get(name, ()), *known), counting)
     _bound(counted)
 
 

@@ -197,7 +197,7 @@ def take_in(person: Person, moved: Moved, moment: Moment) -> tuple[bool, str]:
     for sid in moved.adopted:
         adopt(person, sid)
     _take_away(person, moved.away, now_ms)
-    limits.unite(person.counted, moved.counted, moment.rules.counting)
+    limits.unite(person.counted, moved.counted, moment.rules.counting, now_ms)
     for told, each in moved.cancels.items():
         person.cancels[told] = max(each, person.cancels.get(told, each))
     holding.end_cancelled(person, moment)
@@ -208,6 +208,7 @@ def take_in(person: Person, moved: Moved, moment: Moment) -> tuple[bool, str]:
     _note_merged(person, moved)
     turn.decide_parked()
     turn.close()
+    holding.end_refused(person, moment)
     person.evict()
     return True, united.left_out or refused
 

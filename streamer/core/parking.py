@@ -17,10 +17,12 @@ from streamer.core.js_text import printed
 from streamer.core.policies import COUNT, FIRST, HASH_BYTES, Collapse
 from streamer.core.sends import INCOMPLETE, Parked, parked_bytes
 from streamer.core.state import WAITING_BYTES_MAX, Person
+from streamer.errors import BadRecord
 
 OVERFLOW: Final = "park_overflow"
 CHANGED: Final = "mapping_changed"
 COLLAPSED: Final = "collapsed"
+COUNT_MAX: Final = 2**31  # of a burst, as a record can hold
 ITEMS_MAX: Final = 20  # events of a burst that are kept, the newest
 ITEMS_BYTES_MAX: Final = 4 * 1024  # of their properties
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -29,8 +31,11 @@ _item: Final = msgspec.msgpack.Decoder(tuple[int, int, dict[str, Any]])  # event
 
 
 def event_of(parked: Parked) -> dict[str, Any]:
-    """What was kept of a parked event."""
-    return _decoder.decode(parked.event)
+    """What was kept of a parked event. Raises: BadRecord, where that is not what an owner kept."""
+    try:
+        return _decoder.decode(parked.event)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise BadRecord("bad_request", "what was kept of its event does not decode") from None
 
 
 def park(person: Person, parked: Parked) -> list[Parked]:
@@ -103,10 +108,15 @@ def joined(waiting: Parked, newcomer: Parked, keep: str) -> tuple[Parked, Parked
         reason=waiting.reason,
         lacks=waiting.lacks,
         held_for=waiting.held_for,
-        count=waiting.count + newcomer.count,
+        count=min(waiting.count + newcomer.count, COUNT_MAX),
         items=items,
     )
     return one, gone
+
+
+def counted(waiting: Parked, newcomer: Parked) -> Parked:
+    """One of a burst that has counted another, and kept nothing of it."""
+    return replace(waiting, count=min(waiting.count + newcomer.count, COUNT_MAX))
 
 
 def _item_order(item: bytes) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from streamer.core.rules import Rule, RuleSet
 from streamer.core.sends import COLLECTING, INCOMPLETE, POLICIES, Parked, Send, parked_bytes, send_bytes
 from streamer.core.state import DUE_BYTES_MAX, DUE_MAX, WAITING_BYTES_MAX, Person, place_of
 from streamer.core.suppressions import EMPTY, Suppressions
+from streamer.errors import BadRecord
 
 SEND_BYTES_MAX: Final = 32 * 1024  # of a send with the longest text, media, variables and alternatives, and its event
 TOO_MANY_HELD: Final = "too_many_held"
@@ -248,7 +249,11 @@ class Turn:
             if rule is None or rule.reads_hash != parked.reads:
                 self.suppress([parked], parking.CHANGED)
                 continue
-            event = parking.event_of(parked)
+            try:
+                event = parking.event_of(parked)
+            except BadRecord as bad:
+                self.suppress([parked], "undecidable", bad.detail)
+                continue
             case = Case(
                 rule,
                 parked.id,
@@ -321,8 +326,12 @@ class Turn:
         at = next((at for at, each in enumerate(waiting) if each.group == parked.group != b""), None)
         if collapse is None or at is None:
             return False
-        waiting[at], gone = parking.joined(waiting[at], parked, collapse.keep)
-        self.suppress([gone], parking.COLLAPSED, waiting[at].id.hex())
+        one, gone = parking.joined(waiting[at], parked, collapse.keep)
+        more_bytes = parked_bytes(one) - parked_bytes(waiting[at])
+        if more_bytes > 0 and self._person.waiting_bytes() + more_bytes > WAITING_BYTES_MAX:
+            one, gone = parking.counted(waiting[at], parked), parked  # there is room for no more of it than the number
+        waiting[at] = one
+        self.suppress([gone], parking.COLLAPSED, one.id.hex())
         return True
 
     def _has_room(self) -> bool:
@@ -355,6 +364,7 @@ def ring(person: Person, rules: RuleSet, handled_ms: int, now_ms: int, passage: 
 
     As many as may be due at once: the others keep their time, and the person is to be rung again.
     """
+    handled_ms = min(handled_ms, now_ms)  # a clock that was set back: what is decided by it would wait again at once
     if not any(parked.until_ms <= handled_ms for parked in person.parked):
         return False
     turn = Turn(person, now_ms, rules, passage)

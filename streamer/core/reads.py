@@ -8,7 +8,10 @@ import msgspec
 
 EVERYTHING: Final = (("", ""),)  # what is read of an event by who may read all of it
 # The event's own traits lie over the profile, which is always read; its own preferences may forbid the message.
-_ALWAYS: Final = (("context", "traits"), ("context", "consent"))
+ALWAYS: Final = (("context", "traits"), ("context", "consent"))
+NEEDED: Final = (
+    ("context", "traits"),
+)  # of what is kept of every event; the rest may be missing and means nothing then
 _NESTED: Final = ("properties", "context", "traits")  # of these the named keys are kept, of other fields all
 _READS_MAX: Final = 4_096  # one a mapping, of which there are 1 000
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -17,9 +20,9 @@ Reads = tuple[tuple[str, str], ...]
 """What a mapping reads of an event: (field, key in it), the key "" for the whole field; ("", "") for everything."""
 
 
-def reads_of(paths: Iterable[str]) -> Reads:
-    """The parts of an event that these paths lead into; the profile is none."""
-    found: set[tuple[str, str]] = set(_ALWAYS)
+def reads_of(paths: Iterable[str], always: Reads = ALWAYS) -> Reads:
+    """The parts of an event that these paths lead into, and those that are kept `always`; the profile is none."""
+    found: set[tuple[str, str]] = set(always)
     for path in paths:
         plain = path.removeprefix("$.")
         root, _, rest = plain.partition(".")

@@ -18,7 +18,7 @@ from streamer.core.once import WITHIN_MAX_S, OncePer
 from streamer.core.outcomes import LATER, MESSAGE, RECIPIENT, RETRY, STOP
 from streamer.core.phone_region import BY_DEFAULT, BY_MAPPING, Numbers, Region, region_fault
 from streamer.core.policies import COLLAPSE, WITH_PROFILE, Policies, check_keys, compile_policies, path_of
-from streamer.core.reads import EVERYTHING, Reads, reads_of
+from streamer.core.reads import EVERYTHING, NEEDED, Reads, reads_of
 from streamer.core.rules import WAIT_MAX_S, Instead, Rule, RuleDefaults, hashed
 from streamer.errors import FilterError, MappingError
 
@@ -80,6 +80,7 @@ class _Compiler:
         action = self._action("send", document.get("send"), numbers, missing)
         others = self._others(document.get("else", []), document.get("send"), numbers, missing)
         self._check_lone(policies, action, others)
+        self._check_together(policies, document.get("else"), max_age_s)
         # A None has left its fault; the type checker needs to be told.
         if self.faults or when is None or action is None:
             raise MappingError(self.faults)
@@ -88,8 +89,10 @@ class _Compiler:
         if policies.collapse is None and any(path.split(".")[0] == COLLAPSE for path in paths):
             raise MappingError([("send", "reads `collapse`, and the mapping has none: add collapse: {wait: 10m}")])
         reads: Reads = EVERYTHING
+        needed: Reads = EVERYTHING
         if all(value.paths for each in actions for _, value in each.fields):
-            reads = reads_of((*paths, *policies.paths, *((once.key.text,) if once else ())))
+            paths += [once.key.text] if once else []
+            reads, needed = reads_of((*paths, *policies.paths)), reads_of(paths, NEEDED)
         senders = [self.senders[action.sender]] if action.sender else list(self.senders.values())
         said = {key: value for key, value in document.items() if key not in _LATER}
         which = (once.key.text, once.within_s) if once else ()
@@ -102,7 +105,7 @@ class _Compiler:
             max_age_s=max_age_s,
             wait_s=wait_s,
             reads=reads,
-            reads_hash=int(hashed(reads), 16),
+            reads_hash=int(hashed(needed), 16),
             category=category,
             once=once,
             is_urgent=is_urgent,
@@ -111,6 +114,17 @@ class _Compiler:
             policies=policies,
             others=others,
         )
+
+    def _check_together(self, policies: Policies, others: object, max_age_s: float) -> None:
+        """What would make a policy void."""
+        if policies.collapse is not None and policies.collapse.wait_s >= max_age_s:
+            self._fault("collapse.wait", f"must be less than max_age ({max_age_s:g} s), or every burst is too old")
+        for number, each in enumerate(others if isinstance(others, list) else []):
+            send = each.get("send") if isinstance(each, dict) else None
+            if policies.number_limits and isinstance(send, dict) and "to" in send:
+                self._fault(
+                    f"else.{number}.send.to", "is another number, which `over: number` would not count; remove it"
+                )
 
     def _check_lone(self, policies: Policies, action: Action | None, others: tuple[Instead, ...]) -> None:
         """A sender that has one owner leaves from there, and can't leave from a number's record too."""
@@ -247,6 +261,11 @@ class _Compiler:
             if not isinstance(on, list) or not on or not all(kind in ON for kind in on):
                 self._fault(f"{path}.on", f"must be a list of kinds of refusal, of {', '.join(ON)}")
             instead = each.get("send")
+            for key in ("delay", "send_at"):
+                if isinstance(instead, dict) and key in instead:
+                    self._fault(
+                        f"{path}.send.{key}", "is of the first message alone: what is tried instead goes at once"
+                    )
             action = self._action(
                 f"{path}.send", {**to, **instead} if isinstance(instead, dict) else instead, numbers, missing
             )

@@ -59,7 +59,8 @@ class Instead(Struct, frozen=True):
 class Rule(Struct, frozen=True):
     """A compiled mapping. `version` changes whenever what it would send changes.
 
-    `wait_s` is how long an event waits for what it lacks of the profile; `reads` is what is kept of it meanwhile.
+    `wait_s` is how long an event waits for what it lacks of the profile; `reads` is what is kept of it meanwhile, and
+    `reads_hash` tells whether that is enough for the message.
     `category` is that of consent. `is_urgent` sends go before others; `may_resend`: one whose request had no answer is
     tried again once it is known not to exist; `retries_accepted`: so is one that failed after it was accepted.
     `others` are tried in place of a message that was refused, in order.

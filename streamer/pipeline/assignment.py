@@ -37,6 +37,7 @@ from streamer.pipeline.publishing import Publishing
 from streamer.ports import Partition, Record
 from streamer.telemetry import LATE_ANSWERS
 
+RING_AGAIN_MS: Final = 1_000  # who was rung and could not go on is rung again
 RINGS_A_TICK: Final = 100  # people looked at in one turn of the loop: 1 ms, and 10 where all of them are decided
 
 
@@ -157,6 +158,8 @@ class Assignment:
         is_given_up |= following.end_overdue(lane.person, self.handled_ms, self._moment(lane))
         if is_given_up or lane.is_over(self.handled_ms):
             lane.is_dirty = True
+        elif 0 < lane.person.timer_ms() <= self.handled_ms:  # too much is due, or the wall's clock was set back
+            self.wheel.add(key, self.handled_ms + RING_AGAIN_MS)
         self._go_on(lane)
 
     def _looked(self, lane: Lane, held: Sequence[Send]) -> None:
@@ -313,6 +316,10 @@ class Assignment:
                 continue
             if not self._gate.lets(lane.key):
                 return
+            if not leaving.may_leave(lane.person, self._moment(lane)):  # before a pace or a slot is taken for it
+                lane.is_dirty = True
+                continue
+            send = lane.person.due[0]
             verdict = dispatcher.ask(send)
             if verdict == LINE:
                 self.held.queue(lane.key, send, is_held=False)
@@ -342,7 +349,7 @@ class Assignment:
     def _begin(self, lane: Lane, dispatcher: Dispatcher) -> bool:
         """Open the first due send with the slot just taken; False if it can't leave now, and the slot is free again."""
         lane.is_dirty = True
-        send = leaving.begin(lane.person, self._moment(lane))
+        send = leaving.start(lane.person, self._moment(lane))
         if send is None:
             dispatcher.release()
             return False

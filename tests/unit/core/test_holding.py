@@ -252,8 +252,9 @@ def test_a_forced_release_stays_forced_when_it_is_decided_again():
     found = town(mapping(quiet_hours=DAYTIME)).event("u:1", track(1))
     person = found.person("u:1")
     take_release(person, command(person.parked[0], is_forced=True), moment(found.rules))
-    assert begun(person, found.rules, NOW_MS + MINUTE_MS) is None, "decided again first"
-    assert begun(person, found.rules, NOW_MS + MINUTE_MS) is not None
+    again = begun(person, found.rules, NOW_MS + MINUTE_MS)
+    assert again is not None
+    assert (again.decided_ms, again.is_released) == (NOW_MS + MINUTE_MS, True)
 
 
 @pytest.mark.parametrize("take", [take_cancel, take_release])

@@ -226,9 +226,9 @@ def test_messages_of_mappings_without_a_limit_make_no_record_larger_than_it_may_
 def test_two_that_become_one_count_together_within_a_records_bounds():
     mine = {f"m{n}/": [NOW_MS + k for k in range(60)] for n in range(16)}
     theirs = {f"t{n}/": [NOW_MS + 90 + k for k in range(60)] for n in range(16)}
-    unite(mine, theirs, MANY)
+    unite(mine, theirs, MANY, NOW_MS)
     assert COUNTED_MAX == sum(map(len, mine.values()))
     assert all(times == sorted(times) and times for times in mine.values())
     counted = {"m/": [NOW_MS]}
-    unite(counted, {"m/": [NOW_MS - 1], "x/": [NOW_MS]}, MANY)
+    unite(counted, {"m/": [NOW_MS - 1], "x/": [NOW_MS]}, MANY, NOW_MS)
     assert {"m/": [NOW_MS - 1, NOW_MS], "x/": [NOW_MS]} == counted

@@ -4,9 +4,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from streamer.core import away
+from streamer.core import attempts, away, following, leaving
+from streamer.core.attempts import Moment
 from streamer.core.away import Order, Returned
-from streamer.core.delivery import Refused
+from streamer.core.delivery import Refused, Unknown
 from streamer.core.erasure import Forget, encode_forget
 from streamer.core.handling import handle
 from streamer.core.hop import EVENT, FORGET, ORDER, RETURNED, Hop
@@ -158,3 +159,60 @@ def _ordered():
 
 def _send(waiting):
     return replace(_ordered(), id=waiting.id, person="")
+
+
+def test_what_is_attempted_after_its_outcome_waits_in_the_numbers_record():
+    """Nobody else knows of it any more: sent back, it would be lost."""
+    hours = {"quiet_hours": {"open": {"daily": "00:00-00:01"}, "zone": "UTC"}}
+    town = household(**hours, on_unknown="resend")
+    town.answer = Unknown("timeout")
+    town.event("u:1", track(1))
+    person = town.person(NUMBER)
+    for _ in range(3):
+        [send] = person.followed
+        following.look(person, send, [], Moment(NUMBER, town.rules, NOW_MS + HOUR_MS))
+    town.now_ms = NOW_MS + HOUR_MS
+    attempts.release(person, town.now_ms, town.now_ms)
+    assert leaving.begin(person, Moment(NUMBER, town.rules, town.now_ms)) is None
+    assert (["quiet_hours"], []) == ([send.reason for send in person.held], person.outgoing[3:])
+
+
+def test_what_is_tried_instead_is_not_by_a_channel_that_the_person_refused():
+    """The number's record does not know what they agreed to."""
+    limit = {"count": 5, "per": "24h", "over": "number"}
+    keys = {"limits": [limit], "else": [{"send": {"body": "By SMS"}}]}
+    document = {"when": 'event = "Shipped"', "send": {"to": PHONE, "channel": "whatsapp", "body": "Hi"}, **keys}
+    town = Town(compile_rule("shipped", document, SENDERS, RuleDefaults("US", "shop", 86_400.0)))
+    town.person("u:1").consent["any/sms"] = ("unsubscribed", NOW_MS - 1)
+    town.answer = Refused("recipient", 63003, 400, "recipient")
+    town.event("u:1", track(1))
+    assert ["Hi"] == [text for _, text in town.sent]
+    assert ("failed", "recipient") == (town.outcomes[-1].outcome, town.outcomes[-1].reason)
+
+
+def test_one_that_comes_back_to_somebody_forgotten_meanwhile_has_its_outcome():
+    town = household().event("u:1", track(1), 0)
+    town.put(EVENT, "u:2", msgspec.json.encode({"userId": "2", **track(2)}), 1)
+    town.deliver()
+    town.deliver()
+    assert [RETURNED] == [hop.kind for _, hop in town.way]
+    town.way.append(("u:2", Hop(FORGET, town.way[0][1].origin, encode_forget(Forget()), 0)))
+    town.way.reverse()
+    town.run()
+    assert ("suppressed", "forgotten") == (town.outcomes[-1].outcome, town.outcomes[-1].reason)
+
+
+def test_an_order_of_a_time_to_come_is_refused():
+    """All that came after it would count as repeats."""
+    value = msgspec.msgpack.encode(Order(NOW_MS + 2 * DAY_MS, replace(_ordered(), person="u:1")))
+    with pytest.raises(BadRecord):
+        handle(Person(), NUMBER, Hop(ORDER, _ordered().origin, value, 1), Town().rules, NOW_MS)
+
+
+def test_an_alternative_to_another_number_cannot_be_counted_over_a_number():
+    limit = {"count": 1, "per": "day", "over": "number"}
+    instead = [{"send": {"to": "+15551239999", "body": "Hi"}}]
+    document = {"when": 'type = "track"', "limits": [limit], "send": {"to": PHONE, "body": "Hi"}, "else": instead}
+    with pytest.raises(MappingError) as raised:
+        compile_rule("m", document, SENDERS, RuleDefaults("US", "shop", 60.0))
+    assert ["else.0.send.to"] == [path for path, _ in raised.value.faults]

@@ -209,3 +209,20 @@ async def test_a_person_who_was_decided_meanwhile_is_not_sent_to_again():
         here.arrive(shipped(900, user="39", **identify), key=b"u:39")
         await ticks(here, 8)
         assert sorted(numbers(here, "news")) == [*range(40)]
+
+
+async def test_who_waits_for_a_pace_and_is_decided_again_takes_it_once():
+    """Were it taken for who then asks anew, the pace would be spent on nobody, and everybody end as too old."""
+    limits = {"limits": [{"count": 5, "per": "day", "over": "all"}], "max_age": "2m"}
+    send = {"to": "{{properties.phone}}", "body": "{{properties.n}}", "from": "paced"}
+    document = {"when": 'type = "track" and event = "Shipped"', "send": send, **limits}
+    here = Rig(concurrency=100, mappings=[compile_rule("m", document, SENDERS, RuleDefaults("US", "shop", 3_600.0))])
+    account = Account("main", 100, None, {"paced": gcra.limit(PACE)}, 10.0, 1_000_000)
+    here.sender = here.services.dispatchers["main"] = Dispatcher(account, here.gateway, here.clock)
+    here.sender.share(1, 1)
+    here.answer = ACCEPTED
+    async with sending(here):
+        await arrive(here, "m", *range(60))
+        await ticks(here, 7)
+        assert 60 == len(here.gateway.posted)
+    assert {("accepted", "accepted")} == {each[:2] for each in here.outcomes()}
