@@ -130,4 +130,5 @@ def _setting(loaded: Loaded, parts_max: int) -> Setting:
         place=places_of(loaded.document),
         parts_max=parts_max,
         consent=config.mappings.people.consent,
+        categories=tuple(config.mappings.common.exempt),
     )

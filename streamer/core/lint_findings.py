@@ -30,6 +30,7 @@ CODES: Final = {
     "sender_no_reply": "the text asks for an answer that its sender can't receive",
     "unused_sender": "no mapping sends from the sender",
     "idle_opt_in": "consent.mode is opt_in, and no mapping has a category to ask for",
+    "unused_category": "a category of `categories` is no mapping's, so that nothing is exempt by it",
     "category_spelling": "a mapping's category is spelt otherwise in consent.traits, and so has no consents",
     "invalid_example": "an example in Markdown would be refused",
 }
@@ -93,6 +94,7 @@ class Setting(Struct, frozen=True):
     place: Callable[[str], Place]
     parts_max: int
     consent: ConsentRules = ConsentRules()
+    categories: tuple[str, ...] = ()
 
     def finding(self, path: str, code: str, text: str) -> Finding:
         """A finding about the configuration, at its key `path`."""

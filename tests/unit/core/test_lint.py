@@ -55,10 +55,12 @@ def subject(mapping_id="m", when=WHEN, *, is_live=True, written=(), region="US",
     return Subject(rule, content, f"mappings/{mapping_id}.yaml", place, is_live)
 
 
-def setting(*, senders=("shop",), region="US", filters=None, parts_max=2, consent=None):
+def setting(*, senders=("shop",), region="US", filters=None, parts_max=2, consent=None, categories=()):
     known = {name: SENDERS[name] for name in senders}
     asked = consent or ConsentRules()
-    return Setting(region, "shop", known, filters or EventFilters(), "streamer.yaml", place, parts_max, asked)
+    return Setting(
+        region, "shop", known, filters or EventFilters(), "streamer.yaml", place, parts_max, asked, categories
+    )
 
 
 def findings(*subjects, samples=None, senders=None, **keys):
@@ -462,6 +464,14 @@ def test_a_sender_read_without_its_secrets_is_not_judged():
     """`check` and `lint` see no environment; an empty number is no alphanumeric one."""
     hidden = Setting("US", "", {"shop": Sender("shop", "main")}, EventFilters(), "streamer.yaml", place, 2)
     assert () == lint([subject(body="Reply STOP")], hidden, None)
+
+
+def test_a_category_that_is_exempt_and_no_mappings_is_told():
+    """Misspelt, it would exempt nothing, and nobody would be told."""
+    receipt = subject(keys={"category": "transactional"})
+    ((code, text),) = found(receipt, categories=("transacional", "transactional"))
+    assert ("unused_category", True) == (code, text.endswith("did you mean 'transactional'?"))
+    assert [] == codes(receipt, categories=("transactional",))
 
 
 # Names
