@@ -29,11 +29,12 @@ from streamer.core.rule_compiler import compile_rule
 from streamer.core.rules import RuleDefaults, RuleSet
 from streamer.core.sends import QUIET
 from streamer.core.state import Person
+from streamer.core.suppressions import Suppressions
 from streamer.pipeline.assignment import Assignment
 from streamer.pipeline.dead_letters import DeadLetters
 from streamer.pipeline.dispatch import TICK_S, Account, Dispatcher
 from streamer.pipeline.lane import Services
-from streamer.pipeline.lease import Lease
+from streamer.pipeline.lease import Freshness, Lease
 from streamer.store.memory import MemoryStore
 from streamer.testing.fake_gateway import FakeGateway
 from streamer.testing.fakes import EPOCH_MS, FakeSink, ManualClock, settle
@@ -133,6 +134,8 @@ class World:
         lease = Lease(1e9)
         lease.begin(0.0)
         lease.renew(0.0)
+        freshness = Freshness()
+        freshness.renew(1e9)  # nobody says STOP here
         services = Services(
             mappings=ruleset,
             store=self.store,
@@ -146,7 +149,10 @@ class World:
             state_topic="state",
             deliveries_topic="deliveries",
             by_user_topic="by-user",
+            suppressions_topic="suppressions",
             partitions=PARTITIONS,
+            suppressions=Suppressions(),
+            freshness=freshness,
         )
         self.assignments = [Assignment(number, services, 0, 0) for number in range(PARTITIONS)]
 
