@@ -126,6 +126,7 @@ CROWD = 15  # people, or numbers, of each mapping
 EACH = 4  # events of one person, or people of one number
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("more", range(SEEDS))
 async def test_killed_at_random_moments_while_limits_hold_and_release_it_loses_nothing_and_exceeds_no_window(
     more, kafka, topic_prefix, tmp_path, seed, kills
