@@ -28,7 +28,6 @@ from streamer.errors import BadRecord
 # it, two weeks and the one of its segment; an unknown send waits a week for somebody to decide; and what is counted
 # with a number counts for a month.
 KEEP_MS: Final = 35 * 86_400_000
-AHEAD_MAX_MS: Final = 86_400_000  # an order's number is a time; no owner's clock is a day ahead of another's
 FULL_WAIT_MS: Final = 3_600_000  # until somebody new to a number that is shared by too many is asked for again
 _TOO_MANY_PEOPLE: Final = f"over {SEEN_MAX} people have this number"
 _ORDERS: Final = "orders"  # in `seen`, which is no topic's partition: the highest number taken
@@ -105,7 +104,7 @@ def take_order(person: Person, key: str, value: bytes, now_ms: int) -> bool:
     they can't be told apart any more sends to none but those it knows.
     """
     said = _decoded(_order, value)
-    if not _is_plausible(said.send, key) or said.number > now_ms + AHEAD_MAX_MS:
+    if not _is_plausible(said.send, key) or said.number > now_ms + limits.AHEAD_MAX_MS:  # a number is a time
         raise BadRecord("bad_request", "an order that no owner wrote")
     place = _orders_of(said.send.person)
     if person.was_seen(place, said.number):

@@ -134,9 +134,6 @@ class Common(Struct, frozen=True):
     presets: Mapping[str, Preset] = {}
 
 
-KEYS: Final = ("limits", "quiet_hours", "holdout", "collapse", "cancel_when")
-
-
 def compile_policies(
     mapping_id: str, document: Mapping[str, Any], category: str, common: Common, fault: Fault
 ) -> Policies:
